@@ -1,0 +1,93 @@
+# What a user and CI do, one word each. Tools are called by their path in .venv; nothing is activated.
+SHELL := bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install -q -c constraints.txt $(PIP_FLAGS)
+
+PYTHON ?= # python to make the environment with; found if not given
+PIP_FLAGS ?= # more for every `pip install`
+TORCH_INDEX ?= # wheel index to take torch from first, such as PyTorch's index of CPU wheels
+SLURM ?= # 1: the Slurm plugin too
+PYTEST_ARGS ?= # more for pytest, such as `-m slow` or `-n 2`
+SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
+
+# a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help setup demo test check profile lock clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' [?]= # ' '/ [?]= # / { printf "  %-16s %s\n", $$1 "=", $$2 }' Makefile
+
+setup: $(VENV)/.stamp $(if $(filter 1,$(SLURM)),$(VENV)/.stamp-slurm) ## make .venv; seconds when nothing has changed
+
+demo: setup ## the embedded study, from a simulated survey to its report; minutes, no GPU
+	$(BIN)/snakemake --profile profiles/local $(SNAKEMAKE_ARGS)
+	@cat results/demo/report/headline.txt
+
+test: setup ## the tests that need no GPU, no cluster and no vLLM
+	$(BIN)/pytest -q $(PYTEST_ARGS)
+
+check: setup ## formatting, lint, types and every study file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+	$(BIN)/python -m valuestrata check config.yaml studies/*.yaml
+
+profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake --profile slurm` works
+	@folder=$$($(BIN)/python -c 'import platformdirs; print(platformdirs.user_config_dir("snakemake", "snakemake"))') \
+	&& mkdir -p "$$folder" && failed=0 \
+	&& for name in local slurm; do \
+		link="$$folder/$$name"; ours="$(CURDIR)/profiles/$$name"; \
+		if [ "$$(readlink "$$link")" = "$$ours" ]; then echo "$$link: linked already"; \
+		elif [ -e "$$link" ] || [ -L "$$link" ]; then \
+			echo "$$link is there and is not a link to $$ours: move it away, or use --profile profiles/$$name" >&2; failed=1; \
+		else ln -s "$$ours" "$$link" && echo "$$link -> $$ours"; fi; \
+	done; exit $$failed
+
+lock: ## write constraints.txt anew from the newest versions that fit; minutes, then run the tests
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \
+	&& echo "resolving all extras in a scratch environment" \
+	&& $(BIN)/python -m venv "$$scratch/venv" \
+	&& $(if $(TORCH_INDEX),"$$scratch/venv/bin/python" -m pip install -q $(PIP_FLAGS) 'torch<2.14' --index-url $(TORCH_INDEX) &&) \
+	"$$scratch/venv/bin/python" -m pip install -q $(PIP_FLAGS) -e '.[dev,slurm,openai,bench]' \
+	&& { echo '# Every version that the tests ran with. `make lock` writes this file anew.'; \
+		{ "$$scratch/venv/bin/python" -m pip freeze -q --exclude-editable --exclude setuptools \
+			| sed 's/+[a-z0-9.]*$$//' | grep -vE '^(nvidia|cuda|triton)'; \
+		grep -oE 'vllm==[0-9.]+' pyproject.toml; } | LC_ALL=C sort -f; } > "$$scratch/new" \
+	&& cp "$$scratch/new" constraints.txt && echo "wrote constraints.txt"
+
+clean: ## remove the demo's results and the tools' caches
+	rm -rf results/demo build .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## and .venv and Snakemake's records; other studies' results stay
+	rm -rf $(VENV) .snakemake src/*.egg-info
+
+$(VENV)/.stamp: pyproject.toml constraints.txt Makefile
+	@rm -f $(VENV)/.stamp-slurm
+	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+		if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
+		then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11, 3.12 or 3.13 is needed, and $(or $(PYTHON),python3) is none: make setup PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	if $(BIN)/python -c '' 2>/dev/null; then echo "updating $(VENV)"; else \
+		echo "making $(VENV) with $$($$python -V): one to five minutes, 2 GB ($(if $(TORCH_INDEX),torch from $(TORCH_INDEX),more where torch comes with CUDA; TORCH_INDEX names a CPU index))"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+	@$(if $(TORCH_INDEX),$(INSTALL) torch --index-url $(TORCH_INDEX))
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.stamp-slurm: $(VENV)/.stamp
+	@echo "adding the Slurm plugin"
+	@$(INSTALL) -e '.[slurm]'
+	@touch $@
