@@ -1,0 +1,319 @@
+"""The study: one checked config, and what each stage needs of it.
+
+`validate.load` makes a `Study`. The `spec_*` functions give each stage exactly the settings it
+depends on.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from valuestrata import specs
+
+SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study. `config` is the merged YAML with every default filled in."""
+
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the study and of its results folder."""
+        return str(self.config["study"])
+
+    @property
+    def results(self) -> str:
+        """Where the study's artefacts go, relative to the repository."""
+        return f"results/{self.name}"
+
+    @cached_property
+    def caveat(self) -> str:
+        """What every artefact says about toy models and simulated data; '' if neither."""
+        said = []
+        if "simulate" in self.config["survey"]:
+            said.append("simulated survey")
+        if any("toy" in m for m in [*self.models.values(), *self.judge_models.values()]):
+            said.append("toy models")
+        return ", ".join(said)
+
+    @cached_property
+    def survey_caveat(self) -> str:
+        """The caveat of artefacts that no model took part in."""
+        return "simulated survey" if "simulate" in self.config["survey"] else ""
+
+    @property
+    def survey_file(self) -> str:
+        """The csv file that is read; a simulated one is made by the graph."""
+        survey = self.config["survey"]
+        if "simulate" in survey:
+            return f"{self.results}/survey/simulated.csv"
+        return str(os.environ.get(SURVEY_VARIABLE) or survey.get("file", ""))
+
+    @cached_property
+    def axes(self) -> dict[str, specs.Axis]:
+        """The study's axes in config order."""
+        return {k: _axis(k, v) for k, v in self.config["survey"]["axes"].items()}
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """Model configs by name."""
+        return typing.cast(dict[str, dict[str, Any]], self.config["models"])
+
+    @property
+    def judge_models(self) -> dict[str, dict[str, Any]]:
+        """Configs of the judges' models by the judge's name."""
+        return {k: v["model"] for k, v in self.config["judges"].items()}
+
+    @property
+    def splits(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """Strata (tuples of axes) of each split."""
+        return {k: tuple(map(_axes_of, v["strata"])) for k, v in self.config["splits"].items()}
+
+    @property
+    def tallied(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """Strata of each split, and `marginal`: everyone and each single axis, for baselines."""
+        return {**self.splits, "marginal": ((), *((axis,) for axis in self.axes))}
+
+    def variants(self, model: str) -> list[str]:
+        """Variants of a model: base, then its recipes."""
+        return [BASE, *self.models[model]["recipes"]]
+
+    def runs(self, splits: list[str] | None = None) -> list[tuple[str, str, str]]:
+        """All (model, variant, split), model by model."""
+        return [
+            (model, variant, split)
+            for model in self.models
+            for variant in self.variants(model)
+            for split in (splits or list(self.splits))
+        ]
+
+    def writing_runs(self) -> list[tuple[str, str, str]]:
+        """The runs that write open-ended answers: language models on the splits asked."""
+        splits = self.config["generation"]["splits"] if "generation" in self.config else []
+        return [r for r in (self.runs(splits) if splits else []) if not self.is_baseline(r[0])]
+
+    def judgements(self) -> list[tuple[str, str, str, str]]:
+        """All (model, variant, split, judge)."""
+        return [(*run, judge) for run in self.writing_runs() for judge in self.config["judges"]]
+
+    def is_baseline(self, model: str) -> bool:
+        """Whether a model is a rule that needs no language model."""
+        return bool(self.model_config(model)["backend"] == "baseline")
+
+    def is_toy(self, model: str) -> bool:
+        """Whether a model's weights are made by the graph."""
+        return "toy" in self.model_config(model)
+
+    def model_config(self, model: str) -> dict[str, Any]:
+        """Config of a model or of a judge's model."""
+        return {**self.judge_models, **self.models}[model]
+
+    def toys(self) -> list[str]:
+        """Names of all models and judges whose weights the graph makes."""
+        return [m for m in [*self.models, *self.config["judges"]] if self.is_toy(m)]
+
+
+# What each stage depends on ------------------------------------------------------------------
+
+
+def spec_simulate(study: Study) -> specs.Simulate:
+    """Settings of the simulated survey."""
+    return specs.from_dict(specs.Simulate, study.config["survey"]["simulate"])
+
+
+def spec_clean(study: Study) -> specs.Clean:
+    """Settings of reading the survey."""
+    survey = study.config["survey"]
+    chosen = survey["questions"]
+    return specs.Clean(
+        name=survey["name"],
+        delimiter=survey["delimiter"],
+        respondent=survey["respondent"],
+        weight=survey.get("weight"),
+        filter={k: tuple(map(str, v)) for k, v in survey["filter"].items()},
+        missing=tuple(survey["missing"]),
+        questions=None if chosen == "all" else tuple(chosen),
+        exclude=tuple(survey["exclude"]),
+        recode={q: {str(k): v for k, v in m.items()} for q, m in survey["recode"].items()},
+        axes=study.axes,
+        caveat=study.survey_caveat,
+    )
+
+
+def spec_tally(study: Study, split: str) -> specs.Tally:
+    """Settings of one split's tallies."""
+    minimum = 1 if split == "marginal" else study.config["minimum"]["respondents"]
+    return specs.Tally(study.tallied[split], minimum, _groups(study), study.survey_caveat)
+
+
+def spec_diversity(study: Study) -> specs.Diversity:
+    """Settings of the conflict scores, over the strata of all splits."""
+    strata = tuple(dict.fromkeys(s for split in study.splits.values() for s in split))
+    least = study.config["minimum"]
+    tally = specs.Tally(strata, least["respondents"], _groups(study), study.survey_caveat)
+    return specs.Diversity(tally, least["answers"], spec_evaluation(study))
+
+
+def spec_pairs(study: Study) -> specs.Pairs:
+    """Settings of pairs and prompts."""
+    return specs.Pairs(study.config["minimum"]["answers"], _prompt(study), study.survey_caveat)
+
+
+def spec_toy(study: Study, model: str) -> specs.MakeToy:
+    """Settings of a toy's training."""
+    toy = specs.from_dict(specs.Toy, study.model_config(model)["toy"])
+    rubric = study.config["judges"].get(model, {}).get("rubric", "")
+    return specs.MakeToy(toy, _prompt(study), _groups(study), rubric)
+
+
+def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
+    """Settings of one fine-tune."""
+    return specs.Finetune(_model(study, model), _recipe(study, recipe), _prompt(study).template)
+
+
+def spec_predict(study: Study, model: str) -> specs.Predict:
+    """Settings of one model's structured answers."""
+    return specs.Predict(
+        model=_model(study, model),
+        template=_prompt(study).template,
+        max_new_tokens=study.config["prediction"]["max_new_tokens"],
+        caveat=_run_caveat(study, model),
+    )
+
+
+def spec_generate(study: Study, model: str) -> specs.Generate:
+    """Settings of one model's open-ended answers."""
+    said = study.config["generation"]
+    return specs.Generate(
+        model=_model(study, model),
+        per_subgroup=said["per_subgroup"],
+        max_new_tokens=said["max_new_tokens"],
+        temperature=said["temperature"],
+        seed=said["seed"],
+        caveat=_run_caveat(study, model),
+    )
+
+
+def spec_judge(study: Study, judge: str) -> specs.Judge:
+    """Settings of one judge."""
+    said = study.config["judges"][judge]
+    return specs.Judge(
+        model=_model(study, judge),
+        rubric=said["rubric"],
+        country=study.config["survey"]["country"],
+        max_new_tokens=said["max_new_tokens"],
+        caveat=study.caveat,
+    )
+
+
+def spec_score(study: Study, model: str) -> str:
+    """Caveat of a run's scores; the definitions have no settings."""
+    return _run_caveat(study, model)
+
+
+def spec_evaluation(study: Study) -> specs.Evaluation:
+    """Settings of intervals and tests."""
+    return specs.from_dict(specs.Evaluation, study.config["evaluation"])
+
+
+def spec_fairness(study: Study, model: str, variant: str, split: str) -> specs.Fairness:
+    """Settings of one run's fairness."""
+    run = (model, variant, split)
+    return specs.Fairness(run, spec_evaluation(study), _run_caveat(study, model))
+
+
+def spec_summary(study: Study) -> specs.Summary:
+    """Settings of the survey side's summary."""
+    return specs.Summary(
+        study=study.name,
+        survey=study.config["survey"]["name"],
+        splits=tuple(study.splits),
+        groups=tuple(study.axes),
+        evaluation=spec_evaluation(study),
+        caveat=study.survey_caveat,
+    )
+
+
+def spec_compare(study: Study) -> specs.Compare:
+    """Settings of the comparison of all runs."""
+    return specs.Compare(
+        models={m: tuple(study.variants(m)) for m in study.models},
+        baselines=tuple(m for m in study.models if study.is_baseline(m)),
+        splits={k: tuple(map(specs.stratum_id, v)) for k, v in study.splits.items()},
+        judges=tuple(study.config["judges"]),
+        judged_splits=tuple(study.config.get("generation", {}).get("splits", [])),
+        evaluation=spec_evaluation(study),
+        caveat=study.caveat,
+    )
+
+
+def spec_report(study: Study) -> specs.Report:
+    """Settings of tables, figures and report."""
+    config = study.config
+    return specs.Report(
+        study=study.name,
+        title=config["title"] or study.name,
+        survey=config["survey"]["name"],
+        country=config["survey"]["country"],
+        caveat=study.caveat,
+        axes={k: a.label for k, a in study.axes.items()},
+        roles={k: v["role"] for k, v in config["splits"].items()},
+        compare=spec_compare(study),
+        reference={
+            k: (v["reference"]["model"], v["reference"]["variant"])
+            for k, v in config["judges"].items()
+        },
+        recipes={k: _recipe(study, k) for k in config["recipes"]},
+        toys=tuple(study.toys()),
+    )
+
+
+def _axis(name: str, said: Mapping[str, Any]) -> specs.Axis:
+    groups = said.get("groups")
+    return specs.Axis(
+        column=said["column"],
+        label=said["label"] or name.replace("_", " "),
+        persona=said["persona"],
+        groups=None if groups is None else {str(k): v for k, v in groups.items()},
+        bands=tuple(said["bands"]) if "bands" in said else None,
+    )
+
+
+def _groups(study: Study) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(axis.names()) for name, axis in study.axes.items()}
+
+
+def _prompt(study: Study) -> specs.Prompt:
+    return specs.Prompt(
+        template=study.config["prompt"]["template"],
+        country=study.config["survey"]["country"],
+        personas={name: axis.persona for name, axis in study.axes.items()},
+    )
+
+
+def _model(study: Study, name: str) -> specs.Model:
+    said = study.model_config(name)
+    weights = f"{study.results}/models/{name}/base" if "toy" in said else said.get("weights")
+    fields = {f.name: said.get(f.name) for f in dataclasses.fields(specs.Model)}
+    return specs.Model(**{**fields, "weights": weights})
+
+
+def _recipe(study: Study, name: str) -> specs.Recipe:
+    return specs.from_dict(specs.Recipe, study.config["recipes"][name])
+
+
+def _run_caveat(study: Study, model: str) -> str:
+    said = [study.survey_caveat] if study.survey_caveat else []
+    return ", ".join([*said, "toy model"] if study.is_toy(model) else said)
+
+
+def _axes_of(stratum: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in stratum.split(" x "))

@@ -1,0 +1,124 @@
+"""Tables and JSON on disk: written whole or not at all, checked against their contracts.
+
+A file appears under its name only when it is complete (temporary file in the same folder, then one
+rename), so a killed job leaves nothing that a later one could take for whole. Each table carries
+the study's caveat ("simulated survey, toy models") in its metadata.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from valuestrata import schemas
+from valuestrata.errors import InputError
+
+PRIVATE = 0o600
+SHARED = 0o644
+
+
+@contextmanager
+def replacing(path: Path | str, mode: int = SHARED) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it there once the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, mode)
+        with open(name, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it takes its place once the block ends without error.
+
+    An older folder at `path` goes. Files are made readable for all who can enter the folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else SHARED)
+        temporary.chmod(0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_table(
+    frame: pd.DataFrame, path: Path | str, table: str, caveat: str = "", mode: int = SHARED
+) -> None:
+    """Check `frame` against the contract of `table` and write it as parquet."""
+    checked = schemas.check(frame, table)
+    checked.attrs = {}
+    arrow = pa.Table.from_pandas(checked, preserve_index=False)
+    about = {b"valuestrata.table": table.encode(), b"valuestrata.caveat": caveat.encode()}
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about})
+    with replacing(path, mode) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def read_table(
+    paths: Path | str | Sequence[Path | str], table: str, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """Read one parquet file, or several stacked in the order given, and check the contract.
+
+    With `columns`, only these are read and the contract is left to the file's writer.
+    """
+    many = [paths] if isinstance(paths, str | Path) else list(paths)
+    frames = [_read_one(Path(p), table, columns) for p in many]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    return frame if columns else schemas.check(frame, table)
+
+
+def _read_one(path: Path, table: str, columns: list[str] | None) -> pd.DataFrame:
+    try:
+        arrow = pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{path}: not a readable table ({str(error).splitlines()[0]}); "
+            "delete it and run snakemake again"
+        ) from None
+    written = (arrow.schema.metadata or {}).get(b"valuestrata.table", b"").decode()
+    if written != table:
+        raise InputError(f"{path}: holds the table {written!r}, not {table!r}")
+    return arrow.to_pandas()
+
+
+def caveat_of(path: Path | str) -> str:
+    """The caveat a table was written with, '' for none."""
+    metadata = pq.read_schema(path).metadata or {}
+    return bytes(metadata.get(b"valuestrata.caveat", b"")).decode()
+
+
+def write_json(content: Any, path: Path | str) -> None:
+    """Write JSON, sorted keys, two-space indent; a NaN is an error, not a number."""
+    write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
+
+
+def write_text(content: str, path: Path | str) -> None:
+    """Write text in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

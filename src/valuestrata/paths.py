@@ -1,0 +1,13 @@
+"""Where a study's artefacts lie under results/<study>/, as patterns with named parts."""
+
+RUN = "runs/{model}/{variant}/{split}"
+PREDICTIONS = f"{RUN}/predictions.parquet"
+TEXTS = f"{RUN}/texts.parquet"
+VERDICTS = f"{RUN}/verdicts/{{judge}}.parquet"
+SCORES = f"{RUN}/scores/{{stratum}}.parquet"
+FAIRNESS = f"{RUN}/fairness.parquet"
+GROUPS = f"{RUN}/groups.parquet"
+PAIRS = "pairs/{split}.parquet"
+TALLY = "survey/tally/{split}/{stratum}.parquet"
+WEIGHTS = "models/{model}/base"
+ADAPTER = "models/{model}/{recipe}/adapter"

@@ -1,0 +1,291 @@
+"""What each stage depends on, as frozen dataclasses that travel as one line of JSON.
+
+A rule hands its stage one spec. It holds exactly the settings that the stage uses, so a setting
+that a node does not use never reruns it.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+NATIONAL = "all"
+"""Id of the stratum without axes: its one subgroup is everyone."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A demographic column: `groups` maps code to label, or `bands` holds lower bounds."""
+
+    column: str
+    label: str
+    persona: str
+    groups: dict[str, str] | None = None
+    bands: tuple[int, ...] | None = None
+
+    def names(self) -> list[str]:
+        """Labels of the axis' groups, in order."""
+        if self.bands is None:
+            return list((self.groups or {}).values())
+        closed = [f"{a}-{b - 1}" for a, b in zip(self.bands, self.bands[1:], strict=False)]
+        return [*closed, f"{self.bands[-1]} and over"]
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What reading and cleaning a survey depends on."""
+
+    name: str
+    delimiter: str
+    respondent: str
+    weight: str | None
+    filter: dict[str, tuple[str, ...]]
+    missing: tuple[int, ...]
+    questions: tuple[str, ...] | None
+    exclude: tuple[str, ...]
+    recode: dict[str, dict[str, int | None]]
+    axes: dict[str, Axis]
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """What the simulated survey depends on."""
+
+    respondents: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Strata (tuples of axes) and the smallest subgroup, in respondents."""
+
+    strata: tuple[tuple[str, ...], ...]
+    minimum: int
+    groups: dict[str, tuple[str, ...]]
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Coverage, resamples and seed of every interval and test."""
+
+    level: float
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Conflict scores over all strata of the study."""
+
+    tally: Tally
+    answers: int
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How personas and questions are worded."""
+
+    template: str
+    country: str
+    personas: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs with at least `minimum` valid answers, and their prompts."""
+
+    minimum: int
+    prompt: Prompt
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy language model trained from scratch."""
+
+    architecture: str
+    task: str
+    hidden: int
+    layers: int
+    vocabulary: int
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class MakeToy:
+    """A toy, and what its texts are made of."""
+
+    toy: Toy
+    prompt: Prompt
+    groups: dict[str, tuple[str, ...]]
+    rubric: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """What loading a model depends on. `weights` is a hub name or a directory."""
+
+    backend: str
+    rule: str | None
+    weights: str | None
+    revision: str | None
+    dtype: str
+    remote_code: bool
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way of fine-tuning."""
+
+    method: str
+    split: str
+    learning_rate: float
+    epochs: int
+    batch: int
+    warmup: float
+    rank: int
+    alpha: float
+    dropout: float
+    weight_decay: float
+    gradient_norm: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """One fine-tune. `template` words the replies."""
+
+    model: Model
+    recipe: Recipe
+    template: str
+
+
+@dataclass(frozen=True)
+class Predict:
+    """One structured questionnaire. `template` words the replies that are scored."""
+
+    model: Model
+    template: str
+    max_new_tokens: int
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Generate:
+    """One set of open-ended answers."""
+
+    model: Model
+    per_subgroup: int
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One judge over one run's answers."""
+
+    model: Model
+    rubric: str
+    country: str
+    max_new_tokens: int
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """Inequality over subgroups and over each axis' groups."""
+
+    run: tuple[str, str, str]
+    evaluation: Evaluation
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the summary of the survey side says of the study."""
+
+    study: str
+    survey: str
+    splits: tuple[str, ...]
+    groups: tuple[str, ...]
+    evaluation: Evaluation
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Compare:
+    """All runs side by side: variants by model, strata by split, judges and what they judged."""
+
+    models: dict[str, tuple[str, ...]]
+    baselines: tuple[str, ...]
+    splits: dict[str, tuple[str, ...]]
+    judges: tuple[str, ...]
+    judged_splits: tuple[str, ...]
+    evaluation: Evaluation
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What heads the report."""
+
+    study: str
+    title: str
+    survey: str
+    country: str
+    caveat: str
+    axes: dict[str, str]
+    roles: dict[str, str]
+    compare: Compare
+    reference: dict[str, tuple[str, str]]
+    recipes: dict[str, Recipe]
+    toys: tuple[str, ...]
+
+
+def to_json(spec: Any) -> str:
+    """A spec as one line of JSON with sorted keys."""
+    return json.dumps(dataclasses.asdict(spec), sort_keys=True, ensure_ascii=False)
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The inverse of `to_json`."""
+    return from_dict(kind, json.loads(text))
+
+
+def from_dict(kind: type[T], data: Any) -> T:
+    """Make a dataclass, its nested ones and tuples included, of plain JSON data."""
+    return typing.cast(T, _build(kind, data))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _build(arguments[0], value)
+    if origin is tuple:
+        many = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = [arguments[0]] * len(value) if many else arguments
+        return tuple(_build(k, v) for k, v in zip(kinds, value, strict=True))
+    if origin is dict:
+        return {k: _build(arguments[1], v) for k, v in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return typing.cast(Any, kind)(**{k: _build(hints[k], v) for k, v in value.items()})
+    return value
+
+
+def stratum_id(axes: tuple[str, ...]) -> str:
+    """Path part that names a stratum: its axes joined by -x-, or `all` for none."""
+    return "-x-".join(axes) if axes else NATIONAL
