@@ -1,0 +1,56 @@
+"""Read a survey into responses and questions."""
+
+import argparse
+import logging
+
+import pandas as pd
+
+from valuestrata import io
+from valuestrata.specs import Clean, from_json
+from valuestrata.survey import codebook, readers
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--survey", required=True)
+    parser.add_argument("--codebook", required=True)
+    parser.add_argument("--responses", required=True)
+    parser.add_argument("--questions", required=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, clean, and write both tables; respondents' rows are readable by their owner alone."""
+    spec = from_json(Clean, arguments.spec)
+    chosen = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
+    responses = readers.read(arguments.survey, spec, chosen)
+    questions = pd.DataFrame([_row(responses, question) for question in chosen])
+    log.info("%d respondents, %d questions", len(responses), len(questions))
+    for question in questions[questions["n"] == 0]["question"]:
+        log.warning("question %s has no valid answer", question)
+    io.write_table(responses, arguments.responses, "responses", spec.caveat, io.PRIVATE)
+    io.write_table(questions, arguments.questions, "questions", spec.caveat)
+
+
+def _row(responses: pd.DataFrame, question: codebook.Question) -> dict[str, object]:
+    codes, labels = readers.observed(responses, question)
+    off = [c for c in codes if not question.lowest <= c <= question.highest]
+    undeclared = sorted(set(off) - set(question.extra))
+    if undeclared:
+        log.warning("question %s: codes %s are off its scale; kept", question.question, undeclared)
+    answered = int(responses[question.question].notna().sum())
+    return {
+        "question": question.question,
+        "topic": question.topic,
+        "text": question.text,
+        "block": question.block,
+        "kind": question.kind,
+        "lowest": question.lowest,
+        "highest": question.highest,
+        "codes": codes,
+        "labels": labels,
+        "n": answered,
+        "missing": len(responses) - answered,
+    }

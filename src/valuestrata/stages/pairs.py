@@ -1,0 +1,71 @@
+"""Label the (subgroup, question) pairs of a split and word their prompts."""
+
+import argparse
+import logging
+
+import numpy as np
+import pandas as pd
+
+from valuestrata import io, prompts
+from valuestrata.errors import InputError
+from valuestrata.specs import Pairs, from_json
+from valuestrata.survey import modal, tally
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--tallies", required=True, nargs="+")
+    parser.add_argument("--questions", required=True)
+    parser.add_argument("--output", required=True)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write one row for each subgroup and question with enough valid answers."""
+    spec = from_json(Pairs, arguments.spec)
+    questions = io.read_table(arguments.questions, "questions")
+    scale = tally.scale_of(questions)
+    counted = tally.from_frame(io.read_table(arguments.tallies, "tally"), scale)
+    answers = counted.counts.sum(axis=-1)
+    s, q = np.nonzero(answers >= spec.minimum)
+    if not len(s):
+        raise InputError(
+            f"{arguments.output}: no subgroup has {spec.minimum} valid answers to any question; "
+            "lower minimum.answers and minimum.respondents or merge groups"
+        )
+    mode = modal.modes(counted.counts)
+    share = modal.shares(counted.weighted)
+    about = questions.iloc[q].reset_index(drop=True)
+    personas = [prompts.persona(spec.prompt, tally.subgroup_groups(n)) for n in counted.subgroups]
+    closed = [_closed(spec, row) for row in questions.itertuples()]
+    open_ended = [prompts.open_ended(spec.prompt, text) for text in questions["text"]]
+    frame = pd.DataFrame(
+        {
+            "stratum": np.asarray(counted.strata, dtype=object)[s],
+            "subgroup": np.asarray(counted.subgroups, dtype=object)[s],
+            "question": about["question"],
+            "block": about["block"],
+            "kind": about["kind"],
+            "lowest": about["lowest"],
+            "highest": about["highest"],
+            "mode": scale.codes[q, mode[s, q]],
+            "tied": modal.tied(counted.counts)[s, q],
+            "codes": list(about["codes"]),
+            "distribution": [share[i, j, scale.real[j]] for i, j in zip(s, q, strict=True)],
+            "n": answers[s, q].astype(np.int64),
+            "respondents": counted.respondents[s],
+            "persona": np.asarray(personas, dtype=object)[s],
+            "closed_prompt": np.asarray(closed, dtype=object)[q],
+            "open_prompt": np.asarray(open_ended, dtype=object)[q],
+        }
+    )
+    log.info("%d pairs of %d subgroups", len(frame), len(counted.subgroups))
+    io.write_table(frame, arguments.output, "pairs", spec.caveat)
+
+
+def _closed(spec: Pairs, row: object) -> str:
+    codes, labels = [int(c) for c in getattr(row, "codes")], list(getattr(row, "labels"))
+    ends = (int(getattr(row, "lowest")), int(getattr(row, "highest")))
+    return prompts.closed(spec.prompt, getattr(row, "text"), codes, labels, ends)

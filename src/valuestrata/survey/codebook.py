@@ -1,0 +1,87 @@
+"""The codebook: what each question asks, on which scale, with which labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valuestrata.errors import InputError
+
+KINDS = ("ordinal", "nominal")
+_KEYS = {"topic", "text", "block", "kind", "scale", "labels", "extra"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question. `labels` name codes of the scale, `extra` codes that occur outside it."""
+
+    question: str
+    topic: str
+    text: str
+    block: str
+    kind: str
+    lowest: int
+    highest: int
+    labels: dict[int, str]
+    extra: dict[int, str]
+
+
+def load(path: Path | str) -> dict[str, Question]:
+    """Read a codebook file; raises InputError naming the file, the question and the key."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable codebook: {str(error).splitlines()[0]}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("questions"), dict):
+        raise InputError(f"{path}: a codebook is a mapping with the key `questions`")
+    return {q: _question(f"{path}: {q}", q, said) for q, said in raw["questions"].items()}
+
+
+def select(
+    book: Mapping[str, Question], chosen: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[Question]:
+    """The chosen questions in the order given, or all but the excluded ones."""
+    for name in (*(chosen or ()), *exclude):
+        if name not in book:
+            raise InputError(f"survey.questions: the codebook has no question {name!r}")
+    if chosen is not None:
+        return [book[name] for name in chosen if name not in exclude]
+    return [question for name, question in book.items() if name not in exclude]
+
+
+def _question(where: str, name: str, said: Any) -> Question:
+    if not isinstance(said, dict):
+        raise InputError(f"{where}: not a mapping")
+    unknown = sorted(set(said) - _KEYS)
+    absent = sorted(_KEYS - {"extra"} - set(said))
+    if unknown or absent:
+        raise InputError(
+            f"{where}: " + (f"unknown key {unknown[0]!r}" if unknown else f"no {absent[0]!r}")
+        )
+    scale, labels, extra = said["scale"], said["labels"], said.get("extra", {})
+    if not (isinstance(scale, list) and len(scale) == 2 and all(type(v) is int for v in scale)):
+        raise InputError(f"{where}: scale is [lowest, highest], two integers")
+    lowest, highest = scale
+    if lowest >= highest:
+        raise InputError(f"{where}: the scale's lowest code is not below its highest")
+    if said["kind"] not in KINDS:
+        raise InputError(f"{where}: kind is one of {', '.join(KINDS)}")
+    outside = [code for code in labels if not lowest <= code <= highest]
+    inside = [code for code in extra if lowest <= code <= highest]
+    if outside:
+        raise InputError(f"{where}: label of code {outside[0]}, which is off the scale")
+    if inside:
+        raise InputError(f"{where}: extra code {inside[0]} is on the scale")
+    return Question(
+        question=name,
+        topic=str(said["topic"]),
+        text=str(said["text"]),
+        block=str(said["block"]),
+        kind=said["kind"],
+        lowest=lowest,
+        highest=highest,
+        labels={int(k): str(v) for k, v in labels.items()},
+        extra={int(k): str(v) for k, v in extra.items()},
+    )
