@@ -1,0 +1,113 @@
+"""Messages to token ids: the one renderer for training, scoring and generation.
+
+A chat template is rendered to text and tokenised once, without added special tokens, so there is
+one BOS. A template without a system role gets the persona at the head of the user turn. The date
+that some templates print is pinned and thinking is off.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from valuestrata.errors import InputError
+from valuestrata.provenance import text_digest
+
+DATE = "01 Jan 2026"
+_MARK = "Answer: 1"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt: its token ids and a hash of them."""
+
+    ids: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits over the ids."""
+        return text_digest([" ".join(map(str, self.ids))])[:16]
+
+
+class Chat:
+    """A tokenizer with its chat template.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+
+    Raises:
+        InputError: the tokenizer has no chat template, or the template loses the persona.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Find out what the template supports and how it ends a reply."""
+        self.tokenizer = tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            raise InputError(
+                f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
+            )
+        self.system_role = self._keeps_system_role()
+        self.terminator = self._terminator()
+
+    def prompt(self, persona: str, user: str) -> Prompt:
+        """Ids of a prompt up to where the reply begins."""
+        text = self._text(self._messages(persona, user), add_generation_prompt=True)
+        if persona.strip() not in text:
+            raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
+        ids = self._ids(text)
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and bos in ids[1:]:
+            raise InputError(f"{self.tokenizer.name_or_path}: the chat template writes two BOS")
+        return Prompt(tuple(ids))
+
+    @property
+    def pad(self) -> int:
+        """Id that fills up short rows; it is never attended to, nor in the loss."""
+        known = self.tokenizer.pad_token_id
+        return int(known if known is not None else self.terminator[-1])
+
+    def reply(self, text: str) -> tuple[int, ...]:
+        """Ids of a reply, its terminator included, as they continue a prompt."""
+        return (*self._ids(text), *self.terminator)
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of new tokens up to the terminator, special tokens left out."""
+        end = self.terminator[0]
+        kept = ids[: ids.index(end)] if end in ids else ids
+        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+
+    def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
+        if self.system_role:
+            return [{"role": "system", "content": persona}, {"role": "user", "content": user}]
+        return [{"role": "user", "content": f"{persona}\n\n{user}"}]
+
+    def _text(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        return cast(
+            str,
+            self.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                date_string=DATE,
+                enable_thinking=False,
+            ),
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _keeps_system_role(self) -> bool:
+        messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
+        try:
+            return "PERSONA" in self._text(messages, add_generation_prompt=True)
+        except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
+            return False
+
+    def _terminator(self) -> tuple[int, ...]:
+        """Ids that end a reply: what the template puts after it, up to the first special token."""
+        messages = [*self._messages("P", "Q"), {"role": "assistant", "content": _MARK}]
+        rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)[2]
+        special = set(self.tokenizer.all_special_ids)
+        ids = self._ids(rest)
+        end = next((i for i, token in enumerate(ids) if token in special), None)
+        if end is None:
+            return (int(self.tokenizer.eos_token_id),)
+        return tuple(ids[: end + 1])

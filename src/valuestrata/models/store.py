@@ -1,0 +1,84 @@
+"""A content-addressed store of replies behind predict, generate and judge.
+
+The key of a reply is a hash of all that it depends on, so a changed model, adapter, prompt, set of
+options or sampling is another key. Each job appends shards of its own, written whole; nobody ever
+changes a shard, so several jobs share a folder, a network one too. Deleting the folder costs time,
+never results. Only what a model said is kept: refusals and failures are asked again.
+"""
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valuestrata.io import PRIVATE, replacing
+
+log = logging.getLogger(__name__)
+Reply = dict[str, Any]
+
+
+class Store:
+    """Replies of one model and variant in `folder`; `get` sees what was there at the start."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Read all shards; one that cannot be read is set aside with a warning."""
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(self.folder, 0o700)
+        self._replies: dict[str, Reply] = {}
+        for shard in sorted(self.folder.glob("*.jsonl")):
+            self._replies.update(_read(shard))
+
+    def get(self, key: str) -> Reply | None:
+        """The reply of a key, or None."""
+        return self._replies.get(key)
+
+    def put(self, replies: Mapping[str, Reply]) -> None:
+        """Keep replies, as one new shard."""
+        if not replies:
+            return
+        lines = (json.dumps({"key": key, **reply}) + "\n" for key, reply in replies.items())
+        with replacing(self.folder / f"{uuid.uuid4().hex}.jsonl", PRIVATE) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def answered(
+    store: Store,
+    keys: Sequence[str],
+    ask: Callable[[list[int]], list[Reply]],
+    keep: Callable[[int, Reply], bool],
+    shard: int = 4096,
+) -> list[Reply]:
+    """The reply of each key, from the store or, where it is absent, by asking.
+
+    Args:
+        store: where replies are looked up and kept.
+        keys: one a prompt; equal keys are asked once.
+        ask: replies for the prompts at some positions, in their order.
+        keep: whether the reply to the prompt at a position may be stored.
+        shard: prompts between two writes, which is what a killed job loses at most.
+    """
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    known = {key: reply for key in first if (reply := store.get(key)) is not None}
+    absent = sorted(i for key, i in first.items() if key not in known)
+    log.info("%d of %d replies are stored, %d to ask", len(known), len(first), len(absent))
+    for start in range(0, len(absent), shard):
+        part = absent[start : start + shard]
+        fresh = dict(zip(part, ask(part), strict=True))
+        store.put({keys[i]: reply for i, reply in fresh.items() if keep(i, reply)})
+        known |= {keys[i]: reply for i, reply in fresh.items()}
+        log.info("asked %d of %d", start + len(part), len(absent))
+    return [known[key] for key in keys]
+
+
+def _read(shard: Path) -> dict[str, Reply]:
+    try:
+        records = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
+        return {record.pop("key"): record for record in records}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        log.warning("%s: not a readable shard (%s); set aside", shard, error)
+        shard.rename(shard.with_suffix(".corrupt"))
+        return {}

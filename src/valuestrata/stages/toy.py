@@ -1,0 +1,26 @@
+"""Train a toy language model from scratch."""
+
+import argparse
+
+from valuestrata import io
+from valuestrata.specs import MakeToy, from_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--questions", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--output", required=True, help="folder of the model")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train on the wordings of the study's questions and write weights, tokenizer and log."""
+    from valuestrata.models import runtime, toy, toytalk
+
+    spec = from_json(MakeToy, arguments.spec)
+    runtime.prepare(arguments.threads)
+    questions = io.read_table(arguments.questions, "questions")
+    with io.replacing_folder(arguments.output) as folder:
+        history = toy.make(toytalk.Speaker(spec, questions), folder)
+        io.write_json({"toy": True, "steps": history}, folder / "training_log.json")
