@@ -1,0 +1,126 @@
+"""How unequally groups are served: Norm.Range and CV, with intervals and the null of equal groups.
+
+A range over many groups is large by chance alone, so each statistic comes with what it would be if
+the groups were identical: within each question, scores are permuted among the subgroups.
+Symbols: S subgroups, Q questions, G groups (subgroups, or unions of them), B resamples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from valuestrata.metrics.resample import bias_corrected, cluster_draws, percentiles, ratio
+
+Floats = NDArray[np.float64]
+
+
+def norm_range(performance: Floats) -> Floats:
+    """[...] (Pmax - Pmin) / Pmax over the last axis (paper.md, Fairness)."""
+    top = performance.max(axis=-1)
+    return ratio(top - performance.min(axis=-1), top)
+
+
+def cv(performance: Floats) -> Floats:
+    """[...] sigma / mu over the last axis.
+
+    # ASSUME paper.md, Fairness: sigma divides by the number of groups, not by one less.
+    """
+    return ratio(performance.std(axis=-1), performance.mean(axis=-1))
+
+
+STATISTICS = {"norm_range": norm_range, "cv": cv}
+
+
+def group_means(values: Floats, member: Floats) -> Floats:
+    """[G] mean of the finite values of each group.
+
+    Args:
+        values: [S, Q] scores, NaN where missing.
+        member: [G, S] 1 where a subgroup belongs to a group, else 0.
+    """
+    finite = np.isfinite(values)
+    return ratio(
+        member @ np.where(finite, values, 0.0).sum(axis=1), member @ finite.sum(axis=1)
+    )
+
+
+def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
+    """[B, G] group means when questions are drawn `draws` [B, Q] times."""
+    finite = np.isfinite(values)
+    sums = member @ np.where(finite, values, 0.0)
+    counts = member @ finite.astype(np.float64)
+    return ratio(draws @ sums.T, draws @ counts.T)
+
+
+def null_means(
+    values: Floats, member: Floats, resamples: int, seed: int, slab: int = 64
+) -> Floats:
+    """[B, G] group means when scores are permuted among subgroups within each question."""
+    rng = np.random.default_rng(seed)
+    finite = np.isfinite(values)
+    # a question's present scores, packed to the top, move to its present subgroups at random
+    packed = np.take_along_axis(values, np.argsort(~finite, axis=0, kind="stable"), axis=0)
+    counts = member @ finite.sum(axis=1)
+    means = []
+    for start in range(0, resamples, slab):
+        size = min(slab, resamples - start)
+        keys = np.where(finite, rng.random((size, *values.shape)), np.inf)
+        rank = np.argsort(np.argsort(keys, axis=1), axis=1)
+        moved = np.take_along_axis(np.broadcast_to(packed, keys.shape), rank, axis=1)
+        sums = np.where(finite, moved, 0.0).sum(axis=2)
+        means.append(ratio(sums @ member.T, counts))
+    return np.concatenate(means)
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """A statistic of inequality with its interval and its null."""
+
+    statistic: str
+    value: float
+    low: float
+    high: float
+    null_mean: float
+    null_high: float
+    p_value: float
+
+
+def inequalities(
+    values: Floats, member: Floats, resamples: int, level: float, seed: int
+) -> list[Inequality]:
+    """Norm.Range and CV of the group means of `values` [S, Q] over `member` [G, S].
+
+    p_value is the share of permutations with a statistic at least as large, the observed one among
+    them.
+    """
+    means = group_means(values, member)
+    drawn = resampled_means(values, member, cluster_draws(values.shape[1], resamples, seed))
+    null = null_means(values, member, resamples, seed)
+    found = []
+    for name, statistic in STATISTICS.items():
+        value, draws, by_chance = float(statistic(means)), statistic(drawn), statistic(null)
+        low, high = bias_corrected(value, draws, level, (0.0, float("inf")))
+        reached = int((by_chance >= value - 1e-12).sum())
+        found.append(
+            Inequality(
+                statistic=name,
+                value=value,
+                low=low,
+                high=high,
+                null_mean=float(by_chance.mean()),
+                null_high=float(np.quantile(by_chance, 0.95)),
+                p_value=(1 + reached) / (1 + resamples),
+            )
+        )
+    return found
+
+
+def group_intervals(
+    values: Floats, member: Floats, resamples: int, level: float, seed: int
+) -> list[tuple[float, float, float]]:
+    """Mean, low and high of each group; questions are resampled."""
+    means = group_means(values, member)
+    drawn = resampled_means(values, member, cluster_draws(values.shape[1], resamples, seed))
+    ends = [percentiles(drawn[:, g], level) for g in range(len(means))]
+    return [(float(m), low, high) for m, (low, high) in zip(means, ends, strict=True)]

@@ -1,0 +1,148 @@
+"""Put all runs of a study side by side: every metric with its interval, differences with a test."""
+
+import argparse
+import logging
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valuestrata import io, paths
+from valuestrata.metrics import resample
+from valuestrata.specs import Compare, Evaluation, from_json
+
+log = logging.getLogger(__name__)
+Run = tuple[str, str, str]
+
+PAIR = ["stratum", "subgroup", "question"]
+SCORES = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "off_options")
+OUTCOMES = ("refusal", "invalid", "failed")
+COMPARED = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "refusal")
+BASE = "base"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+    parser.add_argument("--runs", required=True, help="output: every run's metrics")
+    parser.add_argument("--differences", required=True, help="output: paired comparisons")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write both tables."""
+    spec = from_json(Compare, arguments.spec)
+    metrics: list[dict[str, object]] = []
+    differences: list[dict[str, object]] = []
+    for split in spec.splits:
+        values = {
+            (model, variant): _values(arguments.results, spec, (model, variant, split))
+            for model, variants in spec.models.items()
+            for variant in variants
+        }
+        for (model, variant), table in values.items():
+            shared = {"model": model, "variant": variant, "split": split}
+            metrics += [{**shared, **row} for row in _metrics(table, spec.evaluation)]
+        for one, other in _contrasts(spec):
+            named = {"split": split, "model": one[0], "variant": one[1]}
+            named |= {"other_model": other[0], "other_variant": other[1]}
+            rows = _differences(values[one], values[other], spec.evaluation)
+            differences += [{**named, **row} for row in rows]
+    log.info("%d metrics, %d paired differences", len(metrics), len(differences))
+    columns = [c.name for c in io.schemas.TABLES["differences"]]
+    io.write_table(pd.DataFrame(metrics), arguments.runs, "runs", spec.caveat)
+    io.write_table(
+        pd.DataFrame(differences, columns=columns), arguments.differences, "differences", spec.caveat
+    )
+
+
+def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
+    """One row a pair, one column a metric, NaN where a run has no value.
+
+    Columns of verdicts exist only for pairs that were judged; `asked` tells which by metric.
+    """
+    model, variant, split = run
+    parts = {"model": model, "variant": variant, "split": split}
+    files = [results / paths.SCORES.format(**parts, stratum=s) for s in spec.splits[split]]
+    scores = io.read_table(files, "scores").set_index(PAIR)
+    table = scores[list(SCORES)].astype("float64")
+    for outcome in OUTCOMES:
+        table[outcome] = (scores["outcome"] == outcome).astype("float64")
+    asked = pd.DataFrame(True, index=table.index, columns=table.columns)
+    asked["nmae"] = asked["wasserstein"] = _is_ordinal(results, split, table.index)
+    judges = spec.judges if split in spec.judged_splits and model not in spec.baselines else ()
+    for judge in judges:
+        file = results / paths.VERDICTS.format(**parts, judge=judge)
+        for dimension, own in io.read_table(file, "verdicts").groupby("dimension"):
+            indexed = own.set_index(PAIR)
+            for name, column in (("win_rate", "score"), ("flip_rate", "flipped")):
+                key = f"{name}:{judge}:{dimension}"
+                table[key] = indexed[column].astype("Float64").astype("float64")
+                asked[key] = table.index.isin(indexed.index)
+    table.attrs["asked"] = asked
+    return table
+
+
+def _is_ordinal(results: Path, split: str, index: pd.Index) -> pd.Series:
+    file = results / paths.PAIRS.format(split=split)
+    kinds = io.read_table(file, "pairs", [*PAIR, "kind"]).set_index(PAIR)["kind"]
+    return (kinds == "ordinal").reindex(index)
+
+
+def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
+    cluster = _clusters(table)
+    asked = table.attrs["asked"]
+    rows = []
+    for metric in table.columns:
+        values = table[metric].to_numpy(dtype=np.float64)
+        n = int(np.isfinite(values).sum())
+        value, low, high = resample.mean_with_interval(
+            values, cluster, e.resamples, e.level, e.seed
+        )
+        missing = int(asked[metric].sum()) - n
+        rows.append(_row(metric, value, low, high, n, missing))
+    return rows
+
+
+def _contrasts(spec: Compare) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """Each tuned variant against its base, then every language model's run against each baseline."""
+    tuned = [
+        ((model, variant), (model, BASE))
+        for model, variants in spec.models.items()
+        for variant in variants
+        if variant != BASE
+    ]
+    language = [(m, v) for m, vs in spec.models.items() if m not in spec.baselines for v in vs]
+    return [*tuned, *product(language, [(m, BASE) for m in spec.baselines])]
+
+
+def _differences(
+    one: pd.DataFrame, other: pd.DataFrame, e: Evaluation
+) -> list[dict[str, object]]:
+    """Paired on the pairs for which both have a value; questions are resampled together."""
+    cluster = _clusters(one)
+    rows = []
+    wins = [c for c in one.columns if c.startswith("win_rate:") and c in other.columns]
+    for metric in (*COMPARED, *wins):
+        gap = (one[metric] - other[metric].reindex(one.index)).to_numpy(dtype=np.float64)
+        n = int(np.isfinite(gap).sum())
+        if not n:
+            continue
+        value, low, high = resample.mean_with_interval(gap, cluster, e.resamples, e.level, e.seed)
+        p = resample.sign_flip(gap, cluster, e.resamples, e.seed)
+        missing = int(one.attrs["asked"][metric].sum()) - n
+        rows.append({**_row(metric, value, low, high, n, missing), "p_value": p})
+    return rows
+
+
+def _clusters(table: pd.DataFrame) -> np.ndarray:
+    """[n] the question of each pair as an index, in order of name."""
+    return pd.factorize(table.index.get_level_values("question"), sort=True)[0]
+
+
+def _row(
+    metric: str, value: float, low: float, high: float, n: int, missing: int
+) -> dict[str, object]:
+    row = {"metric": metric, "value": value, "low": low, "high": high}
+    return {**row, "n": n, "missing": missing}

@@ -1,0 +1,69 @@
+"""Score one run's predictions pair by pair: one table a stratum."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valuestrata import io
+from valuestrata.metrics import distribution, ordinal
+
+PAIR = ["stratum", "subgroup", "question"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage."""
+    parser.add_argument("--caveat", required=True)
+    parser.add_argument("--pairs", required=True)
+    parser.add_argument("--predictions", required=True)
+    parser.add_argument("--output", required=True, nargs="+", help="a file a stratum, named by it")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score every pair; a pair without prediction or prediction without pair is an error."""
+    pairs = io.read_table(arguments.pairs, "pairs")
+    predictions = io.read_table(arguments.predictions, "predictions")
+    both = pairs.merge(
+        predictions[[*PAIR, "outcome", "answer", "distribution", "off_options"]],
+        on=PAIR,
+        how="left",
+        suffixes=("", "_model"),
+        validate="one_to_one",
+    )
+    scores = _scores(both)
+    for path in arguments.output:
+        own = scores[scores["stratum"] == Path(path).stem]
+        io.write_table(own, path, "scores", arguments.caveat)
+
+
+def _scores(both: pd.DataFrame) -> pd.DataFrame:
+    answer, mode, lowest, highest = (
+        both[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        for name in ("answer", "mode", "lowest", "highest")
+    )
+    is_ordinal = (both["kind"] == "ordinal").to_numpy(dtype=bool)
+    codes = _padded(both["codes"], both["codes"].map(len).max(), last=True)
+    people = _padded(both["distribution"], codes.shape[1])
+    model = _padded(both["distribution_model"], codes.shape[1])
+    w1 = distribution.wasserstein(model, people, codes, lowest, highest)
+    return pd.DataFrame(
+        {
+            **{name: both[name] for name in [*PAIR, "block", "outcome"]},
+            "accuracy": ordinal.accuracy(answer, mode),
+            "nmae": ordinal.nmae(answer, mode, lowest, highest, is_ordinal),
+            "wasserstein": np.where(is_ordinal, w1, np.nan),
+            "jensen_shannon": distribution.jensen_shannon(model, people),
+            "off_options": both["off_options"],
+        }
+    )
+
+
+def _padded(lists: pd.Series, width: int, last: bool = False) -> np.ndarray:
+    """[n, width] rows of the lists, padded with 0 or their last value; NaN rows where missing."""
+    rows = np.full((len(lists), width), np.nan)
+    for i, values in enumerate(lists):
+        if values is not None and not np.isscalar(values):
+            rows[i, : len(values)] = values
+            rows[i, len(values) :] = values[-1] if last else 0.0
+    return rows
