@@ -1,0 +1,100 @@
+# Glue between the study and the rules: the checked study, one spec and one code digest a rule.
+import sys
+from pathlib import Path
+
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+SOURCE = Path(workflow.basedir) / "src"
+sys.path.insert(0, str(SOURCE))
+
+from valuestrata import config as study_config
+from valuestrata.errors import InputError
+from valuestrata.provenance import code_digest
+from valuestrata.specs import stratum_id, to_json
+from valuestrata.validate import load
+
+try:
+    STUDY = load(config, Path(workflow.basedir))
+except InputError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+
+RESULTS = STUDY.results
+RUN = f"{RESULTS}/runs/{{model}}/{{variant}}/{{split}}"
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+STAGE = f"{'python' if USES_CONDA else sys.executable} -m valuestrata"
+
+shell.prefix(f"export PYTHONPATH={SOURCE} OMP_WAIT_POLICY=PASSIVE; ")
+
+
+def spec(stage, *wildcard_names, **fixed):
+    """A rule's spec as a param: study_config.spec_STAGE of the study, some wildcards and values."""
+    build = getattr(study_config, f"spec_{stage}")
+    return lambda wildcards: to_json(
+        build(STUDY, **{name: getattr(wildcards, name) for name in wildcard_names}, **fixed)
+    )
+
+
+def code(stage):
+    """Digest of the code behind a stage, as a param."""
+    return code_digest(f"valuestrata.stages.{stage}")
+
+
+def names(some):
+    """Wildcard constraint: one of some names, or nothing at all."""
+    return "|".join(map(re.escape, some)) or "(?!)"
+
+
+wildcard_constraints:
+    model=names([*STUDY.models, *STUDY.judge_models]),
+    variant=names([study_config.BASE, *STUDY.config["recipes"]]),
+    recipe=names(STUDY.config["recipes"]),
+    split=names(STUDY.splits),
+    stratum=r"[a-z0-9_-]+",
+    judge=names(STUDY.judge_models),
+
+
+def tallies(split):
+    """The tally tables of a split, one a stratum."""
+    strata = [stratum_id(axes) for axes in STUDY.tallied[split]]
+    return [f"{RESULTS}/survey/tally/{split}/{stratum}.parquet" for stratum in strata]
+
+
+def scores(split):
+    """The score tables of a run on a split, one a stratum; model and variant stay open."""
+    strata = [stratum_id(axes) for axes in STUDY.splits[split]]
+    folder = f"{RESULTS}/runs/{{model}}/{{variant}}/{split}/scores"
+    return [f"{folder}/{stratum}.parquet" for stratum in strata]
+
+
+def of_runs(path, runs):
+    """One path a run, its wildcards filled from (model, variant, split) or with a judge."""
+    keys = ("model", "variant", "split", "judge")
+    return [path.format(**dict(zip(keys, run))) for run in runs]
+
+
+def weights(wildcards):
+    """The folder of a toy's weights, which the graph makes; real weights are no node."""
+    return f"{RESULTS}/models/{wildcards.model}/base" if STUDY.is_toy(wildcards.model) else []
+
+
+def adapter(wildcards):
+    """The adapter of a tuned variant; the base has none."""
+    tuned = f"{RESULTS}/models/{wildcards.model}/{wildcards.variant}/adapter"
+    return [] if wildcards.variant == study_config.BASE else tuned
+
+
+def asked(wildcards):
+    """The model that a job runs: the judge, where it has one."""
+    return getattr(wildcards, "judge", None) or wildcards.model
+
+
+def asks_for(key):
+    """What a model's jobs ask for, from its config."""
+    return lambda wildcards: STUDY.model_config(asked(wildcards))[key]
+
+
+def gpus(wildcards):
+    """GPUs that a job asks for. A toy asks on a cluster, as a real model does, but never here."""
+    name = asked(wildcards)
+    return 0 if workflow.local_exec and STUDY.is_toy(name) else STUDY.model_config(name)["gpus"]

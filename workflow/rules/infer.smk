@@ -1,0 +1,81 @@
+# needs: pairs of a split, a model's weights and, for a tuned variant, its adapter
+# makes: structured predictions and open-ended texts of each (model, variant, split)
+
+LANGUAGE_MODELS = [m for m in STUDY.models if not STUDY.is_baseline(m)]
+BASELINES = [m for m in STUDY.models if STUDY.is_baseline(m)]
+
+
+rule predict_baseline:
+    input:
+        pairs=rules.pairs.output,
+        questions=rules.clean.output.questions,
+        marginal=tallies("marginal"),
+    output:
+        f"{RUN}/predictions.parquet",
+    log:
+        f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    wildcard_constraints:
+        model=names(BASELINES),
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("predict", "model"),
+        code=code("predict_baseline"),
+    shell:
+        "{STAGE} predict_baseline --spec {params.spec:q} --pairs {input.pairs} "
+        "--questions {input.questions} --marginal {input.marginal} --output {output} 2> {log}"
+
+
+rule predict:
+    input:
+        pairs=rules.pairs.output,
+        weights=weights,
+        adapter=adapter,
+    output:
+        f"{RUN}/predictions.parquet",
+    log:
+        f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    wildcard_constraints:
+        model=names(LANGUAGE_MODELS),
+    conda:
+        "../../envs/train.yaml"
+    threads: asks_for("threads")
+    resources:
+        gpu=gpus,
+        mem_mb=asks_for("memory_mb"),
+        runtime=asks_for("minutes"),
+    params:
+        spec=spec("predict", "model"),
+        code=code("predict"),
+        store=f"{RESULTS}/replies/{{model}}/{{variant}}/predict",
+    shell:
+        "{STAGE} predict --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
+        "--store {params.store} --threads {threads} --output {output} 2> {log}"
+
+
+rule generate:
+    input:
+        pairs=rules.pairs.output,
+        weights=weights,
+        adapter=adapter,
+    output:
+        f"{RUN}/texts.parquet",
+    log:
+        f"{RESULTS}/logs/generate/{{model}}/{{variant}}/{{split}}.log",
+    wildcard_constraints:
+        model=names(LANGUAGE_MODELS),
+    conda:
+        "../../envs/train.yaml"
+    threads: asks_for("threads")
+    resources:
+        gpu=gpus,
+        mem_mb=asks_for("memory_mb"),
+        runtime=asks_for("minutes"),
+    params:
+        spec=spec("generate", "model"),
+        code=code("generate"),
+        store=f"{RESULTS}/replies/{{model}}/{{variant}}/generate",
+    shell:
+        "{STAGE} generate --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
+        "--store {params.store} --threads {threads} --output {output} 2> {log}"

@@ -1,0 +1,40 @@
+# needs: open-ended texts of a run and of the judge's reference run
+# makes: verdicts of each (model, variant, split, judge), every pair judged in both orders
+
+
+def reference(wildcards):
+    """The texts that a judge compares others with."""
+    said = STUDY.config["judges"][wildcards.judge]["reference"]
+    return rules.generate.output[0].format(**said, split=wildcards.split)
+
+
+def judge_weights(wildcards):
+    """The folder of a toy judge's weights; real weights are no node."""
+    return f"{RESULTS}/models/{wildcards.judge}/base" if STUDY.is_toy(wildcards.judge) else []
+
+
+rule judge:
+    input:
+        pairs=rules.pairs.output,
+        texts=rules.generate.output,
+        reference=reference,
+        weights=judge_weights,
+    output:
+        f"{RUN}/verdicts/{{judge}}.parquet",
+    log:
+        f"{RESULTS}/logs/judge/{{model}}/{{variant}}/{{split}}/{{judge}}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: asks_for("threads")
+    resources:
+        gpu=gpus,
+        mem_mb=asks_for("memory_mb"),
+        runtime=asks_for("minutes"),
+    params:
+        spec=spec("judge", "judge"),
+        code=code("judge"),
+        store=f"{RESULTS}/replies/{{model}}/{{variant}}/judge-{{judge}}",
+    shell:
+        "{STAGE} judge --spec {params.spec:q} --pairs {input.pairs} --texts {input.texts} "
+        "--reference {input.reference} --store {params.store} --threads {threads} "
+        "--output {output} 2> {log}"

@@ -1,0 +1,128 @@
+# needs: scores, fairness and verdicts of every run, conflict scores and summary of the survey
+# makes: the comparison of all runs, tables, figures and the report
+
+FIGURES = {
+    "accuracy": "Share of modal answers hit",
+    "nmae": "Distance from the modal answer",
+    "win_rates": "Open-ended answers against the reference",
+    "diversity": "Where subgroups disagree",
+    "fairness": "Inequality against its null",
+    "groups": "Accuracy by group",
+    "training": "Training loss",
+}
+
+
+def every_score(wildcards):
+    """The score tables of all runs."""
+    return [
+        path.format(model=model, variant=variant)
+        for model, variant, split in STUDY.runs()
+        for path in scores(split)
+    ]
+
+
+rule compare:
+    input:
+        scores=every_score,
+        verdicts=of_runs(rules.judge.output[0], STUDY.judgements()),
+        pairs=expand(rules.pairs.output, split=STUDY.splits),
+    output:
+        runs=f"{RESULTS}/report/runs.parquet",
+        differences=f"{RESULTS}/report/differences.parquet",
+    log:
+        f"{RESULTS}/logs/compare.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("compare"),
+        code=code("compare"),
+    shell:
+        "{STAGE} compare --spec {params.spec:q} --results {RESULTS} --runs {output.runs} "
+        "--differences {output.differences} 2> {log}"
+
+
+rule tables:
+    input:
+        runs=rules.compare.output.runs,
+        differences=rules.compare.output.differences,
+        fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
+        groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
+        diversity=rules.diversity.output,
+    output:
+        main=report(
+            f"{RESULTS}/report/tables/main.csv",
+            caption="../report/main.rst",
+            category="Tables",
+        ),
+        differences=f"{RESULTS}/report/tables/differences.csv",
+        fairness=f"{RESULTS}/report/tables/fairness.csv",
+        groups=f"{RESULTS}/report/tables/groups.csv",
+        diversity=f"{RESULTS}/report/tables/diversity.csv",
+    log:
+        f"{RESULTS}/logs/tables.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("report"),
+        code=code("tables"),
+    shell:
+        "{STAGE} tables --spec {params.spec:q} --results {RESULTS} 2> {log}"
+
+
+rule figures:
+    input:
+        runs=rules.compare.output.runs,
+        fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
+        groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
+        diversity=rules.diversity.output,
+        adapters=[
+            rules.finetune.output[0].format(model=model, recipe=recipe)
+            for model in STUDY.models
+            for recipe in STUDY.variants(model)[1:]
+        ],
+    output:
+        **{
+            name: report(
+                f"{RESULTS}/report/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"shows": shows},
+            )
+            for name, shows in FIGURES.items()
+        },
+    log:
+        f"{RESULTS}/logs/figures.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("report"),
+        code=code("figures"),
+    shell:
+        "{STAGE} figures --spec {params.spec:q} --results {RESULTS} 2> {log}"
+
+
+rule report:
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        summary=rules.summary.output,
+    output:
+        html=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
+        headline=f"{RESULTS}/report/headline.txt",
+    log:
+        f"{RESULTS}/logs/report.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("report"),
+        code=code("report"),
+    shell:
+        "{STAGE} report --spec {params.spec:q} --results {RESULTS} 2> {log}"

@@ -1,0 +1,135 @@
+# needs: the survey's csv file (or simulates one) and a codebook
+# makes: responses and questions, tallies by stratum, conflict scores, labelled pairs with prompts,
+#        and summary.json with the figures to check first
+
+
+rule survey:
+    input:
+        f"{RESULTS}/survey/summary.json",
+        f"{RESULTS}/survey/diversity.parquet",
+    localrule: True
+
+
+if "simulate" in STUDY.config["survey"]:
+
+    rule simulate:
+        input:
+            codebook=STUDY.config["survey"]["codebook"],
+        output:
+            survey=STUDY.survey_file,
+        log:
+            f"{RESULTS}/logs/simulate.log",
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        params:
+            spec=spec("simulate"),
+            code=code("simulate"),
+        shell:
+            "{STAGE} simulate --spec {params.spec:q} --codebook {input.codebook} "
+            "--output {output.survey} 2> {log}"
+
+
+rule clean:
+    input:
+        survey=STUDY.survey_file,
+        codebook=STUDY.config["survey"]["codebook"],
+    output:
+        responses=f"{RESULTS}/survey/responses.parquet",
+        questions=f"{RESULTS}/survey/questions.parquet",
+    log:
+        f"{RESULTS}/logs/clean.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("clean"),
+        code=code("clean"),
+    shell:
+        "{STAGE} clean --spec {params.spec:q} --survey {input.survey} --codebook {input.codebook} "
+        "--responses {output.responses} --questions {output.questions} 2> {log}"
+
+
+# one node a split, so that a new stratum of one split leaves the other splits' tallies alone
+for split in STUDY.tallied:
+
+    rule:
+        name:
+            f"tally_{split}"
+        input:
+            responses=rules.clean.output.responses,
+            questions=rules.clean.output.questions,
+        output:
+            tallies(split),
+        log:
+            f"{RESULTS}/logs/tally/{split}.log",
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        params:
+            spec=spec("tally", split=split),
+            code=code("tally"),
+        shell:
+            "{STAGE} tally --spec {params.spec:q} --responses {input.responses} "
+            "--questions {input.questions} --output {output} 2> {log}"
+
+
+rule diversity:
+    input:
+        responses=rules.clean.output.responses,
+        questions=rules.clean.output.questions,
+    output:
+        f"{RESULTS}/survey/diversity.parquet",
+    log:
+        f"{RESULTS}/logs/diversity.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("diversity"),
+        code=code("diversity"),
+    shell:
+        "{STAGE} diversity --spec {params.spec:q} --responses {input.responses} "
+        "--questions {input.questions} --output {output} 2> {log}"
+
+
+rule pairs:
+    input:
+        tallies=lambda wildcards: tallies(wildcards.split),
+        questions=rules.clean.output.questions,
+    output:
+        f"{RESULTS}/pairs/{{split}}.parquet",
+    log:
+        f"{RESULTS}/logs/pairs/{{split}}.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("pairs"),
+        code=code("pairs"),
+    shell:
+        "{STAGE} pairs --spec {params.spec:q} --tallies {input.tallies} "
+        "--questions {input.questions} --output {output} 2> {log}"
+
+
+rule summary:
+    input:
+        responses=rules.clean.output.responses,
+        questions=rules.clean.output.questions,
+        diversity=rules.diversity.output,
+        marginal=tallies("marginal"),
+        pairs=expand(rules.pairs.output, split=STUDY.splits),
+    output:
+        f"{RESULTS}/survey/summary.json",
+    log:
+        f"{RESULTS}/logs/summary.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("summary"),
+        code=code("summary"),
+    shell:
+        "{STAGE} summary --spec {params.spec:q} --responses {input.responses} "
+        "--questions {input.questions} --diversity {input.diversity} --marginal {input.marginal} "
+        "--pairs {input.pairs} --output {output} 2> {log}"

@@ -1,0 +1,47 @@
+# needs: questions (a toy's wordings), pairs of a train split, a model's weights
+# makes: weights of toy models, and an adapter for each model and recipe
+
+
+rule toy:
+    input:
+        questions=rules.clean.output.questions,
+    output:
+        directory(f"{RESULTS}/models/{{model}}/base"),
+    log:
+        f"{RESULTS}/logs/toy/{{model}}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: asks_for("threads")
+    resources:
+        gpu=gpus,
+        mem_mb=asks_for("memory_mb"),
+        runtime=asks_for("minutes"),
+    params:
+        spec=spec("toy", "model"),
+        code=code("toy"),
+    shell:
+        "{STAGE} toy --spec {params.spec:q} --questions {input.questions} --threads {threads} "
+        "--output {output} 2> {log}"
+
+
+rule finetune:
+    input:
+        pairs=lambda w: f"{RESULTS}/pairs/{STUDY.config['recipes'][w.recipe]['split']}.parquet",
+        weights=weights,
+    output:
+        directory(f"{RESULTS}/models/{{model}}/{{recipe}}/adapter"),
+    log:
+        f"{RESULTS}/logs/finetune/{{model}}/{{recipe}}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: asks_for("threads")
+    resources:
+        gpu=gpus,
+        mem_mb=asks_for("memory_mb"),
+        runtime=asks_for("minutes"),
+    params:
+        spec=spec("finetune", "model", "recipe"),
+        code=code("finetune"),
+    shell:
+        "{STAGE} finetune --spec {params.spec:q} --pairs {input.pairs} --threads {threads} "
+        "--output {output} 2> {log}"
