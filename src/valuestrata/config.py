@@ -302,7 +302,7 @@ def _prompt(study: Study) -> specs.Prompt:
 def _model(study: Study, name: str) -> specs.Model:
     said = study.model_config(name)
     weights = f"{study.results}/models/{name}/base" if "toy" in said else said.get("weights")
-    fields = {f.name: said.get(f.name) for f in dataclasses.fields(specs.Model)}
+    fields: dict[str, Any] = {f.name: said.get(f.name) for f in dataclasses.fields(specs.Model)}
     return specs.Model(**{**fields, "weights": weights})
 
 

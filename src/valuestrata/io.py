@@ -102,6 +102,11 @@ def _read_one(path: Path, table: str, columns: list[str] | None) -> pd.DataFrame
     return arrow.to_pandas()
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as dicts by column name."""
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
 def caveat_of(path: Path | str) -> str:
     """The caveat a table was written with, '' for none."""
     metadata = pq.read_schema(path).metadata or {}

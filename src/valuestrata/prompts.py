@@ -32,7 +32,11 @@ def persona(prompt: Prompt, groups: Mapping[str, str]) -> str:
 
 
 def closed(
-    prompt: Prompt, question: str, codes: Sequence[int], labels: Sequence[str], ends: tuple[int, int]
+    prompt: Prompt,
+    question: str,
+    codes: Sequence[int],
+    labels: Sequence[str],
+    ends: tuple[int, int],
 ) -> str:
     """User message that asks for a code of the scale `ends` = (lowest, highest).
 

@@ -102,9 +102,8 @@ def _without_docstring(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _data_files(module: str) -> list[str]:
     for node in _parsed(module).body:
-        if (
-            isinstance(node, ast.Assign)
-            and any(isinstance(t, ast.Name) and t.id == "DATA_FILES" for t in node.targets)
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "DATA_FILES" for t in node.targets
         ):
             return [str(path) for path in ast.literal_eval(node.value)]
     return []

@@ -5,7 +5,7 @@ on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -207,7 +207,7 @@ def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
 def _checked(series: pd.Series, column: Column, table: str) -> pd.Series:
     where = f"table {table}, column {column.name}"
     try:
-        typed = series.astype(_DTYPES[column.kind]) if column.kind in _DTYPES else series
+        typed = series.astype(cast(Any, _DTYPES[column.kind])) if column.kind in _DTYPES else series
     except (TypeError, ValueError) as error:
         raise ContractError(f"{where}: not {column.kind}: {error}") from None
     if not column.optional and typed.isna().any():

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import yaml
@@ -80,15 +80,17 @@ def _explain(error: jsonschema.ValidationError) -> str:
     where = ".".join(map(str, error.absolute_path)) or "the study"
     message = error.message
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = sorted(error.schema.get("properties", {}))
+        known = sorted(cast(dict[str, Any], error.schema).get("properties", {}))
         extra = sorted(set(error.instance) - set(known))
         message = f"unknown key {extra[0]!r}; known are {', '.join(known)}"
     elif error.validator == "type" and isinstance(error.instance, str):
         message = f"{error.instance!r} is text, not {_one_of(error.validator_value)}"
         if _number_like(error.instance):
             message += f"; YAML reads 1e-6 as text, write {_with_point(error.instance)}"
-    elif error.validator == "pattern" and where.count(".") < 3 and "A-Za-z0-9" in str(
-        error.validator_value
+    elif (
+        error.validator == "pattern"
+        and where.count(".") < 3
+        and "A-Za-z0-9" in str(error.validator_value)
     ):
         message = f"{error.instance!r} becomes part of a path: use A-Z a-z 0-9 . _ - only"
     return f"config: {where}: {message}"
@@ -163,7 +165,7 @@ def _split_problems(study: Study) -> Iterator[str]:
             for axis in stratum:
                 if axis not in study.axes:
                     known = ", ".join(study.axes)
-                    yield f"config: splits.{name}: {shown!r} has no axis {axis!r}; known are {known}"
+                    yield f"config: splits.{name}: {shown!r}: no axis {axis!r}; known are {known}"
             if len(set(stratum)) < len(stratum):
                 yield f"config: splits.{name}: {shown!r} names an axis twice"
             other, other_role = roles.setdefault(frozenset(stratum), (name, role))
@@ -185,7 +187,9 @@ def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) 
         yield f"config: {where}: needs either weights or toy"
     elif "weights" in model:
         local = (root / model["weights"]).is_dir()
-        looks_local = model["weights"].startswith((".", "/", "~")) or model["weights"].count("/") > 1
+        looks_local = (
+            model["weights"].startswith((".", "/", "~")) or model["weights"].count("/") > 1
+        )
         if files and looks_local and not local:
             yield f"config: {where}.weights: {model['weights']}: no such directory"
         if not local and not looks_local and "revision" not in model:
@@ -209,7 +213,7 @@ def _judge_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         yield from _model_problems(f"{where}.model", judge["model"], root, files)
         known = study.models.get(reference["model"])
         if known is None or known["backend"] == "baseline":
-            yield f"config: {where}.reference.model: {reference['model']!r} is no language model here"
+            yield f"config: {where}.reference.model: no language model {reference['model']!r}"
         elif reference["variant"] not in study.variants(reference["model"]):
             yield (
                 f"config: {where}.reference.variant: {reference['model']} has no variant "

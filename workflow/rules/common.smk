@@ -1,4 +1,6 @@
 # Glue between the study and the rules: the checked study, one spec and one code digest a rule.
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,9 +24,13 @@ except InputError as error:
 RESULTS = STUDY.results
 RUN = f"{RESULTS}/runs/{{model}}/{{variant}}/{{split}}"
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-STAGE = f"{'python' if USES_CONDA else sys.executable} -m valuestrata"
+PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 
-shell.prefix(f"export PYTHONPATH={SOURCE} OMP_WAIT_POLICY=PASSIVE; ")
+# in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE; "
+    f'valuestrata() ( exec {PYTHON} -m valuestrata "$@" ); '
+)
 
 
 def spec(stage, *wildcard_names, **fixed):
@@ -67,6 +73,15 @@ def scores(split):
     return [f"{folder}/{stratum}.parquet" for stratum in strata]
 
 
+def every_score(wildcards):
+    """The score tables of all runs."""
+    return [
+        path.format(model=model, variant=variant)
+        for model, variant, split in STUDY.runs()
+        for path in scores(split)
+    ]
+
+
 def of_runs(path, runs):
     """One path a run, its wildcards filled from (model, variant, split) or with a judge."""
     keys = ("model", "variant", "split", "judge")
@@ -82,6 +97,17 @@ def adapter(wildcards):
     """The adapter of a tuned variant; the base has none."""
     tuned = f"{RESULTS}/models/{wildcards.model}/{wildcards.variant}/adapter"
     return [] if wildcards.variant == study_config.BASE else tuned
+
+
+def judge_weights(wildcards):
+    """The folder of a toy judge's weights; real weights are no node."""
+    return f"{RESULTS}/models/{wildcards.judge}/base" if STUDY.is_toy(wildcards.judge) else []
+
+
+def reference(wildcards):
+    """The texts that a judge compares others with."""
+    said = STUDY.config["judges"][wildcards.judge]["reference"]
+    return f"{RESULTS}/runs/{said['model']}/{said['variant']}/{wildcards.split}/texts.parquet"
 
 
 def asked(wildcards):

@@ -22,8 +22,10 @@ rule predict_baseline:
     params:
         spec=spec("predict", "model"),
         code=code("predict_baseline"),
+    message:
+        "{wildcards.model} answers {wildcards.split}"
     shell:
-        "{STAGE} predict_baseline --spec {params.spec:q} --pairs {input.pairs} "
+        "valuestrata predict_baseline --spec {params.spec:q} --pairs {input.pairs} "
         "--questions {input.questions} --marginal {input.marginal} --output {output} 2> {log}"
 
 
@@ -49,8 +51,10 @@ rule predict:
         spec=spec("predict", "model"),
         code=code("predict"),
         store=f"{RESULTS}/replies/{{model}}/{{variant}}/predict",
+    message:
+        "{wildcards.model}/{wildcards.variant} answers {wildcards.split}"
     shell:
-        "{STAGE} predict --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
+        "valuestrata predict --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
         "--store {params.store} --threads {threads} --output {output} 2> {log}"
 
 
@@ -65,6 +69,7 @@ rule generate:
         f"{RESULTS}/logs/generate/{{model}}/{{variant}}/{{split}}.log",
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
+    priority: 10
     conda:
         "../../envs/train.yaml"
     threads: asks_for("threads")
@@ -76,6 +81,8 @@ rule generate:
         spec=spec("generate", "model"),
         code=code("generate"),
         store=f"{RESULTS}/replies/{{model}}/{{variant}}/generate",
+    message:
+        "{wildcards.model}/{wildcards.variant} writes on {wildcards.split}"
     shell:
-        "{STAGE} generate --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
+        "valuestrata generate --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
         "--store {params.store} --threads {threads} --output {output} 2> {log}"

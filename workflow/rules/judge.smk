@@ -2,17 +2,6 @@
 # makes: verdicts of each (model, variant, split, judge), every pair judged in both orders
 
 
-def reference(wildcards):
-    """The texts that a judge compares others with."""
-    said = STUDY.config["judges"][wildcards.judge]["reference"]
-    return rules.generate.output[0].format(**said, split=wildcards.split)
-
-
-def judge_weights(wildcards):
-    """The folder of a toy judge's weights; real weights are no node."""
-    return f"{RESULTS}/models/{wildcards.judge}/base" if STUDY.is_toy(wildcards.judge) else []
-
-
 rule judge:
     input:
         pairs=rules.pairs.output,
@@ -34,7 +23,9 @@ rule judge:
         spec=spec("judge", "judge"),
         code=code("judge"),
         store=f"{RESULTS}/replies/{{model}}/{{variant}}/judge-{{judge}}",
+    message:
+        "{wildcards.judge} compares {wildcards.model}/{wildcards.variant} on {wildcards.split}"
     shell:
-        "{STAGE} judge --spec {params.spec:q} --pairs {input.pairs} --texts {input.texts} "
+        "valuestrata judge --spec {params.spec:q} --pairs {input.pairs} --texts {input.texts} "
         "--reference {input.reference} --store {params.store} --threads {threads} "
         "--output {output} 2> {log}"

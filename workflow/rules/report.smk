@@ -12,15 +12,6 @@ FIGURES = {
 }
 
 
-def every_score(wildcards):
-    """The score tables of all runs."""
-    return [
-        path.format(model=model, variant=variant)
-        for model, variant, split in STUDY.runs()
-        for path in scores(split)
-    ]
-
-
 rule compare:
     input:
         scores=every_score,
@@ -35,10 +26,13 @@ rule compare:
     conda:
         "../../envs/core.yaml"
     params:
+        results=lambda wildcards: RESULTS,
         spec=spec("compare"),
         code=code("compare"),
+    message:
+        "comparing all runs"
     shell:
-        "{STAGE} compare --spec {params.spec:q} --results {RESULTS} --runs {output.runs} "
+        "valuestrata compare --spec {params.spec:q} --results {params.results} --runs {output.runs} "
         "--differences {output.differences} 2> {log}"
 
 
@@ -65,10 +59,13 @@ rule tables:
     conda:
         "../../envs/core.yaml"
     params:
+        results=lambda wildcards: RESULTS,
         spec=spec("report"),
         code=code("tables"),
+    message:
+        "writing tables"
     shell:
-        "{STAGE} tables --spec {params.spec:q} --results {RESULTS} 2> {log}"
+        "valuestrata tables --spec {params.spec:q} --results {params.results} 2> {log}"
 
 
 rule figures:
@@ -98,10 +95,13 @@ rule figures:
     conda:
         "../../envs/core.yaml"
     params:
+        results=lambda wildcards: RESULTS,
         spec=spec("report"),
         code=code("figures"),
+    message:
+        "drawing figures"
     shell:
-        "{STAGE} figures --spec {params.spec:q} --results {RESULTS} 2> {log}"
+        "valuestrata figures --spec {params.spec:q} --results {params.results} 2> {log}"
 
 
 rule report:
@@ -122,7 +122,10 @@ rule report:
     conda:
         "../../envs/core.yaml"
     params:
+        results=lambda wildcards: RESULTS,
         spec=spec("report"),
         code=code("report"),
+    message:
+        "writing the report"
     shell:
-        "{STAGE} report --spec {params.spec:q} --results {RESULTS} 2> {log}"
+        "valuestrata report --spec {params.spec:q} --results {params.results} 2> {log}"

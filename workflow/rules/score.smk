@@ -20,8 +20,10 @@ for split in STUDY.splits:
         params:
             caveat=lambda wildcards: study_config.spec_score(STUDY, wildcards.model),
             code=code("score"),
+        message:
+            f"scoring {{wildcards.model}}/{{wildcards.variant}} on {split}"
         shell:
-            "{STAGE} score --caveat {params.caveat:q} --pairs {input.pairs} "
+            "valuestrata score --caveat {params.caveat:q} --pairs {input.pairs} "
             "--predictions {input.predictions} --output {output} 2> {log}"
 
 
@@ -39,6 +41,8 @@ rule fairness:
     params:
         spec=spec("fairness", "model", "variant", "split"),
         code=code("fairness"),
+    message:
+        "fairness of {wildcards.model}/{wildcards.variant} on {wildcards.split}"
     shell:
-        "{STAGE} fairness --spec {params.spec:q} --scores {input} --fairness {output.fairness} "
+        "valuestrata fairness --spec {params.spec:q} --scores {input} --fairness {output.fairness} "
         "--groups {output.groups} 2> {log}"

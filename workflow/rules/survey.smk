@@ -25,8 +25,10 @@ if "simulate" in STUDY.config["survey"]:
         params:
             spec=spec("simulate"),
             code=code("simulate"),
+        message:
+            "simulating the survey"
         shell:
-            "{STAGE} simulate --spec {params.spec:q} --codebook {input.codebook} "
+            "valuestrata simulate --spec {params.spec:q} --codebook {input.codebook} "
             "--output {output.survey} 2> {log}"
 
 
@@ -45,8 +47,10 @@ rule clean:
     params:
         spec=spec("clean"),
         code=code("clean"),
+    message:
+        "reading the survey"
     shell:
-        "{STAGE} clean --spec {params.spec:q} --survey {input.survey} --codebook {input.codebook} "
+        "valuestrata clean --spec {params.spec:q} --survey {input.survey} --codebook {input.codebook} "
         "--responses {output.responses} --questions {output.questions} 2> {log}"
 
 
@@ -69,8 +73,10 @@ for split in STUDY.tallied:
         params:
             spec=spec("tally", split=split),
             code=code("tally"),
+        message:
+            f"tallying split {split}"
         shell:
-            "{STAGE} tally --spec {params.spec:q} --responses {input.responses} "
+            "valuestrata tally --spec {params.spec:q} --responses {input.responses} "
             "--questions {input.questions} --output {output} 2> {log}"
 
 
@@ -88,8 +94,10 @@ rule diversity:
     params:
         spec=spec("diversity"),
         code=code("diversity"),
+    message:
+        "scoring how much subgroups disagree"
     shell:
-        "{STAGE} diversity --spec {params.spec:q} --responses {input.responses} "
+        "valuestrata diversity --spec {params.spec:q} --responses {input.responses} "
         "--questions {input.questions} --output {output} 2> {log}"
 
 
@@ -107,8 +115,10 @@ rule pairs:
     params:
         spec=spec("pairs"),
         code=code("pairs"),
+    message:
+        "labelling the pairs of {wildcards.split}"
     shell:
-        "{STAGE} pairs --spec {params.spec:q} --tallies {input.tallies} "
+        "valuestrata pairs --spec {params.spec:q} --tallies {input.tallies} "
         "--questions {input.questions} --output {output} 2> {log}"
 
 
@@ -129,7 +139,9 @@ rule summary:
     params:
         spec=spec("summary"),
         code=code("summary"),
+    message:
+        "summing up the survey"
     shell:
-        "{STAGE} summary --spec {params.spec:q} --responses {input.responses} "
+        "valuestrata summary --spec {params.spec:q} --responses {input.responses} "
         "--questions {input.questions} --diversity {input.diversity} --marginal {input.marginal} "
         "--pairs {input.pairs} --output {output} 2> {log}"

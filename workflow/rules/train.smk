@@ -9,6 +9,7 @@ rule toy:
         directory(f"{RESULTS}/models/{{model}}/base"),
     log:
         f"{RESULTS}/logs/toy/{{model}}.log",
+    priority: 30
     conda:
         "../../envs/train.yaml"
     threads: asks_for("threads")
@@ -19,8 +20,10 @@ rule toy:
     params:
         spec=spec("toy", "model"),
         code=code("toy"),
+    message:
+        "training the toy {wildcards.model}"
     shell:
-        "{STAGE} toy --spec {params.spec:q} --questions {input.questions} --threads {threads} "
+        "valuestrata toy --spec {params.spec:q} --questions {input.questions} --threads {threads} "
         "--output {output} 2> {log}"
 
 
@@ -32,6 +35,7 @@ rule finetune:
         directory(f"{RESULTS}/models/{{model}}/{{recipe}}/adapter"),
     log:
         f"{RESULTS}/logs/finetune/{{model}}/{{recipe}}.log",
+    priority: 20
     conda:
         "../../envs/train.yaml"
     threads: asks_for("threads")
@@ -42,6 +46,8 @@ rule finetune:
     params:
         spec=spec("finetune", "model", "recipe"),
         code=code("finetune"),
+    message:
+        "tuning {wildcards.model} by {wildcards.recipe}"
     shell:
-        "{STAGE} finetune --spec {params.spec:q} --pairs {input.pairs} --threads {threads} "
+        "valuestrata finetune --spec {params.spec:q} --pairs {input.pairs} --threads {threads} "
         "--output {output} 2> {log}"

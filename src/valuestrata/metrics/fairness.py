@@ -40,9 +40,7 @@ def group_means(values: Floats, member: Floats) -> Floats:
         member: [G, S] 1 where a subgroup belongs to a group, else 0.
     """
     finite = np.isfinite(values)
-    return ratio(
-        member @ np.where(finite, values, 0.0).sum(axis=1), member @ finite.sum(axis=1)
-    )
+    return ratio(member @ np.where(finite, values, 0.0).sum(axis=1), member @ finite.sum(axis=1))
 
 
 def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
@@ -53,9 +51,7 @@ def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
     return ratio(draws @ sums.T, draws @ counts.T)
 
 
-def null_means(
-    values: Floats, member: Floats, resamples: int, seed: int, slab: int = 64
-) -> Floats:
+def null_means(values: Floats, member: Floats, resamples: int, seed: int, slab: int = 64) -> Floats:
     """[B, G] group means when scores are permuted among subgroups within each question."""
     rng = np.random.default_rng(seed)
     finite = np.isfinite(values)

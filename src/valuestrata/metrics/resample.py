@@ -74,9 +74,7 @@ def mean_with_interval(
     return float(sums.sum() / counts.sum()), low, high
 
 
-def sign_flip(
-    differences: Floats, cluster: NDArray[np.intp], resamples: int, seed: int
-) -> float:
+def sign_flip(differences: Floats, cluster: NDArray[np.intp], resamples: int, seed: int) -> float:
     """Two-sided p-value of a mean paired difference of 0; whole clusters change sign.
 
     Identical systems have p = 1. The observed assignment counts as one of the resamples, so p is

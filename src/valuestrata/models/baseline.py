@@ -25,7 +25,9 @@ def axis_mode(subgroups: Sequence[str], marginal: Mapping[str, Tally]) -> Floats
     labels; only unseen intersections tell anything.
     """
     place = {
-        name: (axis, i) for axis, tally in marginal.items() for i, name in enumerate(tally.subgroups)
+        name: (axis, i)
+        for axis, tally in marginal.items()
+        for i, name in enumerate(tally.subgroups)
     }
     share = {axis: modal.shares(tally.counts) for axis, tally in marginal.items()}
     means = []
@@ -41,10 +43,10 @@ RULES = {"national_mode": national_mode, "axis_mode": axis_mode}
 def predict(
     rule: str, pairs: pd.DataFrame, marginal: Mapping[str, Tally], scale: Scale
 ) -> tuple[Ints, list[Floats]]:
-    """What a rule says of each pair: [n] the code, and the share of each of its question's codes."""
+    """What a rule says of each pair: [n] the code, and the shares of its question's codes."""
     subgroups = list(dict.fromkeys(pairs["subgroup"]))
     share = RULES[rule](subgroups, marginal)
-    s = pd.Index(subgroups).get_indexer(pairs["subgroup"])
-    q = pd.Index(scale.questions).get_indexer(pairs["question"])
+    s = pd.Index(subgroups).get_indexer(pd.Index(pairs["subgroup"]))
+    q = pd.Index(scale.questions).get_indexer(pd.Index(pairs["question"]))
     code = scale.codes[q, modal.modes(share)[s, q]]
     return code, [share[i, j, scale.real[j]] for i, j in zip(s, q, strict=True)]

@@ -84,7 +84,7 @@ def collate(batch: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
 
 
 def loss_and_hits(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """Mean cross-entropy over reply tokens, and the share of them that would be written greedily."""
+    """Mean cross-entropy over reply tokens, and the share of them that greedy decoding hits."""
     labels = batch["labels"]
     logits = network(
         input_ids=batch["input_ids"],
@@ -132,11 +132,11 @@ def train(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        record = {
+        record: dict[str, float] = {
             "step": step,
             "loss": loss.item(),
             "hits": hits,
-            "learning_rate": rate,
+            "learning_rate": float(rate),
             "gradient_norm": float(norm),
             "tokens": int(batch["attention_mask"].sum()),
         }

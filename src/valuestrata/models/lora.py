@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from valuestrata import prompts
+from valuestrata.io import records
 from valuestrata.models import loop
 from valuestrata.models.chat import Chat
 from valuestrata.specs import Finetune, Recipe
@@ -20,10 +21,10 @@ def examples(pairs: pd.DataFrame, chat: Chat, template: str) -> list[loop.Exampl
     """One example a pair: persona and question in, modal answer out."""
     return [
         loop.Example(
-            chat.prompt(row.persona, row.closed_prompt).ids,
-            chat.reply(prompts.answer(template, int(row.mode))),
+            chat.prompt(row["persona"], row["closed_prompt"]).ids,
+            chat.reply(prompts.answer(template, int(row["mode"]))),
         )
-        for row in pairs.itertuples()
+        for row in records(pairs)
     ]
 
 
@@ -38,7 +39,7 @@ def adapted(network: Any, recipe: Recipe) -> Any:
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.rank,
-        lora_alpha=recipe.alpha,  # type: ignore[arg-type]
+        lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
@@ -85,4 +86,4 @@ def _logits(network: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     where = next(network.parameters()).device
     inputs = {k: v.to(where) for k, v in batch.items() if k != "labels"}
     keep = batch["labels"].shape[1]
-    return network(**inputs, logits_to_keep=keep, use_cache=False).logits.float().cpu()  # type: ignore[no-any-return]
+    return network(**inputs, logits_to_keep=keep, use_cache=False).logits.float().cpu()

@@ -127,7 +127,11 @@ class Speaker:
         question = int(self.rng.integers(len(self.rows)))
         user = prompts.open_ended(self.spec.prompt, str(self.rows[question]["text"]))
         manner = self._manner(question, groups)
-        return prompts.persona(self.spec.prompt, groups), user, self.opinion(question, groups, manner)
+        return (
+            prompts.persona(self.spec.prompt, groups),
+            user,
+            self.opinion(question, groups, manner),
+        )
 
     def _manner(self, question: int, groups: dict[str, str]) -> Manner:
         """A toy's own habit, so that its texts differ by question and persona."""

@@ -97,7 +97,8 @@ def grow(items: Sequence[Item], row: int) -> list[tuple[Tree, list[int]]]:
         Each tree with the positions of its items in `items`. Order depends on the items alone.
     """
     trees: list[tuple[Tree, list[int]]] = []
-    tree, own = Tree.empty(), []
+    tree = Tree.empty()
+    own: list[int] = []
     for i in sorted(range(len(items)), key=lambda i: items[i].prompt):
         item = items[i]
         size = tree.new_nodes(item.prompt) + sum(map(len, item.options))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuestrata import io, paths
+from valuestrata import io, paths, schemas
 from valuestrata.metrics import resample
 from valuestrata.specs import Compare, Evaluation, from_json
 
@@ -50,10 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
             rows = _differences(values[one], values[other], spec.evaluation)
             differences += [{**named, **row} for row in rows]
     log.info("%d metrics, %d paired differences", len(metrics), len(differences))
-    columns = [c.name for c in io.schemas.TABLES["differences"]]
+    columns = [c.name for c in schemas.TABLES["differences"]]
     io.write_table(pd.DataFrame(metrics), arguments.runs, "runs", spec.caveat)
     io.write_table(
-        pd.DataFrame(differences, columns=columns), arguments.differences, "differences", spec.caveat
+        pd.DataFrame(differences, columns=columns),
+        arguments.differences,
+        "differences",
+        spec.caveat,
     )
 
 
@@ -106,7 +109,7 @@ def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
 
 
 def _contrasts(spec: Compare) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Each tuned variant against its base, then every language model's run against each baseline."""
+    """Each tuned variant against its base, then every language model against each baseline."""
     tuned = [
         ((model, variant), (model, BASE))
         for model, variants in spec.models.items()
@@ -117,9 +120,7 @@ def _contrasts(spec: Compare) -> list[tuple[tuple[str, str], tuple[str, str]]]:
     return [*tuned, *product(language, [(m, BASE) for m in spec.baselines])]
 
 
-def _differences(
-    one: pd.DataFrame, other: pd.DataFrame, e: Evaluation
-) -> list[dict[str, object]]:
+def _differences(one: pd.DataFrame, other: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
     """Paired on the pairs for which both have a value; questions are resampled together."""
     cluster = _clusters(one)
     rows = []

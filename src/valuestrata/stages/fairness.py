@@ -1,11 +1,12 @@
 """Measure how unequally one run serves the subgroups of a split and the groups of each axis."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from valuestrata import io
+from valuestrata import io, schemas
 from valuestrata.metrics import fairness
 from valuestrata.specs import Fairness, from_json
 from valuestrata.survey.tally import subgroup_groups
@@ -26,8 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Write inequality over subgroups and axes, and the groups' own scores."""
     spec = from_json(Fairness, arguments.spec)
     scores = io.read_table(arguments.scores, "scores")
-    unequal: list[dict[str, object]] = []
-    groups: list[dict[str, object]] = []
+    unequal: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
     for metric in HIGHER_IS_BETTER:
         keys = {"index": ["stratum", "subgroup"], "columns": "question"}
         values = scores.pivot(**keys, values=metric).astype("float64")
@@ -37,8 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
             shared |= {"level": level, "metric": metric}
             rows = _groups(values.to_numpy(), asked, names, member, spec)
             groups += [{**shared, **row} for row in rows]
-            unequal += [{**shared, **row} for row in _unequal(metric, values.to_numpy(), member, rows, spec)]
-    columns = [c.name for c in io.schemas.TABLES["fairness"]]
+            unequal += [
+                {**shared, **row} for row in _unequal(metric, values.to_numpy(), member, rows, spec)
+            ]
+    columns = [c.name for c in schemas.TABLES["fairness"]]
     io.write_table(
         pd.DataFrame(unequal, columns=columns), arguments.fairness, "fairness", spec.caveat
     )
@@ -51,14 +54,14 @@ def _levels(subgroups: pd.Index) -> dict[str, tuple[list[str], np.ndarray]]:
     parts = pd.DataFrame([subgroup_groups(name) for name in subgroups])
     for axis in parts.columns:
         names = list(dict.fromkeys(parts[axis].dropna()))
-        member = (parts[axis].to_numpy()[None, :] == np.array(names, dtype=object)[:, None])
+        member = parts[axis].to_numpy()[None, :] == np.array(names, dtype=object)[:, None]
         levels[str(axis)] = (names, member.astype(np.float64))
     return levels
 
 
 def _groups(
     values: np.ndarray, asked: np.ndarray, names: list[str], member: np.ndarray, spec: Fairness
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     e = spec.evaluation
     found = fairness.group_intervals(values, member, e.resamples, e.level, e.seed)
     finite = np.isfinite(values)
@@ -74,9 +77,9 @@ def _unequal(
     metric: str,
     values: np.ndarray,
     member: np.ndarray,
-    rows: list[dict[str, object]],
+    rows: list[dict[str, Any]],
     spec: Fairness,
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """The statistics over those groups that have any score; none below two groups."""
     scored = np.array([bool(row["n"]) for row in rows])
     if scored.sum() < 2:
@@ -85,12 +88,12 @@ def _unequal(
     e = spec.evaluation
     found = fairness.inequalities(values, member[scored], e.resamples, e.level, e.seed)
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    order = sorted(kept, key=lambda row: sign * float(str(row["value"])))
+    order = sorted(kept, key=lambda row: sign * float(row["value"]))
     return [
         {
             **vars(one),
-            "n": sum(int(str(row["n"])) for row in rows),
-            "missing": sum(int(str(row["missing"])) for row in rows),
+            "n": sum(int(row["n"]) for row in rows),
+            "missing": sum(int(row["missing"]) for row in rows),
             "groups": len(kept),
             "best": order[-1]["group"],
             "worst": order[0]["group"],

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
     parser.add_argument("--spec", required=True)
     parser.add_argument("--pairs", required=True)
-    parser.add_argument("--adapter", nargs="?", help="folder of the adapter, none for the base model")
+    parser.add_argument(
+        "--adapter", nargs="?", help="folder of the adapter, none for the base model"
+    )
     parser.add_argument("--store", required=True, help="folder of stored replies")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--output", required=True)

@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     weights = transformers.weights_digest(spec.model)
     both = pairs[pairs["comparable"]]
     prompts = [
-        (rubric.system, judge.comparison(rubric, row.persona, row.prompt, *shown))
-        for row in both.itertuples()
-        for shown in ((row.text, row.reference), (row.reference, row.text))
+        (rubric.system, judge.comparison(rubric, row["persona"], row["prompt"], *shown))
+        for row in io.records(both)
+        for shown in ((row["text"], row["reference"]), (row["reference"], row["text"]))
     ]
     settings = f"{spec.max_new_tokens} {spec.model.dtype}"
     keys = [text_digest([weights, settings, chat.prompt(*p).digest]) for p in prompts]
@@ -57,13 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
     rows = [
         _row(pair, name, first, second)
         for pair, (first, second) in zip(
-            both.to_dict("records"), zip(said[0::2], said[1::2], strict=True), strict=True
+            io.records(both), zip(said[0::2], said[1::2], strict=True), strict=True
         )
         for name in rubric.dimensions
     ]
     rows += [
         _row(pair, name, None, None)
-        for pair in pairs[~pairs["comparable"]].to_dict("records")
+        for pair in io.records(pairs[~pairs["comparable"]])
         for name in rubric.dimensions
     ]
     frame = pd.DataFrame(rows).assign(judge=weights)

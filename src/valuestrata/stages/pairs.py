@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     share = modal.shares(counted.weighted)
     about = questions.iloc[q].reset_index(drop=True)
     personas = [prompts.persona(spec.prompt, tally.subgroup_groups(n)) for n in counted.subgroups]
-    closed = [_closed(spec, row) for row in questions.itertuples()]
+    closed = [_closed(spec, row) for row in io.records(questions)]
     open_ended = [prompts.open_ended(spec.prompt, text) for text in questions["text"]]
     frame = pd.DataFrame(
         {
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     io.write_table(frame, arguments.output, "pairs", spec.caveat)
 
 
-def _closed(spec: Pairs, row: object) -> str:
-    codes, labels = [int(c) for c in getattr(row, "codes")], list(getattr(row, "labels"))
-    ends = (int(getattr(row, "lowest")), int(getattr(row, "highest")))
-    return prompts.closed(spec.prompt, getattr(row, "text"), codes, labels, ends)
+def _closed(spec: Pairs, row: dict[str, Any]) -> str:
+    codes, labels = [int(c) for c in row["codes"]], list(row["labels"])
+    ends = (int(row["lowest"]), int(row["highest"]))
+    return prompts.closed(spec.prompt, row["text"], codes, labels, ends)

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
     parser.add_argument("--spec", required=True)
     parser.add_argument("--pairs", required=True)
-    parser.add_argument("--adapter", nargs="?", help="folder of the adapter, none for the base model")
+    parser.add_argument(
+        "--adapter", nargs="?", help="folder of the adapter, none for the base model"
+    )
     parser.add_argument("--store", required=True, help="folder of stored replies")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--output", required=True)
@@ -48,11 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     weights, adapter = weights_digest(spec.model), adapter_digest(arguments.adapter)
     asked = [
         Question(
-            row.persona,
-            row.closed_prompt,
-            tuple(prompts.answer(spec.template, int(code)) for code in row.codes),
+            row["persona"],
+            row["closed_prompt"],
+            tuple(prompts.answer(spec.template, int(code)) for code in row["codes"]),
         )
-        for row in pairs.itertuples()
+        for row in io.records(pairs)
     ]
     rendered = [chat.prompt(q.persona, q.user) for q in asked]
     settings = [SCORER, spec.model.backend, spec.model.dtype, str(spec.max_new_tokens)]

@@ -1,6 +1,7 @@
 """Sum up the survey side: the figures that a reader checks first."""
 
 import argparse
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,14 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
         "caveat": spec.caveat,
         "respondents": len(responses),
         "questions": len(questions),
-        "groups": {
-            axis: responses[axis].value_counts().to_dict() for axis in spec.groups
-        },
+        "groups": {axis: responses[axis].value_counts().to_dict() for axis in spec.groups},
         "splits": splits,
         "blocks": {
-            str(block): {
-                str(row["measure"]): _figure(row) for row in own.to_dict("records")
-            }
+            str(block): {str(row["measure"]): _figure(row) for row in io.records(own)}
             for block, own in blocks.groupby("block", sort=False)
         },
     }
@@ -86,7 +83,7 @@ def _scores(pairs: pd.DataFrame, answer: tally.Floats, spec: Summary) -> dict[st
     is_ordinal = (pairs["kind"] == "ordinal").to_numpy(dtype=bool)
     cluster = pd.factorize(pairs["question"], sort=True)[0]
     e = spec.evaluation
-    found = {}
+    found: dict[str, object] = {}
     for metric, values, asked in (
         ("accuracy", ordinal.accuracy(answer, mode), len(pairs)),
         ("nmae", ordinal.nmae(answer, mode, lowest, highest, is_ordinal), int(is_ordinal.sum())),
@@ -98,7 +95,7 @@ def _scores(pairs: pd.DataFrame, answer: tally.Floats, spec: Summary) -> dict[st
     return found
 
 
-def _figure(row: dict[str, object]) -> dict[str, object]:
+def _figure(row: dict[str, Any]) -> dict[str, object]:
     """A number with its interval, n and missing count; None where it does not exist."""
-    ends = {k: None if pd.isna(row[k]) else float(str(row[k])) for k in ("value", "low", "high")}
-    return {**ends, "n": int(str(row["n"])), "missing": int(str(row["missing"]))}
+    ends = {k: None if pd.isna(row[k]) else float(row[k]) for k in ("value", "low", "high")}
+    return {**ends, "n": int(row["n"]), "missing": int(row["missing"])}

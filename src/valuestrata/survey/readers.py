@@ -49,7 +49,7 @@ def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.Dat
 
 
 def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], list[str]]:
-    """Codes of a question, those of its scale and others that occur, ascending; and their labels."""
+    """Codes of a question, of its scale and others that occur, ascending; and their labels."""
     seen = {int(code) for code in responses[question.question].dropna().unique()}
     codes = sorted(seen | set(range(question.lowest, question.highest + 1)))
     labels = {**question.labels, **question.extra}
@@ -75,7 +75,7 @@ def _raw(path: Path, spec: Clean, questions: list[str]) -> pd.DataFrame:
             only = len(header.columns) == 1
             hint = "is survey.delimiter right?" if only else "check the study's column names"
             raise InputError(
-                f"{path}: no column {absent[0]} ({len(absent)} of {len(needed)} are missing); {hint}"
+                f"{path}: no column {absent[0]} ({len(absent)} of {len(needed)} missing); {hint}"
             )
         slices = pd.read_csv(
             path,

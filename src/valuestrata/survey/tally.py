@@ -104,8 +104,7 @@ def subgroup_name(name: str, axis: str, label: str) -> str:
 
 def subgroup_groups(name: str) -> dict[str, str]:
     """Axis -> group of a subgroup's name; {} for everyone."""
-    parts = [part.split("=", 1) for part in name.split(" & ")] if "=" in name else []
-    return {axis: label for axis, label in parts}
+    return dict(part.split("=", 1) for part in name.split(" & ")) if "=" in name else {}
 
 
 def count(
@@ -167,7 +166,7 @@ def from_frame(frame: pd.DataFrame, scale: Scale) -> Tally:
     cells = frame[["stratum", "subgroup", "respondents"]].drop_duplicates(["stratum", "subgroup"])
     key = pd.MultiIndex.from_frame(cells[["stratum", "subgroup"]])
     s = key.get_indexer(pd.MultiIndex.from_frame(frame[["stratum", "subgroup"]]))
-    q = pd.Index(scale.questions).get_indexer(frame["question"])
+    q = pd.Index(scale.questions).get_indexer(pd.Index(frame["question"]))
     code = frame["code"].to_numpy(dtype=np.int64)
     c = (scale.codes[q] == code[:, None]).argmax(axis=1)
     shape = (len(cells), *scale.codes.shape)
