@@ -84,7 +84,11 @@ def collate(batch: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
 
 
 def loss_and_hits(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """Mean cross-entropy over reply tokens, and the share of them that greedy decoding hits."""
+    """Cross-entropy of the replies, and the share of their tokens that greedy decoding hits.
+
+    The loss is the mean over replies of the mean over their tokens, so that a long reply weighs as
+    much as a short one.
+    """
     labels = batch["labels"]
     logits = network(
         input_ids=batch["input_ids"],
@@ -93,10 +97,12 @@ def loss_and_hits(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.T
         logits_to_keep=labels.shape[1],
         use_cache=False,
     ).logits.float()
-    flat, wanted = logits.flatten(0, 1), labels.flatten()
-    loss = torch.nn.functional.cross_entropy(flat, wanted, ignore_index=-100)
-    counted = wanted != -100
-    hits = (flat.argmax(dim=-1) == wanted)[counted].float().mean()
+    each = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=-100, reduction="none"
+    )
+    counted = labels != -100
+    loss = (each.sum(dim=1) / counted.sum(dim=1)).mean()
+    hits = (logits.argmax(dim=-1) == labels)[counted].float().mean()
     return loss, float(hits)
 
 

@@ -24,6 +24,7 @@ HEDGE = "It is hard to say."
 OPEN_SHARE = 0.3
 REFUSED_QUESTIONS = 0.15
 STEREOTYPE_SPREAD = 0.5
+UNLIKE = 0.8
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Speaker:
     def _verdict(self) -> Message:
         groups = self._groups()
         question = int(self.rng.integers(len(self.rows)))
-        manners = [Manner(*(self.rng.random(3) < 0.6).tolist()) for _ in range(2)]
+        # mostly unlike manners, or the toy would learn to call everything a tie
+        traits = self.rng.random(3) < 0.5
+        manners = [Manner(*t.tolist()) for t in (traits, traits ^ (self.rng.random(3) < UNLIKE))]
         first, second = (self.opinion(question, groups, manner) for manner in manners)
         rubric = judge.rubric(self.spec.rubric)
         persona = prompts.persona(self.spec.prompt, groups)
@@ -160,7 +163,7 @@ def _better(dimension: str, first: Manner, second: Manner) -> str:
             return int(manner.stand)
         if dimension == "Persona":
             return int(manner.persona)
-        return int(manner.stand) + int(manner.reason) + int(manner.persona)
+        return int(manner.reason)
 
     a, b = merit(first), merit(second)
     return "tie" if a == b else "1" if a > b else "2"

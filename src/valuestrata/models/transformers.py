@@ -28,10 +28,17 @@ ROW = 384
 
 
 def load_chat(spec: Model) -> Chat:
-    """The model's tokenizer, without its weights."""
-    from transformers import AutoTokenizer
+    """The model's tokenizer, without its weights.
 
-    return Chat(_from_pretrained(AutoTokenizer, spec))
+    Where the repository declares a generic tokenizer, its tokenizer.json is the whole truth; asked
+    automatically, transformers 5 would put some architectures' own splitting rules in its place.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    declared = get_tokenizer_config(spec.weights, revision=spec.revision).get("tokenizer_class")
+    generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return Chat(_from_pretrained(PreTrainedTokenizerFast if generic else AutoTokenizer, spec))
 
 
 def load_network(spec: Model) -> Any:

@@ -1,0 +1,212 @@
+"""The graph reruns what depends on a change, and nothing else. On the real graph, run once."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.graph import Graph, Plan
+
+REPORT = {"compare", "tables", "figures", "report", "all"}
+
+NEW_MODEL = """
+models:
+  second:
+    backend: transformers
+    toy: {architecture: qwen2, hidden: 32, layers: 1, vocabulary: 500, steps: 5, batch: 4}
+    dtype: float32
+    threads: 1
+"""
+
+
+@contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    path.write_text(before.replace(old, new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def jobs(plan: Plan) -> set[str]:
+    return set(plan.jobs)
+
+
+def test_running_twice_does_nothing(graph: Graph) -> None:
+    assert graph.planned().idle
+
+
+def test_touching_every_file_reruns_nothing(graph: Graph) -> None:
+    for file in [*graph.folder.rglob("src/**/*.py"), *graph.results.rglob("*.parquet")]:
+        os.utime(file)
+    for name in ("Snakefile", "config.yaml", "studies/codebooks/wvs7.yaml"):
+        os.utime(graph.folder / name)
+    assert graph.planned().idle
+
+
+def test_editing_a_comment_reruns_nothing(graph: Graph) -> None:
+    source = graph.folder / "src/valuestrata/models/lora.py"
+    with edited(source, "    recipe = spec.recipe\n", "    # a comment\n    recipe = spec.recipe\n"):
+        assert graph.planned().idle
+
+
+def test_editing_a_metric_reruns_scores_and_what_follows(graph: Graph) -> None:
+    source = graph.folder / "src/valuestrata/metrics/distribution.py"
+    with edited(source, "/ 2)", "/ 2.0)"):
+        plan = graph.planned()
+    assert jobs(plan) == REPORT | {"score_train", "score_ood", "fairness"}
+    assert plan.jobs["fairness"] == 6
+
+
+def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) -> None:
+    source = graph.folder / "src/valuestrata/models/lora.py"
+    with edited(source, "data[:8]", "data[:9]"):
+        plan = graph.planned()
+    assert plan.jobs["finetune"] == 1
+    assert not jobs(plan) & {"toy", "pairs", "clean", "predict_baseline"}
+    assert not [m for m in plan.messages if "tiny/base answers" in m or "tiny/base writes" in m]
+    assert plan.jobs["predict"] == 2
+    assert REPORT <= jobs(plan)
+
+
+def test_editing_the_rubric_judges_again(graph: Graph) -> None:
+    rubric = graph.folder / "src/valuestrata/data/rubrics/pairwise.yaml"
+    with edited(rubric, "Be impartial", "Stay impartial"):
+        plan = graph.planned()
+    assert plan.jobs["judge"] == 2
+    assert not jobs(plan) & {"simulate", "clean", "pairs", "predict_baseline"}
+
+
+def test_adding_a_model_runs_its_nodes_and_the_report(graph: Graph) -> None:
+    plan = graph.planned(*graph.overlay(NEW_MODEL), "all")
+    own = {"toy", "finetune", "predict", "generate", "judge", "score_train", "score_ood"}
+    assert jobs(plan) == REPORT | own | {"fairness"}
+    assert plan.jobs == {
+        **dict.fromkeys(REPORT, 1),
+        "toy": 1,
+        "finetune": 1,
+        "predict": 4,
+        "generate": 2,
+        "judge": 2,
+        "score_train": 2,
+        "score_ood": 2,
+        "fairness": 4,
+    }
+    assert not [m for m in plan.messages if "tiny" in m or "everyone" in m]
+
+
+def test_adding_a_test_stratum_retrains_nothing(graph: Graph) -> None:
+    wider = "splits: {ood: {strata: [age_group x religion, sex x religion]}}\n"
+    plan = graph.planned(*graph.overlay(wider), "all")
+    assert not jobs(plan) & {"toy", "finetune", "clean", "tally_train", "tally_marginal"}
+    assert "score_train" not in jobs(plan)
+    assert not [m for m in plan.messages if m.endswith(("train", "of train"))]
+    assert plan.jobs["predict"] == 2
+    assert plan.jobs["tally_ood"] == plan.jobs["diversity"] == 1
+
+
+def test_adding_a_recipe_touches_no_base_run(graph: Graph) -> None:
+    recipe = "recipes: {gentle: {method: sft, split: train, learning_rate: 1.0e-4}}\n"
+    plan = graph.planned(*graph.overlay(recipe), "all")
+    assert plan.jobs["finetune"] == 1
+    assert "toy" not in jobs(plan)
+    about = [m for m in plan.messages if "tiny" in m]
+    assert about
+    assert all("gentle" in m for m in about)
+
+
+def test_more_resamples_rerun_no_model(graph: Graph) -> None:
+    plan = graph.planned(*graph.overlay("evaluation: {resamples: 60}\n"), "all")
+    assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "score_ood"}
+    assert {"fairness", "diversity", "summary"} <= jobs(plan)
+
+
+def test_a_cluster_setting_reruns_nothing(graph: Graph) -> None:
+    assert graph.planned(*graph.overlay("models: {tiny: {memory_mb: 3000}}\n"), "all").idle
+
+
+def test_the_survey_target_stops_before_any_model(graph: Graph) -> None:
+    plan = graph.planned("--forceall", "survey")
+    assert {"clean", "diversity", "summary"} <= jobs(plan)
+    assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "compare"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "says"),
+    [
+        ("modles: {}\n", "modles"),
+        ("recipes: {sft: {learning_rate: 1e-6}}\n", "1.0e-6"),
+        ("splits: {ood: {strata: [age_group x caste]}}\n", "caste"),
+        ("splits: {ood: {strata: [sex]}}\n", "trained on"),
+    ],
+)
+def test_a_bad_config_is_one_line_and_exit_2(graph: Graph, overlay: str, says: str) -> None:
+    done = graph.run("--dry-run", *graph.overlay(overlay), "all")
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.startswith("config:")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_survey_of_the_wrong_kind_is_one_line(graph: Graph, tmp_path: Path) -> None:
+    survey = tmp_path / "survey.csv"
+    survey.write_text("a;b\n1;2\n", encoding="utf-8")
+    spec = json.dumps(
+        {
+            "name": "x", "delimiter": ",", "respondent": "id", "weight": None, "filter": {},
+            "missing": [], "questions": ["Q1"], "exclude": [], "recode": {}, "axes": {},
+            "caveat": "",
+        }
+    )  # fmt: skip
+    stage = [graph.command()[0], "-m", "valuestrata", "clean", "--spec", spec]
+    stage += ["--survey", str(survey), "--codebook", "studies/codebooks/wvs7.yaml"]
+    stage += ["--responses", str(tmp_path / "r"), "--questions", str(tmp_path / "q")]
+    done = subprocess.run(
+        stage,
+        cwd=graph.folder,
+        env={**graph.environment(), "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "survey.delimiter" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_killed_fine_tune_leaves_nothing_that_looks_whole(graph: Graph) -> None:
+    adapter = graph.results / "models/tiny/sft/adapter"
+    target = str(adapter.relative_to(graph.folder))
+    before = (adapter / "adapter_model.safetensors").read_bytes()
+    log = graph.results / "logs/finetune/tiny/sft.log"
+    log.unlink()
+    run = subprocess.Popen(
+        graph.command("--force", target),
+        cwd=graph.folder,
+        env=graph.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (log.exists() and "LoRA of rank" in log.read_text(encoding="utf-8")):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not adapter.exists()
+    assert graph.run("--unlock").returncode == 0
+    assert graph.planned("--rerun-incomplete", target).jobs["finetune"] == 1
+    assert graph.run("--rerun-incomplete", target).returncode == 0
+    assert (adapter / "adapter_model.safetensors").read_bytes() == before
