@@ -236,7 +236,7 @@ def spec_summary(study: Study) -> specs.Summary:
         study=study.name,
         survey=study.config["survey"]["name"],
         splits=tuple(study.splits),
-        groups=tuple(study.axes),
+        groups=_groups(study),
         evaluation=spec_evaluation(study),
         caveat=study.survey_caveat,
     )

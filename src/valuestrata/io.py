@@ -114,8 +114,8 @@ def caveat_of(path: Path | str) -> str:
 
 
 def write_json(content: Any, path: Path | str) -> None:
-    """Write JSON, sorted keys, two-space indent; a NaN is an error, not a number."""
-    write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
+    """Write JSON with an indent of two; a NaN is an error, not a number."""
+    write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
 
 
 def write_text(content: str, path: Path | str) -> None:

@@ -220,7 +220,7 @@ class Summary:
     study: str
     survey: str
     splits: tuple[str, ...]
-    groups: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
     evaluation: Evaluation
     caveat: str
 
@@ -256,8 +256,8 @@ class Report:
 
 
 def to_json(spec: Any) -> str:
-    """A spec as one line of JSON with sorted keys."""
-    return json.dumps(dataclasses.asdict(spec), sort_keys=True, ensure_ascii=False)
+    """A spec as one line of JSON; mappings keep the study's order."""
+    return json.dumps(dataclasses.asdict(spec), ensure_ascii=False)
 
 
 def from_json(kind: type[T], text: str) -> T:

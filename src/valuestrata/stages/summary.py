@@ -50,7 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
         "caveat": spec.caveat,
         "respondents": len(responses),
         "questions": len(questions),
-        "groups": {axis: responses[axis].value_counts().to_dict() for axis in spec.groups},
+        "groups": {
+            axis: {name: int((responses[axis] == name).sum()) for name in names}
+            for axis, names in spec.groups.items()
+        },
         "splits": splits,
         "blocks": {
             str(block): {str(row["measure"]): _figure(row) for row in io.records(own)}

@@ -1,0 +1,51 @@
+"""What the figures are called, what they show, and the text that stands in for each."""
+
+FIGURES: dict[str, tuple[str, str]] = {
+    "accuracy": (
+        "Share of modal answers hit",
+        "Accuracy of each run by split: the share of pairs whose answer is the subgroup's modal "
+        "answer. Base and tuned variants of a model are joined; dotted lines carry the baselines "
+        "through. Pairs without a readable answer are left out, and their share is written beside.",
+    ),
+    "nmae": (
+        "Distance from the modal answer",
+        "Normalised mean absolute error of each run by split, as a share of the scale: 0 is always "
+        "the mode, lower is better.",
+    ),
+    "win_rates": (
+        "Open-ended answers against the reference",
+        "Win rate of each run against the judge's reference run: 0.5 means as good as it. The flip "
+        "rate says how often the verdict changed when the two answers swapped places.",
+    ),
+    "diversity": (
+        "Where subgroups disagree",
+        "Modal Diversity Score and normalised Wasserstein distance between subgroups, by block of "
+        "questions, from most to least divided.",
+    ),
+    "fairness": (
+        "Inequality against its null",
+        "Norm.Range and CV of accuracy and NMAE over the subgroups. The grey bar runs from the "
+        "mean to the 95th percentile of what identical groups show by chance: a gap means nothing "
+        "without it. Filled marks lie beyond chance, hollow ones do not.",
+    ),
+    "groups": (
+        "Accuracy by group",
+        "Accuracy for the groups of each axis on the test split, base against tuned.",
+    ),
+    "training": (
+        "Training loss",
+        "Loss of each fine-tune by optimiser step: faint as logged, bold as a rolling mean.",
+    ),
+}
+
+
+def alternative(name: str) -> str:
+    """Text that stands in for a figure."""
+    title, shows = FIGURES[name]
+    where = {
+        "diversity": "The numbers stand in the table of conflict scores by block.",
+        "fairness": "The numbers stand in the table of inequality.",
+        "groups": "The numbers stand in the table of scores by group.",
+        "training": "",
+    }.get(name, "The numbers stand in the table of main results.")
+    return f"Figure: {title}. {shows} {where}".strip()

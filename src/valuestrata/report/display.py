@@ -1,0 +1,223 @@
+"""The tables of the page: cells of formatted numbers with n and missing beneath. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from valuestrata.report.results import (
+    BASE,
+    SUBGROUPS,
+    Number,
+    Results,
+    System,
+    baselines,
+    cell_label,
+    label,
+    language,
+    number,
+    records,
+    systems,
+    tuned,
+)
+from valuestrata.report.wording import (
+    METRICS,
+    NONE,
+    STATISTICS,
+    count,
+    decimal,
+    is_rate,
+    metric_name,
+    p_value,
+    percent,
+)
+
+KEPT = "\N{NO-BREAK SPACE}"
+SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what it says, its interval, and small print beneath."""
+
+    text: str
+    interval: str = ""
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; the first `heads` cells of a row are its headers."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    heads: int = 1
+    note: str = ""
+
+
+def cell(one: Number | None, rate: bool = False, signed: bool = False, more: str = "") -> Cell:
+    """Value, interval, then n, missing and what else is to be said."""
+    if one is None:
+        return Cell(NONE)
+    say = percent if rate else decimal
+    known = one.known and one.low == one.low
+    interval = f"[{say(one.low, signed)}, {say(one.high, signed)}]" if known else ""
+    parts = [f"n {count(one.n)}", f"missing {count(one.missing)}", *([more] if more else [])]
+    small = ", ".join(part.replace(" ", KEPT) for part in parts)
+    return Cell(say(one.value, signed), interval, small)
+
+
+def main_table(results: Results, split: str) -> Table:
+    """The main results of one split, one row a run."""
+    spec = results.spec
+    wins = [
+        (judge, dimension)
+        for judge in spec.compare.judges
+        for dimension in results.dimensions(judge, split)
+    ]
+    rows = []
+    for system in systems(spec):
+        cells = [cell(results.of(system, split, m), is_rate(m)) for m in SHOWN]
+        cells += [_win(results, system, split, *win) for win in wins]
+        rows.append((_name(results, system), *cells))
+    names = [metric_name(f"win_rate:{judge}:{dimension}") for judge, dimension in wins]
+    role = spec.roles.get(split, "")
+    return Table(
+        caption=f"Main results, {split} ({role} split)",
+        columns=("Run", *(METRICS[m] for m in SHOWN), *names),
+        rows=tuple(rows),
+    )
+
+
+def _name(results: Results, system: System) -> Cell:
+    spec = results.spec
+    small = "baseline, no language model" if system in baselines(spec) else ""
+    references = [judge for judge, own in spec.reference.items() if own == system]
+    if references:
+        small = f"reference of {', '.join(references)}"
+    return Cell(label(system, spec), small=small)
+
+
+def _win(results: Results, system: System, split: str, judge: str, dimension: str) -> Cell:
+    flip = results.of(system, split, f"flip_rate:{judge}:{dimension}")
+    said = f"flips {percent(flip.value)}" if flip is not None and flip.known else ""
+    return cell(results.of(system, split, f"win_rate:{judge}:{dimension}"), more=said)
+
+
+def fairness_table(results: Results, split: str, level: str) -> Table:
+    """Norm.Range and CV over the groups of a level, each beside its null."""
+    spec = results.spec
+    rows = []
+    for system in systems(spec):
+        for metric in ("accuracy", "nmae"):
+            found = [results.unequal(system, split, metric, s, level) for s in STATISTICS]
+            known = next((row for row in found if row is not None), None)
+            if known is None:
+                continue
+            ends = (Cell(cell_label(str(known[end]))) for end in ("best", "worst"))
+            cells = (part for row in found for part in _unequal(row))
+            rows.append((_name(results, system), Cell(METRICS[metric]), *cells, *ends))
+    over = "subgroups" if level == SUBGROUPS else f"groups of {spec.axes.get(level, level)}"
+    parts = [(name, f"{name} by chance", "p") for name in STATISTICS.values()]
+    columns = ("Run", "Metric", *parts[0], *parts[1], "Served best", "Served worst")
+    return Table(f"Inequality over {over}, {split}", columns, tuple(rows), heads=2)
+
+
+def _unequal(row: dict[str, Any] | None) -> tuple[Cell, Cell, Cell]:
+    if row is None:
+        return Cell(NONE), Cell(NONE), Cell(NONE)
+    mean, high = float(row["null_mean"]), float(row["null_high"])
+    one = number(row)
+    chance = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
+    p = p_value(one.p).removeprefix("p ").removeprefix("= ").replace(" ", KEPT)
+    return cell(one, more=f"{int(row['groups'])} groups"), chance, Cell(p)
+
+
+def groups_table(results: Results, split: str, metric: str) -> Table:
+    """A metric by group of each axis, a column a run."""
+    spec = results.spec
+    rows = []
+    for level in results.levels(split):
+        for group in results.members(split, level):
+            found = [results.group(s, split, level, group, metric) for s in systems(spec)]
+            rows.append((Cell(spec.axes[level]), Cell(group), *(cell(one) for one in found)))
+    columns = ("Axis", "Group", *(label(s, spec) for s in systems(spec)))
+    return Table(f"{METRICS[metric]} by group, {split}", columns, tuple(rows), heads=2)
+
+
+def differences_table(results: Results, split: str) -> Table:
+    """Paired differences of a split: tuned less base, then each run less each baseline."""
+    spec = results.spec
+    pairs = [(s, (s[0], BASE)) for s in tuned(spec)]
+    pairs += [(s, b) for b in baselines(spec) for s in language(spec)]
+    own = results.differences[results.differences["split"] == split]
+    metrics = [m for m in dict.fromkeys(map(str, own["metric"])) if m != "jensen_shannon"]
+    rows = [
+        (
+            Cell(label(one, spec), small=f"less {label(other, spec)}"),
+            *(_gap(results.gap(one, other, split, m), m) for m in metrics),
+        )
+        for one, other in pairs
+    ]
+    columns = ("Difference", *(metric_name(m) for m in metrics))
+    return Table(f"Paired differences, {split}", columns, tuple(rows))
+
+
+def _gap(gap: Number | None, metric: str) -> Cell:
+    said = "" if gap is None else p_value(gap.p)
+    return cell(gap, is_rate(metric), signed=True, more=said)
+
+
+def diversity_table(results: Results) -> Table:
+    """Conflict scores by block, most divided first."""
+    frame = results.diversity
+    means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
+    found = {(str(r["block"]), str(r["measure"])): number(r) for r in records(means)}
+    known = [b for b, m in found if m == "mds" and b != "all"]
+    ranked = sorted(known, key=lambda b: -_or_zero(found[b, "mds"].value))
+    rows = [
+        (
+            Cell("all blocks" if block == "all" else block),
+            *(cell(found.get((block, m))) for m in ("mds", "wasserstein")),
+        )
+        for block in [*ranked, *(["all"] if ("all", "mds") in found else [])]
+    ]
+    columns = ("Block", "Modal Diversity Score", "Wasserstein distance")
+    note = "n and missing count questions."
+    return Table("Conflict between subgroups by block", columns, tuple(rows), note=note)
+
+
+def _or_zero(value: float) -> float:
+    return value if value == value else 0.0
+
+
+def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]) -> Table:
+    """Sizes of the splits, and what rules that need no model score on them."""
+    rows = []
+    rules: list[str] = []
+    for name in names:
+        about = summary["splits"].get(name)
+        if about is None:
+            continue
+        rules = list(about["baselines"])
+        strata = ", ".join(f"{s.replace('-x-', ' × ')} ({n})" for s, n in about["strata"].items())
+        scores = [
+            cell(number(about["baselines"][rule][metric]))
+            for rule in rules
+            for metric in ("accuracy", "nmae")
+        ]
+        sizes = (Cell(count(about[k])) for k in ("subgroups", "pairs", "tied_modes"))
+        role = results.spec.roles.get(name, "")
+        rows.append((Cell(name, small=role), Cell(strata.replace("_", " ")), *sizes, *scores))
+    scored = [f"{METRICS[m]} of {r}" for r in rules for m in ("accuracy", "nmae")]
+    columns = ("Split", "Strata (subgroups)", "Subgroups", "Pairs", "Tied modes", *scored)
+    return Table("Splits, and rules that need no model", columns, tuple(rows))
+
+
+def respondents_table(summary: dict[str, Any], axes: dict[str, str]) -> Table:
+    """Respondents by group, an axis a row."""
+    rows = []
+    for axis, own in summary["groups"].items():
+        sizes = (f"{group}: {count(n)}".replace(" ", KEPT) for group, n in own.items())
+        rows.append((Cell(axes.get(axis, axis)), Cell("; ".join(sizes))))
+    return Table("Respondents by group", ("Axis", "Respondents"), tuple(rows))

@@ -1,0 +1,28 @@
+"""Draw the report's figures as SVG."""
+
+import argparse
+from pathlib import Path
+
+from valuestrata import io, paths
+from valuestrata.report.results import tuned
+from valuestrata.specs import Report, from_json
+from valuestrata.stages.tables import read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage; outputs have fixed names under the study's folder."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write report/figures/*.svg."""
+    from valuestrata.report.figures import figures  # matplotlib takes a second to import
+
+    spec = from_json(Report, arguments.spec)
+    logs = {}
+    for model, recipe in tuned(spec):
+        folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
+        logs[(model, recipe)] = io.read_json(folder / "training_log.json")["steps"]
+    for name, svg in figures(read(arguments.results, spec), logs).items():
+        io.write_text(svg, arguments.results / f"report/figures/{name}.svg")

@@ -1,0 +1,76 @@
+"""Write the report: one self-contained page, and the lines that close a run."""
+
+import argparse
+import importlib.metadata
+from pathlib import Path
+
+from valuestrata import io, paths
+from valuestrata.report import html
+from valuestrata.report.captions import FIGURES
+from valuestrata.report.display import Table
+from valuestrata.report.headline import headline
+from valuestrata.report.results import System, language, splits, systems
+from valuestrata.report.samples import samples_table
+from valuestrata.specs import Report, from_json
+from valuestrata.stages.tables import read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Inputs and outputs of the stage; outputs have fixed names under the study's folder."""
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write report/index.html and report/headline.txt."""
+    spec = from_json(Report, arguments.spec)
+    folder: Path = arguments.results
+    results = read(folder, spec)
+    page = html.page(
+        results=results,
+        summary=io.read_json(folder / "survey/summary.json"),
+        drawings={
+            name: (folder / f"report/figures/{name}.svg").read_text(encoding="utf-8")
+            for name in FIGURES
+        },
+        samples=_samples(folder, spec),
+        origins=_origins(folder, spec),
+        version=_version(),
+    )
+    io.write_text(page, folder / "report/index.html")
+    io.write_text(headline(results), folder / "report/headline.txt")
+
+
+def _samples(folder: Path, spec: Report) -> list[Table]:
+    """Sample answers of the splits that were judged; none without a judge."""
+    judged = splits(spec) if spec.compare.judges else []
+    tables = []
+    for split in [s for s in judged if s in spec.compare.judged_splits]:
+        texts, verdicts = {}, {}
+        for model, variant in language(spec):
+            parts = {"model": model, "variant": variant, "split": split}
+            texts[model, variant] = io.read_table(folder / paths.TEXTS.format(**parts), "texts")
+            for judge in spec.compare.judges:
+                file = folder / paths.VERDICTS.format(**parts, judge=judge)
+                verdicts[(model, variant), judge] = io.read_table(file, "verdicts")
+        tables.append(samples_table(spec, split, texts, verdicts))
+    return tables
+
+
+def _origins(folder: Path, spec: Report) -> dict[System, tuple[str, str]]:
+    """Weights and adapter of each system, as its predictions on the first split name them."""
+    split = splits(spec)[0]
+    found = {}
+    for model, variant in systems(spec):
+        file = folder / paths.PREDICTIONS.format(model=model, variant=variant, split=split)
+        named = io.read_table(file, "predictions", ["weights", "adapter"])
+        first = named.iloc[0]
+        found[model, variant] = (str(first["weights"]), str(first["adapter"]))
+    return found
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("valuestrata")
+    except importlib.metadata.PackageNotFoundError:
+        return "(version unknown: run from source)"
