@@ -54,7 +54,9 @@ def test_touching_every_file_reruns_nothing(graph: Graph) -> None:
 
 def test_editing_a_comment_reruns_nothing(graph: Graph) -> None:
     source = graph.folder / "src/valuestrata/models/lora.py"
-    with edited(source, "    recipe = spec.recipe\n", "    # a comment\n    recipe = spec.recipe\n"):
+    with edited(
+        source, "    recipe = spec.recipe\n", "    # a comment\n    recipe = spec.recipe\n"
+    ):
         assert graph.planned().idle
 
 
@@ -74,7 +76,7 @@ def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) 
     assert not jobs(plan) & {"toy", "pairs", "clean", "predict_baseline"}
     assert not [m for m in plan.messages if "tiny/base answers" in m or "tiny/base writes" in m]
     assert plan.jobs["predict"] == 2
-    assert REPORT <= jobs(plan)
+    assert jobs(plan) >= REPORT
 
 
 def test_editing_the_rubric_judges_again(graph: Graph) -> None:

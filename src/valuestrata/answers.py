@@ -6,12 +6,18 @@ Only new tokens are ever parsed, so a prompt cannot be mistaken for an answer.
 import re
 from collections.abc import Collection
 
-_FORM = re.compile(r"\banswer\s*(?:is\s*)?[:=]?\s*\**\(?(-?\d+)(?![\d.]*\d)", re.IGNORECASE)
-_BARE = re.compile(r"^\W*(-?\d+)(?:\s*[.):=-]\s*[^\d]*)?\W*$")
+_NUMBER = r"(-?\d{1,9})(?!\d)"
+_ANNOUNCED = r"\banswer(?:\W{0,4}[:=]|\s+is)[\s*:]{0,4}[\[(\"']?"
+_FORM = re.compile(_ANNOUNCED + _NUMBER + r"(?!\.\d|\s*(?:-|–|/|,|or|and|to)\s*\d)", re.IGNORECASE)
+_BARE = re.compile(r"^\W*?" + _NUMBER + r"(?:\W*|\s?[.):=-]\D*)$")
+_SAYING = (
+    r"(?:answer|say|tell|share|give|provide|offer|express|discuss|comment|respond|reply|choose|pick"
+    r"|select|rate|state|help|assist|participate|take part|engage|speak)"
+)
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) sorry|i (?:can(?:no|')t|can not|won't|will not)|unable to|not able to"
-    r"|as an ai|language model|(?:i )?(?:must )?decline to|(?:i )?prefer not to"
-    r"|not (?:appropriate|comfortable))",
+    r"\b(?:i(?:['’]m| am) sorry|as an ai|language model|decline to"
+    r"|(?:i (?:can(?:no|['’])t|can not|won['’]t|will not)|unable to|not able to|prefer not to"
+    rf"|rather not|not (?:be )?(?:appropriate|comfortable)(?: for me)?(?: to)?) {_SAYING})",
     re.IGNORECASE,
 )
 

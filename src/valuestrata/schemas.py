@@ -7,6 +7,7 @@ on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 OUTCOMES = ("answer", "refusal", "invalid", "failed")
@@ -34,6 +35,12 @@ class Column:
 
 
 _DTYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+
+_LISTS: dict[str, tuple[type, ...]] = {
+    "ints": (int, np.integer),
+    "floats": (int, float, np.integer, np.floating),
+    "texts": (str,),
+}
 
 _PAIR = (
     Column("stratum", "text", "set of axes that the subgroup is a cell of"),
@@ -140,6 +147,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "scores": (
         *_PAIR,
         Column("block", "text", "thematic block of the question"),
+        Column("kind", "text", "measurement level", values=("ordinal", "nominal")),
         Column("outcome", "text", "what the model's text was", values=OUTCOMES),
         Column("accuracy", "float", "1 where the answer is the mode, 0 where not", True, 0, 1),
         Column("nmae", "float", "|answer - mode| / (highest - lowest), ordinal only", True, 0),
@@ -204,12 +212,21 @@ def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     return pd.DataFrame({**checked, **rest}).reset_index(drop=True)
 
 
+def _is_list(value: object, kinds: tuple[type, ...]) -> bool:
+    listed = isinstance(value, list | tuple | np.ndarray)
+    return listed and all(isinstance(one, kinds) for one in cast(list[object], value))
+
+
 def _checked(series: pd.Series, column: Column, table: str) -> pd.Series:
     where = f"table {table}, column {column.name}"
     try:
         typed = series.astype(cast(Any, _DTYPES[column.kind])) if column.kind in _DTYPES else series
     except (TypeError, ValueError) as error:
         raise ContractError(f"{where}: not {column.kind}: {error}") from None
+    if column.kind in _LISTS:
+        wrong = next((v for v in typed.dropna() if not _is_list(v, _LISTS[column.kind])), None)
+        if wrong is not None:
+            raise ContractError(f"{where}: {wrong!r} is not a list of {column.kind}")
     if not column.optional and typed.isna().any():
         raise ContractError(f"{where}: {int(typed.isna().sum())} values are missing")
     present: Any = typed.dropna()

@@ -1,8 +1,9 @@
 """Checks of a study before its graph is built: one clear line for what is wrong."""
 
-import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any, cast
 
 import jsonschema
@@ -12,6 +13,7 @@ from valuestrata.config import SURVEY_VARIABLE, Study
 from valuestrata.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+RESERVED = {"respondent", "weight", "all", "mean", "subgroups"}
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -21,6 +23,8 @@ def read_yaml(path: Path | str) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -41,7 +45,7 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
     """
     schema = read_yaml(SCHEMA)
     validator = jsonschema.Draft202012Validator(schema)
-    plain = json.loads(json.dumps(raw, default=str))
+    plain = _plain(raw)
     problems = sorted(validator.iter_errors(plain), key=lambda e: list(map(str, e.absolute_path)))
     if problems:
         raise InputError(_explain(problems[0]))
@@ -54,6 +58,15 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
     if problem:
         raise InputError(problem)
     return study
+
+
+def _plain(value: Any) -> Any:
+    """YAML data as JSON knows it: keys are text, and so is what JSON has no kind for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -75,25 +88,49 @@ def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> A
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
-    while error.context:
-        error = min(error.context, key=lambda e: -len(e.absolute_path))
+    """One line for a fault: where it is, what it is, what would be right."""
     where = ".".join(map(str, error.absolute_path)) or "the study"
+    schema, value = cast(dict[str, Any], error.schema), error.instance
     message = error.message
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = sorted(cast(dict[str, Any], error.schema).get("properties", {}))
-        extra = sorted(set(error.instance) - set(known))
+    if error.validator == "additionalProperties" and isinstance(value, dict):
+        known = sorted(schema.get("properties", {}))
+        extra = sorted(set(value) - set(known))
         message = f"unknown key {extra[0]!r}; known are {', '.join(known)}"
-    elif error.validator == "type" and isinstance(error.instance, str):
-        message = f"{error.instance!r} is text, not {_one_of(error.validator_value)}"
-        if _number_like(error.instance):
-            message += f"; YAML reads 1e-6 as text, write {_with_point(error.instance)}"
-    elif (
-        error.validator == "pattern"
-        and where.count(".") < 3
-        and "A-Za-z0-9" in str(error.validator_value)
-    ):
-        message = f"{error.instance!r} becomes part of a path: use A-Z a-z 0-9 . _ - only"
+    elif error.validator == "type" and isinstance(value, str):
+        message = f"{value!r} is text, not {_one_of(error.validator_value)}"
+        if _number_like(value):
+            message += f"; YAML reads 1e-6 as text, write {_with_point(value)}"
+    elif error.validator in ("pattern", "not"):
+        message = f"{value!r} cannot stand here: {_REMEDIES[_kind_of(error)]}"
+    elif error.validator == "oneOf" and where.endswith("questions"):
+        message = f"{value!r} is neither `all` nor a list of question ids"
+    elif error.validator == "oneOf":
+        message = "give either groups (code: label) or bands (lower bounds), and not both"
     return f"config: {where}: {message}"
+
+
+_REMEDIES = {
+    "axis": "an axis is named in lower case, a-z 0-9 _",
+    "name": "it becomes part of a path, use A-Z a-z 0-9 . _ - only",
+    "label": "a group's label must not hold ' & ' or '='",
+    "persona": "a persona says {group} where the group's label goes",
+    "recode": "recode maps whole numbers, the codes of the file",
+    "base": "the variant base is the untuned model; name the recipe otherwise",
+}
+
+
+def _kind_of(error: jsonschema.ValidationError) -> str:
+    """Which remedy a pattern's fault asks for."""
+    where = [str(part) for part in error.absolute_path]
+    if error.validator == "not":
+        return "base"
+    if where[-1:] == ["persona"]:
+        return "persona"
+    if "recode" in where:
+        return "recode"
+    if "groups" in where:
+        return "label"
+    return "axis" if where[-1:] == ["axes"] else "name"
 
 
 def _one_of(kinds: Any) -> str:
@@ -109,12 +146,17 @@ def _number_like(text: str) -> bool:
 
 
 def _with_point(text: str) -> str:
+    """A number as YAML 1.1 reads it: a point in the mantissa, a sign in the exponent."""
     mantissa, mark, exponent = text.lower().partition("e")
-    return f"{mantissa}.0{mark}{exponent}" if mark and "." not in mantissa else text
+    if not mark:
+        return text
+    sign = "" if exponent[:1] in "+-" else "+"
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{sign}{exponent}"
 
 
 def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     config = study.config
+    yield from _number_problems(config, ())
     yield from _survey_problems(study, root, files)
     yield from _split_problems(study)
     for name, recipe in config["recipes"].items():
@@ -133,6 +175,14 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         yield from _data_problems(key, config["prompt"]["template"], folder)
 
 
+def _number_problems(value: Any, where: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _number_problems(item, (*where, key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"config: {'.'.join(where)}: {value} is no finite number"
+
+
 def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     survey = study.config["survey"]
     if "simulate" in survey and "file" in survey:
@@ -148,15 +198,33 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         yield f"config: survey.codebook: {survey['codebook']}: no such file"
     for name, axis in study.axes.items():
         labels = axis.names()
+        if name in RESERVED:
+            yield f"config: survey.axes.{name}: the name is taken by the tables; rename the axis"
+        if not _says_group_alone(axis.persona):
+            yield (
+                f"config: survey.axes.{name}.persona: {axis.persona!r}: {{group}} is the only "
+                "thing in braces"
+            )
         if len(set(labels)) < len(labels):
             yield f"config: survey.axes.{name}: two groups share a label"
         if axis.bands and list(axis.bands) != sorted(set(axis.bands)):
             yield f"config: survey.axes.{name}.bands: not ascending"
 
 
+def _says_group_alone(persona: str) -> bool:
+    try:
+        fields = {(field, spec) for _, field, spec, _ in Formatter().parse(persona) if field}
+        return fields == {("group", "")} and "{}" not in persona
+    except ValueError:
+        return False
+
+
 def _split_problems(study: Study) -> Iterator[str]:
     roles: dict[frozenset[str], tuple[str, str]] = {}
     for name, strata in study.splits.items():
+        twice = [s for i, s in enumerate(strata) if set(s) in map(set, strata[:i])]
+        if twice:
+            yield f"config: splits.{name}: stratum {' x '.join(twice[0])!r} stands there twice"
         role = study.config["splits"][name]["role"]
         if name == "marginal":
             yield "config: splits.marginal: the name is taken by the baselines' tallies"
@@ -180,6 +248,9 @@ def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) 
     if model["backend"] == "baseline":
         if "rule" not in model:
             yield f"config: {where}.rule: a baseline needs one"
+        for key in ("weights", "revision", "toy"):
+            if key in model:
+                yield f"config: {where}.{key}: a baseline has none"
         return
     if "rule" in model:
         yield f"config: {where}.rule: only a baseline has one"

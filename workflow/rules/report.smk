@@ -16,7 +16,6 @@ rule compare:
     input:
         scores=every_score,
         verdicts=of_runs(rules.judge.output[0], STUDY.judgements()),
-        pairs=expand(rules.pairs.output, split=STUDY.splits),
     output:
         runs=f"{RESULTS}/report/runs.parquet",
         differences=f"{RESULTS}/report/differences.parquet",

@@ -97,16 +97,18 @@ def inequalities(
     for name, statistic in STATISTICS.items():
         value, draws, by_chance = float(statistic(means)), statistic(drawn), statistic(null)
         low, high = bias_corrected(value, draws, level, (0.0, float("inf")))
-        reached = int((by_chance >= value - 1e-12).sum())
+        known = by_chance[np.isfinite(by_chance)]
+        exists = bool(np.isfinite(value)) and len(known) > 0
+        reached = int((known >= value - 1e-12).sum())
         found.append(
             Inequality(
                 statistic=name,
                 value=value,
                 low=low,
                 high=high,
-                null_mean=float(by_chance.mean()),
-                null_high=float(np.quantile(by_chance, 0.95)),
-                p_value=(1 + reached) / (1 + resamples),
+                null_mean=float(known.mean()) if len(known) else float("nan"),
+                null_high=float(np.quantile(known, 0.95)) if len(known) else float("nan"),
+                p_value=(1 + reached) / (1 + len(known)) if exists else float("nan"),
             )
         )
     return found

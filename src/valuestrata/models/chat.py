@@ -6,6 +6,7 @@ that some templates print is pinned and thinking is off.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from valuestrata.errors import InputError
@@ -13,6 +14,11 @@ from valuestrata.provenance import text_digest
 
 DATE = "01 Jan 2026"
 _MARK = "Answer: 1"
+
+
+def _pinned(form: str) -> str:
+    """What a template that looks at the clock is told."""
+    return datetime.strptime(DATE, "%d %b %Y").strftime(form)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Chat:
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
         self.system_role = self._keeps_system_role()
-        self.terminator = self._terminator()
+        self.lead, self.terminator = self._around_replies()
 
     def prompt(self, persona: str, user: str) -> Prompt:
         """Ids of a prompt up to where the reply begins."""
@@ -54,7 +60,7 @@ class Chat:
             raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
         ids = self._ids(text)
         bos = self.tokenizer.bos_token_id
-        if bos is not None and bos in ids[1:]:
+        if bos is not None and ids[:2] == [bos, bos]:
             raise InputError(f"{self.tokenizer.name_or_path}: the chat template writes two BOS")
         return Prompt(tuple(ids))
 
@@ -66,11 +72,11 @@ class Chat:
 
     def reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
-        return (*self._ids(text), *self.terminator)
+        return (*self._ids(self.lead + text), *self.terminator)
 
     def decode(self, ids: list[int]) -> str:
         """Text of new tokens up to the terminator, special tokens left out."""
-        end = self.terminator[0]
+        end = self.terminator[-1]
         kept = ids[: ids.index(end)] if end in ids else ids
         return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
@@ -87,6 +93,7 @@ class Chat:
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 date_string=DATE,
+                strftime_now=_pinned,
                 enable_thinking=False,
             ),
         )
@@ -101,11 +108,19 @@ class Chat:
         except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
             return False
 
-    def _terminator(self) -> tuple[int, ...]:
-        """Ids that end a reply: what the template puts after it, up to the first special token."""
-        messages = [*self._messages("P", "Q"), {"role": "assistant", "content": _MARK}]
-        rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)[2]
-        special = set(self.tokenizer.all_special_ids)
+    def _around_replies(self) -> tuple[str, tuple[int, ...]]:
+        """Text that the template puts before a reply, and ids after it up to a special token."""
+        messages = self._messages("P", "Q")
+        prompt = self._text(messages, add_generation_prompt=True)
+        messages.append({"role": "assistant", "content": _MARK})
+        text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)
+        lead = text.removeprefix(prompt) if text.startswith(prompt) else ""
+        return lead, self._terminator(rest)
+
+    def _terminator(self, rest: str) -> tuple[int, ...]:
+        # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
+        known = self.tokenizer.added_tokens_decoder.items()
+        special = {i for i, token in known if token.special} | set(self.tokenizer.all_special_ids)
         ids = self._ids(rest)
         end = next((i for i, token in enumerate(ids) if token in special), None)
         if end is None:

@@ -1,6 +1,7 @@
 """LoRA fine-tuning on the modal answers of a train split (paper.md, Training)."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def adapted(network: Any, recipe: Recipe) -> Any:
     linear = sum(isinstance(m, torch.nn.Linear) and m is not output for m in network.modules())
     tuned = get_peft_model(network, config)
     layers = sum(hasattr(m, "lora_A") for m in tuned.modules())
+    fused = [name for name, p in network.named_parameters() if p.dim() > 2]
+    if fused:
+        raise RuntimeError(f"LoRA adapts no fused experts, such as {fused[0]}")
     if layers != linear:
         raise RuntimeError(f"LoRA adapts {layers} of {linear} linear layers")
     log.info("LoRA of rank %d on %d linear layers", recipe.rank, layers)
@@ -73,8 +77,8 @@ def finetune(
     parts = loop.batches(data, recipe.batch, recipe.epochs, recipe.seed)
     history = loop.train(tuned, parts, settings, pad)
     shift = float((_logits(tuned, probe) - before).abs().mean())
-    if shift == 0:
-        raise RuntimeError("the tuned adapter changes no logit; is the learning rate too small?")
+    if not 0 < shift < math.inf:
+        raise RuntimeError(f"the tuned adapter changes logits by {shift}; mend learning_rate")
     log.info("mean change of the logits: %.2g", shift)
     tuned.save_pretrained(folder, safe_serialization=True)
     return {"examples": len(data), "steps": history, "logit_shift": shift}

@@ -6,6 +6,7 @@ changes a shard, so several jobs share a folder, a network one too. Deleting the
 never results. Only what a model said is kept: refusals and failures are asked again.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -78,7 +79,8 @@ def _read(shard: Path) -> dict[str, Reply]:
     try:
         records = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
         return {record.pop("key"): record for record in records}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         log.warning("%s: not a readable shard (%s); set aside", shard, error)
-        shard.rename(shard.with_suffix(".corrupt"))
+        with contextlib.suppress(FileNotFoundError):  # another job was faster
+            shard.rename(shard.with_suffix(".corrupt"))
         return {}

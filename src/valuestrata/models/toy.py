@@ -96,7 +96,8 @@ def make_network(toy: Toy, tokenizer: Any) -> Any:
         "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
     }
     configure, build = kinds[toy.architecture]
-    heads = max(1, toy.hidden // 32)
+    # a head's width is whole and even
+    heads = next(n for n in range(max(1, toy.hidden // 32), 0, -1) if toy.hidden % (2 * n) == 0)
     return build(
         configure(
             vocab_size=len(tokenizer),

@@ -43,11 +43,13 @@ def load_chat(spec: Model) -> Chat:
 
 def load_network(spec: Model) -> Any:
     """The model's network in evaluation mode, on the GPU where there is one."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     network = _from_pretrained(
         AutoModelForCausalLM, spec, dtype=getattr(torch, spec.dtype), use_safetensors=True
     )
+    # penalties and samplers that the model ships with would enter generated texts alone
+    network.generation_config = GenerationConfig()
     return network.to(device()).eval()
 
 
@@ -187,14 +189,13 @@ class TransformersModel:
         texts = [""] * len(prompts)
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), prompts[i].ids))
         start = 0
-        torch.manual_seed(seed)
         while start < len(order):
             longest = len(prompts[order[start]].ids) + max_new_tokens
             size = max(1, self.spec.batch_tokens // longest)
             chunk = order[start : start + size]
             for i, text in zip(
                 chunk,
-                self._write([prompts[i].ids for i in chunk], max_new_tokens, temperature),
+                self._write([prompts[i] for i in chunk], max_new_tokens, temperature, seed),
                 strict=True,
             ):
                 texts[i] = text
@@ -203,17 +204,17 @@ class TransformersModel:
         return texts
 
     def _write(
-        self, prompts: list[tuple[int, ...]], max_new_tokens: int, temperature: float
+        self, prompts: list[Prompt], max_new_tokens: int, temperature: float, seed: int
     ) -> list[str]:
-        longest = max(map(len, prompts))
+        longest = max(len(prompt.ids) for prompt in prompts)
         tokens = torch.full((len(prompts), longest), self.chat.pad)
         mask = torch.zeros_like(tokens)
-        for row, ids in enumerate(prompts):
+        for row, ids in enumerate(prompt.ids for prompt in prompts):
             tokens[row, longest - len(ids) :] = torch.tensor(ids)
             mask[row, longest - len(ids) :] = 1
-        sampling: dict[str, Any] = {"do_sample": temperature > 0}
+        sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
-            sampling |= {"temperature": temperature, "top_p": 1.0, "top_k": 0}
+            sampling["logits_processor"] = [_noise(prompts, temperature, seed)]
         out = self.network.generate(
             input_ids=tokens.to(device()),
             attention_mask=mask.to(device()),
@@ -223,6 +224,20 @@ class TransformersModel:
             **sampling,
         )
         return [self.chat.decode(row[longest:].tolist()) for row in out.cpu()]
+
+
+def _noise(prompts: list[Prompt], temperature: float, seed: int) -> Any:
+    """Gumbel noise, which makes the best token a sample; each prompt has its own seed."""
+    own = [
+        torch.Generator().manual_seed(int(text_digest([str(seed), prompt.digest])[:15], 16))
+        for prompt in prompts
+    ]
+
+    def add(_: Any, scores: torch.Tensor) -> torch.Tensor:
+        waits = [torch.empty(scores.shape[1]).exponential_(generator=one) for one in own]
+        return scores.float() / temperature - torch.stack(waits).log().to(scores.device)
+
+    return add
 
 
 def _followed(

@@ -73,7 +73,7 @@ def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
     for outcome in OUTCOMES:
         table[outcome] = (scores["outcome"] == outcome).astype("float64")
     asked = pd.DataFrame(True, index=table.index, columns=table.columns)
-    asked["nmae"] = asked["wasserstein"] = _is_ordinal(results, split, table.index)
+    asked["nmae"] = asked["wasserstein"] = scores["kind"].eq("ordinal")
     judges = spec.judges if split in spec.judged_splits and model not in spec.baselines else ()
     for judge in judges:
         file = results / paths.VERDICTS.format(**parts, judge=judge)
@@ -85,12 +85,6 @@ def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
                 asked[key] = table.index.isin(indexed.index)
     table.attrs["asked"] = asked
     return table
-
-
-def _is_ordinal(results: Path, split: str, index: pd.Index) -> pd.Series:
-    file = results / paths.PAIRS.format(split=split)
-    kinds = io.read_table(file, "pairs", [*PAIR, "kind"]).set_index(PAIR)["kind"]
-    return (kinds == "ordinal").reindex(index)
 
 
 def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from valuestrata.specs import Fairness, from_json
 from valuestrata.survey.tally import subgroup_groups
 
 HIGHER_IS_BETTER = {"accuracy": True, "nmae": False}
+NEEDS_ORDER = {"nmae"}
 SUBGROUPS = "subgroups"
 
 
@@ -32,7 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     for metric in HIGHER_IS_BETTER:
         keys = {"index": ["stratum", "subgroup"], "columns": "question"}
         values = scores.pivot(**keys, values=metric).astype("float64")
-        asked = scores.pivot(**keys, values="outcome").notna().to_numpy()
+        ordered = scores["kind"].eq("ordinal") | (metric not in NEEDS_ORDER)
+        known = scores.assign(asked=ordered).pivot(**keys, values="asked")
+        asked = known.eq(True).fillna(False).to_numpy(dtype=bool)
         for level, (names, member) in _levels(values.index.get_level_values("subgroup")).items():
             shared = {**dict(zip(("model", "variant", "split"), spec.run, strict=True))}
             shared |= {"level": level, "metric": metric}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import answers, io
-from valuestrata.provenance import text_digest
+from valuestrata.provenance import code_digest, text_digest
 from valuestrata.specs import Generate, from_json
 
 PAIR = ["stratum", "subgroup", "question"]
@@ -38,8 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     adapter = transformers.adapter_digest(arguments.adapter)
     asked = list(zip(pairs["persona"], pairs["open_prompt"], strict=True))
     hashes = [chat.prompt(*prompt).digest for prompt in asked]
-    settings = [f"{spec.max_new_tokens} {spec.temperature} {spec.seed} {spec.model.dtype}"]
-    keys = [text_digest([weights, adapter, *settings, digest]) for digest in hashes]
+    settings = f"{spec.max_new_tokens} {spec.temperature} {spec.seed} {spec.model.dtype}"
+    about = [code_digest(transformers.__name__), weights, adapter, settings]
+    keys = [text_digest([*about, digest]) for digest in hashes]
 
     def ask(part: list[int]) -> list[Reply]:
         chosen = [asked[i] for i in part]

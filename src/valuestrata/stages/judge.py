@@ -6,7 +6,7 @@ import logging
 import pandas as pd
 
 from valuestrata import io, judge
-from valuestrata.provenance import text_digest
+from valuestrata.provenance import code_digest, text_digest
 from valuestrata.specs import Judge, from_json
 
 PAIR = ["stratum", "subgroup", "question"]
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         for shown in ((row["text"], row["reference"]), (row["reference"], row["text"]))
     ]
     settings = f"{spec.max_new_tokens} {spec.model.dtype}"
-    keys = [text_digest([weights, settings, chat.prompt(*p).digest]) for p in prompts]
+    about = [code_digest(transformers.__name__), weights, settings]
+    keys = [text_digest([*about, chat.prompt(*p).digest]) for p in prompts]
 
     def ask(part: list[int]) -> list[Reply]:
         texts = model.generate([prompts[i] for i in part], spec.max_new_tokens, 0.0, 0)

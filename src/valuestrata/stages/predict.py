@@ -8,14 +8,12 @@ import pandas as pd
 from scipy.special import softmax
 
 from valuestrata import answers, io, prompts
-from valuestrata.provenance import text_digest
+from valuestrata.provenance import code_digest, text_digest
 from valuestrata.specs import Predict, from_json
 
 log = logging.getLogger(__name__)
 
 PAIR = ["stratum", "subgroup", "question"]
-SCORER = "options-1"
-"""Version of how options are scored and texts are read off; part of every stored reply's key."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
         for row in io.records(pairs)
     ]
     rendered = [chat.prompt(q.persona, q.user) for q in asked]
-    settings = [SCORER, spec.model.backend, spec.model.dtype, str(spec.max_new_tokens)]
+    scorer = code_digest(TransformersModel.__module__)
+    settings = [scorer, spec.model.backend, spec.model.dtype, str(spec.max_new_tokens)]
     keys = [
         text_digest([weights, adapter, *settings, prompt.digest, *question.replies])
         for prompt, question in zip(rendered, asked, strict=True)

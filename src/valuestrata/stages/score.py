@@ -27,10 +27,16 @@ def run(arguments: argparse.Namespace) -> None:
     both = pairs.merge(
         predictions[[*PAIR, "outcome", "answer", "distribution", "off_options"]],
         on=PAIR,
-        how="left",
+        how="outer",
         suffixes=("", "_model"),
         validate="one_to_one",
     )
+    for column, what in (
+        ("mode", "predictions have no pair"),
+        ("outcome", "pairs have no outcome"),
+    ):
+        if both[column].isna().any():
+            raise ValueError(f"{arguments.predictions}: {both[column].isna().sum()} {what}")
     scores = _scores(both)
     for path in arguments.output:
         own = scores[scores["stratum"] == Path(path).stem]
@@ -49,7 +55,7 @@ def _scores(both: pd.DataFrame) -> pd.DataFrame:
     w1 = distribution.wasserstein(model, people, codes, lowest, highest)
     return pd.DataFrame(
         {
-            **{name: both[name] for name in [*PAIR, "block", "outcome"]},
+            **{name: both[name] for name in [*PAIR, "block", "kind", "outcome"]},
             "accuracy": ordinal.accuracy(answer, mode),
             "nmae": ordinal.nmae(answer, mode, lowest, highest, is_ordinal),
             "wasserstein": np.where(is_ordinal, w1, np.nan),

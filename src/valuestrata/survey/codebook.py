@@ -68,6 +68,9 @@ def _question(where: str, name: str, said: Any) -> Question:
         raise InputError(f"{where}: the scale's lowest code is not below its highest")
     if said["kind"] not in KINDS:
         raise InputError(f"{where}: kind is one of {', '.join(KINDS)}")
+    for key, named in (("labels", labels), ("extra", extra)):
+        if not (isinstance(named, dict) and all(type(code) is int for code in named)):
+            raise InputError(f"{where}: {key} maps codes, which are integers, to labels")
     outside = [code for code in labels if not lowest <= code <= highest]
     inside = [code for code in extra if lowest <= code <= highest]
     if outside:

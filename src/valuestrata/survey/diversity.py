@@ -27,7 +27,9 @@ def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Fl
     with_mode = (modes[..., None] == codes) & present[..., None]
     share = with_mode.sum(axis=-3) / np.maximum(present.sum(axis=0), 1)[:, None]
     logs = np.log2(share, out=np.zeros_like(share), where=share > 0)
-    bound = np.minimum(present.sum(axis=0), scale.width)
+    # modes off the scale can be more than the scale has points
+    points = np.maximum(scale.width, (share > 0).sum(axis=-1))
+    bound = np.minimum(present.sum(axis=0), points)
     widest = np.where(bound > 1, np.log2(np.maximum(bound, 2)), np.nan)
     return np.asarray(np.abs((share * logs).sum(axis=-1)) / widest)
 

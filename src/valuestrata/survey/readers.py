@@ -6,6 +6,7 @@ they come, so a cross-national file never stands in memory whole.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from valuestrata.survey.codebook import Question
 
 SLICE = 20_000
 """Rows of the file held at a time."""
+LARGEST = 32_767
+"""Largest answer code: what two bytes hold."""
 
 
 def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.DataFrame:
@@ -28,6 +31,9 @@ def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.Dat
     Raises:
         InputError: one line with file, column and remedy.
     """
+    twice = sorted(set(spec.axes) & {q.question for q in questions})
+    if twice:
+        raise InputError(f"survey.axes.{twice[0]}: a question has the same name; rename the axis")
     raw = _raw(Path(path), spec, [q.question for q in questions])
     respondent = _respondents(raw[spec.respondent], path)
     columns: dict[str, pd.Series] = {
@@ -69,7 +75,14 @@ def _raw(path: Path, spec: Clean, questions: list[str]) -> pd.DataFrame:
         )
     )
     try:
-        header = pd.read_csv(path, sep=spec.delimiter, nrows=0, encoding="utf-8-sig")
+        # index_col: a row that ends in a stray delimiter must not shift the columns
+        shape: dict[str, Any] = {
+            "sep": spec.delimiter,
+            "encoding": "utf-8-sig",
+            "index_col": False,
+            "engine": "c",
+        }
+        header = pd.read_csv(path, nrows=0, **shape)
         absent = [name for name in needed if name not in header.columns]
         if absent:
             only = len(header.columns) == 1
@@ -77,19 +90,12 @@ def _raw(path: Path, spec: Clean, questions: list[str]) -> pd.DataFrame:
             raise InputError(
                 f"{path}: no column {absent[0]} ({len(absent)} of {len(needed)} missing); {hint}"
             )
-        slices = pd.read_csv(
-            path,
-            sep=spec.delimiter,
-            usecols=needed,
-            dtype="string",
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            chunksize=SLICE,
-        )
+        as_text: dict[str, Any] = {"usecols": needed, "dtype": "string", "keep_default_na": False}
+        slices = pd.read_csv(path, chunksize=SLICE, **as_text, **shape)
         kept = [_filtered(part, spec) for part in slices]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:  # pandas' own errors and Unicode's are ValueErrors
         raise InputError(f"{path}: not a readable csv file: {str(error).splitlines()[0]}") from None
     raw = pd.concat(kept, ignore_index=True) if kept else header
     if raw.empty:
@@ -131,7 +137,8 @@ def _weights(raw: pd.DataFrame, spec: Clean, path: Path | str) -> pd.Series:
             f"{path}: column {spec.weight}: {int(bad.sum())} weights are not positive numbers "
             f"(the first is {raw[spec.weight].iloc[row]!r}); mend them or drop those rows"
         )
-    return weight / weight.mean()
+    relative = weight / weight.max()
+    return relative / relative.mean()
 
 
 def _groups(cells: pd.Series, axis: Axis, where: str) -> pd.Series:
@@ -160,12 +167,19 @@ def _codes(
             f"{where}: {int(text.sum())} cells are not codes (the first is "
             f"{plain[text].iloc[0]!r}); export the file with codes instead of labels"
         )
-    if (number.dropna() % 1 != 0).any():
+    finite = number[np.isfinite(number.astype("float64"))]
+    if (finite % 1 != 0).any():
         raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
-    codes = number.astype("Int16")
     if recode:
-        mapping = {int(k): (pd.NA if v is None else v) for k, v in recode.items()}
-        codes = codes.map(lambda code: mapping.get(code, code), na_action="ignore").astype("Int16")
+        mapping = {int(k): (np.nan if v is None else v) for k, v in recode.items()}
+        number = number.map(lambda code: mapping.get(code, code), na_action="ignore")
+    too_large = number[number.abs() > LARGEST]
+    if len(too_large):
+        raise InputError(
+            f"{where}: {too_large.iloc[0]:g} is no answer code (at most {LARGEST}); "
+            "is this the column of a question?"
+        )
+    codes = number.astype("Int16")
     codes = codes.mask(codes.isin(list(missing)).fillna(False))
     negative = codes[(codes < 0).fillna(False)]
     if len(negative):

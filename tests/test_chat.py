@@ -1,0 +1,244 @@
+"""One renderer for training, scoring and generation: the ids hold what the study says, once."""
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests import toys
+from tests.toys import CLOSED, KINDS, PERSONAS, chat, tokenizer
+from valuestrata.errors import InputError
+from valuestrata.models.chat import DATE, Chat
+
+PERSONA, USER = PERSONAS[2], next(iter(CLOSED.values()))
+SOUND = [kind for kind in KINDS if kind != "turns begin with bos"]
+
+
+def text_of(ids: tuple[int, ...], talk: Chat) -> str:
+    return str(talk.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_prompt_has_the_bos_of_its_template_and_no_other(kind: str) -> None:
+    """Trap 1."""
+    talk = chat(kind)
+    ids = talk.prompt(PERSONA, USER).ids
+    bos = talk.tokenizer.bos_token_id
+    writes_one = "bos_token" in KINDS[kind].template
+    assert ids.count(bos) == writes_one
+    assert (ids[0] == bos) == writes_one
+
+
+def test_a_tokenizer_that_adds_a_bos_by_itself_adds_no_second_one() -> None:
+    """Trap 1: a rendered template that is encoded with special tokens has two."""
+    from tokenizers.processors import TemplateProcessing
+
+    words = tokenizer("llama")
+    adds = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", words.bos_token_id)])
+    words.backend_tokenizer.post_processor = adds
+    assert words("a")["input_ids"][0] == words.bos_token_id
+    assert words(words.bos_token)["input_ids"] == [words.bos_token_id] * 2
+    assert Chat(words).prompt(PERSONA, USER) == chat("llama").prompt(PERSONA, USER)
+
+
+def test_a_template_that_writes_two_bos_is_refused() -> None:
+    """Trap 1."""
+    llama = KINDS["llama"]
+    twice = dataclasses.replace(llama, template="{{ bos_token }}" + llama.template)
+    with pytest.raises(InputError, match="two BOS"):
+        Chat(tokenizer(twice)).prompt(PERSONA, USER)
+
+
+def test_a_template_whose_turns_begin_with_what_is_called_bos_is_sound() -> None:
+    """Trap 1, the other way round: SmolLM2's BOS is the mark of each turn."""
+    talk = chat("turns begin with bos")
+    assert text_of(talk.prompt(PERSONA, USER).ids, talk) == (
+        f"<s>system\n{PERSONA}<|end|>\n<s>user\n{USER}<|end|>\n<s>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_persona_and_question_are_in_the_ids_of_every_template(kind: str) -> None:
+    """Trap 2: with a system role, without one, or with one that is dropped."""
+    talk = chat(kind)
+    said = text_of(talk.prompt(PERSONA, USER).ids, talk)
+    assert said.count(PERSONA) == 1
+    assert said.count(USER) == 1
+    assert said.index(PERSONA) < said.index(USER)
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_the_persona_is_folded_into_the_user_turn_only_without_a_system_role(kind: str) -> None:
+    """Trap 2."""
+    talk = chat(kind)
+    folded = kind in ("no system role", "system dropped")
+    assert talk.system_role is not folded
+    said = text_of(talk.prompt(PERSONA, USER).ids, talk)
+    assert ("<|system|>" in said) is not folded
+    assert (f"<|user|>{PERSONA}\n\n{USER}" in said) is folded
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_another_persona_makes_another_prompt_and_another_digest(kind: str) -> None:
+    """Trap 2."""
+    made = [chat(kind).prompt(persona, USER) for persona in PERSONAS]
+    assert len({prompt.ids for prompt in made}) == len(PERSONAS)
+    assert len({prompt.digest for prompt in made}) == len(PERSONAS)
+
+
+def test_a_template_that_loses_the_persona_is_refused() -> None:
+    """Trap 2: it keeps a system message only up to a length."""
+    llama = KINDS["llama"]
+    cut = dataclasses.replace(
+        llama, template=llama.template.replace("'content']", "'content'][:9]")
+    )
+    with pytest.raises(InputError, match="loses the persona"):
+        Chat(tokenizer(cut)).prompt(PERSONA, USER)
+
+
+def test_the_digest_is_of_the_ids_alone() -> None:
+    prompt = chat("llama").prompt(PERSONA, USER)
+    assert prompt.digest == Chat(tokenizer("llama")).prompt(PERSONA, USER).digest
+    assert len(prompt.digest) == 16
+    assert prompt.digest != dataclasses.replace(prompt, ids=prompt.ids[:-1]).digest
+
+
+@pytest.mark.parametrize("kind", ["date", "clock"])
+def test_the_ids_are_the_same_whatever_the_day(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 3: Llama 3 takes a date, gpt-oss and SmolLM3 look at the clock; both are pinned."""
+    from transformers.utils import chat_template_utils
+
+    def rendered(day: datetime) -> tuple[int, ...]:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:
+                return day
+
+        monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+        return Chat(tokenizer(kind)).prompt(PERSONA, USER).ids
+
+    first, later = rendered(datetime(2031, 3, 4)), rendered(datetime(2042, 5, 6))
+    assert first == later
+    assert f"Today: {DATE}" in text_of(first, chat(kind))
+
+
+def test_thinking_is_off() -> None:
+    """Trap 3."""
+    talk = chat("thinking")
+    assert text_of(talk.prompt(PERSONA, USER).ids, talk).endswith(
+        "<|assistant|><think>\n\n</think>\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("llama", "<|end|>"),
+        ("qwen2", "<|end|>"),
+        ("phi", "<|end|>"),
+        ("no system role", "<|end|>"),
+        ("system dropped", "<|end|>"),
+        ("date", "<|end|>"),
+        ("thinking", "<|end|>"),
+        ("pad is eos", "<|end|>"),
+        ("spaces", " <|end|>"),
+    ],
+)
+def test_the_terminator_is_what_the_template_puts_after_a_reply(kind: str, written: str) -> None:
+    """Traps 6 and 15: up to the end of the turn, special but unnamed tokens included."""
+    assert text_of(chat(kind).terminator, chat(kind)) == written
+
+
+def test_a_template_that_ends_turns_with_no_special_token_ends_with_eos() -> None:
+    bare = dataclasses.replace(
+        KINDS["llama"], template=KINDS["llama"].template.replace("<|end|>", "\n")
+    )
+    talk = Chat(tokenizer(bare))
+    assert talk.terminator == (talk.tokenizer.eos_token_id,)
+
+
+@pytest.mark.parametrize("kind", SOUND)
+@pytest.mark.parametrize("reply", ["Answer: 10", "Well.\n\nIt is 1 to 10.", "I can’t say."])
+def test_decoding_stops_at_the_terminator_and_gives_the_reply_back(kind: str, reply: str) -> None:
+    talk = chat(kind)
+    written = list(talk.reply(reply))
+    assert written[-len(talk.terminator) :] == list(talk.terminator)
+    assert talk.decode(written) == reply
+    assert talk.decode([*written, *talk.reply("More."), talk.pad, talk.pad]) == reply
+    assert talk.decode(written[: -len(talk.terminator)]) == reply
+    assert talk.decode([*written[: -len(talk.terminator)], *[talk.pad] * 3]) == reply
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SOUND if kind != "clock"])
+def test_a_reply_continues_its_prompt_as_in_the_whole_conversation(kind: str) -> None:
+    """Traps 4 and 5: the ids are those of the conversation rendered and tokenised at once."""
+    talk = chat(kind)
+    messages = [{"role": "system", "content": PERSONA}, {"role": "user", "content": USER}]
+    if kind in ("no system role", "system dropped"):
+        messages = [{"role": "user", "content": f"{PERSONA}\n\n{USER}"}]
+    text = talk.tokenizer.apply_chat_template(
+        [*messages, {"role": "assistant", "content": "Answer: 10"}],
+        tokenize=False,
+        date_string=DATE,
+    )
+    # an empty thought is part of the prompt, not of the conversation's record
+    if kind == "thinking":
+        text = text.replace("<|assistant|>", "<|assistant|><think>\n\n</think>\n\n")
+    whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
+    made = [*talk.prompt(PERSONA, USER).ids, *talk.reply("Answer: 10")]
+    assert made == whole[: len(made)]
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])
+def test_ten_is_one_token_or_two_and_whole_either_way(kind: str, tokens: int) -> None:
+    """Trap 6."""
+    talk = chat(kind)
+    one, ten = talk.reply("Answer: 1"), talk.reply("Answer: 10")
+    assert len(ten) - len(one) == tokens - 1
+    assert (one[3] == ten[3]) == (tokens == 2)
+    assert talk.decode(list(ten)) == "Answer: 10"
+
+
+def test_each_tokenizer_makes_its_own_ids() -> None:
+    """Trap 17: nothing tokenised is kept between tokenizers."""
+    first, second = chat("llama"), chat("qwen2")
+    a, b = first.prompt(PERSONA, USER), second.prompt(PERSONA, USER)
+    assert a.ids != b.ids
+    assert a.digest != b.digest
+    for talk, prompt in ((first, a), (second, b)):
+        text = text_of(prompt.ids, talk)
+        assert talk.tokenizer(text, add_special_tokens=False)["input_ids"] == list(prompt.ids)
+        assert PERSONA in text
+    assert first.prompt(PERSONA, USER) == a
+
+
+def test_a_tokenizer_without_a_template_is_an_input_error_of_one_line() -> None:
+    words = tokenizer("llama")
+    words.chat_template = None
+    words.name_or_path = "some/model"
+    with pytest.raises(InputError) as error:
+        Chat(words)
+    said = str(error.value)
+    assert said.startswith("some/model: ")
+    assert "instruction-tuned" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(("kind", "pad"), [("llama", "<pad>"), ("no pad", "<|end|>")])
+def test_a_tokenizer_without_pad_pads_with_the_terminator(kind: str, pad: str) -> None:
+    talk = chat(kind)
+    assert talk.tokenizer.convert_ids_to_tokens(talk.pad) == pad
+
+
+def test_a_saved_tokenizer_makes_the_same_ids(tmp_path: Any) -> None:
+    """Trap 4: what was trained with and what is loaded later."""
+    from valuestrata.models.transformers import load_chat
+
+    for architecture, kind in toys.ARCHITECTURES.items():
+        words = tokenizer(kind)
+        folder = toys.save(toys.network(architecture, words), words, tmp_path / architecture)
+        loaded = load_chat(toys.model(folder))
+        assert loaded.prompt(PERSONA, USER) == chat(kind).prompt(PERSONA, USER)
+        assert loaded.reply("Answer: 10") == chat(kind).reply("Answer: 10")
+        assert loaded.terminator == chat(kind).terminator

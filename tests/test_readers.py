@@ -1,0 +1,580 @@
+"""From a survey's csv file to clean responses; what cannot be used is one line."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from valuestrata.errors import InputError
+from valuestrata.specs import Axis, Clean
+from valuestrata.survey import codebook, readers
+from valuestrata.survey.codebook import Question
+
+SEX = Axis("Q260", "sex", "{group}", {"1": "male", "2": "female"})
+AGE = Axis("Q262", "age", "aged {group}", bands=(16, 30, 65))
+HEADER = "id,w,B_COUNTRY,Q260,Q262,Q1,Q2"
+ROWS = ["a,1,702,1,20,1,4", "b,3,702,2,40,2,-1", "c,2,702,1,70,,3"]
+QUICK = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def question(name: str, lowest: int = 1, highest: int = 4, **said: Any) -> Question:
+    return Question(name, name, f"{name}?", "block", "ordinal", lowest, highest, {}, {}, **said)
+
+
+QUESTIONS = [question("Q1"), question("Q2")]
+
+
+def spec(**changes: Any) -> Clean:
+    said: dict[str, Any] = {
+        "name": "a survey",
+        "delimiter": ",",
+        "respondent": "id",
+        "weight": "w",
+        "filter": {},
+        "missing": (-1, -2),
+        "questions": None,
+        "exclude": (),
+        "recode": {},
+        "axes": {"sex": SEX, "age_group": AGE},
+        "caveat": "",
+    }
+    return Clean(**{**said, **changes})
+
+
+def csv(*rows: str, header: str = HEADER) -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "survey.csv"
+    path.write_text(csv(*ROWS))
+    return path
+
+
+def read(file: Path, text: str | bytes | None = None, **changes: Any) -> pd.DataFrame:
+    if isinstance(text, str):
+        file.write_text(text, encoding="utf-8")
+    elif isinstance(text, bytes):
+        file.write_bytes(text)
+    return readers.read(file, spec(**changes), QUESTIONS)
+
+
+def answers(frame: pd.DataFrame, name: str = "Q1") -> list[int | None]:
+    return [None if pd.isna(code) else int(code) for code in frame[name]]
+
+
+def groups(frame: pd.DataFrame, name: str) -> list[str | None]:
+    return [None if pd.isna(label) else str(label) for label in frame[name]]
+
+
+def complaint(file: Path, text: str | bytes | None = None, **changes: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read(file, text, **changes)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(file) in line
+    return line
+
+
+# What is read --------------------------------------------------------------------------------
+
+
+def test_a_survey_is_read_into_ids_weights_groups_and_codes(file: Path) -> None:
+    frame = read(file)
+    assert list(frame) == ["respondent", "weight", "sex", "age_group", "Q1", "Q2"]
+    assert list(frame["respondent"]) == ["a", "b", "c"]
+    assert list(frame["weight"]) == [0.5, 1.5, 1.0]
+    assert groups(frame, "sex") == ["male", "female", "male"]
+    assert groups(frame, "age_group") == ["16-29", "30-64", "65 and over"]
+    assert answers(frame, "Q1") == [1, 2, None]
+    assert answers(frame, "Q2") == [4, None, 3]
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        pytest.param(lambda t: b"\xef\xbb\xbf" + t.encode(), id="BOM"),
+        pytest.param(lambda t: t.replace("\n", "\r\n").encode(), id="CRLF"),
+        pytest.param(
+            lambda t: HEADER.encode() + t[len(HEADER) :].replace(",", " , ").encode(), id="blanks"
+        ),
+        pytest.param(lambda t: t.replace("702", "702.0").encode(), id="floats as codes"),
+        pytest.param(lambda t: t.replace(",1\n", ",1.000\n").encode(), id="longer floats"),
+        pytest.param(lambda t: t.rstrip("\n").encode(), id="no last newline"),
+        pytest.param(lambda t: t.replace("702", '"702"').encode(), id="quotes"),
+        pytest.param(lambda t: t.replace("\n", ",x\n").encode(), id="a column more"),
+        pytest.param(lambda t: t.replace("\n", ",\n").encode(), id="a comma at each end"),
+    ],
+)
+def test_the_same_survey_written_in_another_way_is_read_the_same(
+    file: Path, rewrite: Callable[[str], bytes]
+) -> None:
+    expected = read(file, filter={"B_COUNTRY": ("702",)})
+    found = read(file, rewrite(csv(*ROWS)), filter={"B_COUNTRY": ("702",)})
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_rows_that_end_in_a_stray_comma_do_not_shift_the_columns(file: Path) -> None:
+    expected = read(file)
+    pd.testing.assert_frame_equal(read(file, csv(*(row + "," for row in ROWS))), expected)
+
+
+def test_fields_can_be_parted_by_another_character(file: Path) -> None:
+    expected = read(file)
+    for delimiter in (";", "\t", "|"):
+        text = csv(*ROWS).replace(",", delimiter)
+        pd.testing.assert_frame_equal(read(file, text, delimiter=delimiter), expected)
+
+
+@pytest.mark.parametrize("cell", ["702", "702.0", " 702 "])
+def test_only_rows_of_the_filter_are_read(file: Path, cell: str) -> None:
+    text = csv(f"a,1,{cell},1,20,1,1", "b,1,840,2,20,1,text", f"c,1,{cell},2,30,2,2")
+    frame = read(file, text, filter={"B_COUNTRY": ("702",)})
+    assert list(frame["respondent"]) == ["a", "c"]
+
+
+def test_weights_are_normalised_over_the_rows_of_the_filter(file: Path) -> None:
+    text = csv("a,1,702,1,20,1,1", "b,100,840,2,20,1,1", "c,3,702,2,30,2,2")
+    frame = read(file, text, filter={"B_COUNTRY": ("702",)})
+    assert list(frame["weight"]) == [0.5, 1.5]
+
+
+def test_a_filter_takes_several_values_and_columns(file: Path) -> None:
+    text = csv("a,1,702,1,20,1,1", "b,1,840,1,20,1,1", "c,1,1,1,30,2,2", "d,1,702,2,20,1,1")
+    frame = read(file, text, filter={"B_COUNTRY": ("702", "840"), "Q260": ("1",)})
+    assert list(frame["respondent"]) == ["a", "b"]
+
+
+def test_rows_in_slices_are_read_as_in_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        f"r{i},{1 + i % 3},{(702, 840)[i % 2]},{1 + i % 2},{16 + i},{1 + i % 4},2"
+        for i in range(40)
+    ]
+    whole = read(file, csv(*rows), filter={"Q260": ("1",)})
+    monkeypatch.setattr(readers, "SLICE", 7)
+    pd.testing.assert_frame_equal(read(file, filter={"Q260": ("1",)}), whole)
+    assert len(whole) == 20
+
+
+def test_a_column_that_no_one_needs_may_hold_anything(file: Path) -> None:
+    text = csv(*(f'{row},"free, text"' for row in ROWS), header=HEADER + ",note")
+    assert len(read(file, text)) == 3
+
+
+def test_without_a_weight_all_weigh_the_same(file: Path) -> None:
+    assert list(read(file, weight=None)["weight"]) == [1.0, 1.0, 1.0]
+
+
+def test_missing_codes_and_blanks_are_no_answers(file: Path) -> None:
+    cells = ["-1", "-2", "", " ", "NA", "nan", ".", "-1.0", "3"]
+    rows = [f"r{i},1,702,1,20,{cell},1" for i, cell in enumerate(cells)]
+    assert answers(read(file, csv(*rows))) == [None] * 8 + [3]
+
+
+def test_codes_off_the_scale_are_kept(file: Path) -> None:
+    frame = read(file, csv("a,1,702,1,20,0,1", "b,1,702,1,20,7,1"))
+    assert answers(frame) == [0, 7]
+    codes, labels = readers.observed(frame, QUESTIONS[0])
+    assert codes == [0, 1, 2, 3, 4, 7]
+    assert labels == [""] * 6
+
+
+def test_observed_codes_are_those_of_the_scale_with_their_labels(file: Path) -> None:
+    said = Question("Q1", "t", "?", "b", "ordinal", 1, 3, {1: "low", 3: "high"}, {4: "unsure"})
+    frame = read(file, csv("a,1,702,1,20,4,1", "b,1,702,1,20,,1"))
+    assert readers.observed(frame, said) == ([1, 2, 3, 4], ["low", "", "high", "unsure"])
+
+
+@pytest.mark.parametrize(
+    ("recode", "expected"),
+    [
+        ({"1": 3}, [3, 2, 3, None]),
+        ({"1": None}, [None, 2, 3, None]),
+        ({"1": 2, "2": 1}, [2, 1, 3, None]),
+        ({"-1": 4}, [1, 2, 3, 4]),
+        ({"3": -2}, [1, 2, None, None]),
+        ({"9": 1}, [1, 2, 3, None]),
+        ({}, [1, 2, 3, None]),
+    ],
+    ids=["one", "to null", "a swap", "a missing code", "to a missing code", "unseen", "none"],
+)
+def test_codes_are_replaced_before_anything_else_sees_them(
+    file: Path, recode: dict[str, int | None], expected: list[int | None]
+) -> None:
+    rows = [f"{i},1,702,1,20,{code},1" for i, code in enumerate((1, 2, 3, -1))]
+    frame = read(file, csv(*rows), recode={"Q1": recode})
+    assert answers(frame, "Q1") == expected
+    assert answers(frame, "Q2") == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [
+        ("15", None),
+        ("16", "16-29"),
+        ("29", "16-29"),
+        ("29.9", "16-29"),
+        ("30", "30-64"),
+        ("64", "30-64"),
+        ("65", "65 and over"),
+        ("104", "65 and over"),
+        ("-2", None),
+        ("", None),
+        ("NA", None),
+    ],
+)
+def test_a_number_falls_in_its_band(file: Path, age: str, band: str | None) -> None:
+    frame = read(file, csv(f"a,1,702,1,{age},1,1", "b,1,702,1,40,1,1"))
+    assert groups(frame, "age_group") == [band, "30-64"]
+
+
+def test_a_code_of_no_group_leaves_the_respondent_without_one(file: Path) -> None:
+    frame = read(file, csv("a,1,702,3,20,1,1", "b,1,702,2.0,20,1,1", "c,1,702,,20,1,1"))
+    assert groups(frame, "sex") == [None, "female", None]
+
+
+def test_groups_can_be_named_by_text(file: Path) -> None:
+    axis = Axis("Q260", "sex", "{group}", {"Male": "male", "Female": "female"})
+    frame = read(file, csv("a,1,702, Male,20,1,1", "b,1,702,Female,20,1,1"), axes={"sex": axis})
+    assert groups(frame, "sex") == ["male", "female"]
+
+
+# What is refused -----------------------------------------------------------------------------
+
+
+def with_cell(column: str, *cells: str) -> str:
+    """A survey whose rows hold the cells in one column and are fine otherwise."""
+    place = HEADER.split(",").index(column)
+    rows = []
+    for i, cell in enumerate(cells):
+        row = f"r{i},1,702,1,20,1,1".split(",")
+        row[place] = cell
+        rows.append(",".join(row))
+    return csv(*rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "readable"),
+        (b"\n", "readable"),
+        (b"\x00" * 64, ""),
+        (csv(header=HEADER).encode(), "no row is left"),
+        (csv(*ROWS).encode("utf-16"), "readable"),
+        (csv(*ROWS).replace("a,", "\xe9,").encode("latin-1"), "readable"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
+        (csv('"a,1,702,1,20,1,1').encode(), "readable"),
+    ],
+    ids=["0 bytes", "newline", "NULs", "header alone", "UTF-16", "Latin-1", "an image", "a quote"],
+)
+def test_a_file_that_is_no_survey_is_one_line(file: Path, content: bytes, said: str) -> None:
+    assert said in complaint(file, content)
+
+
+def test_a_survey_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    assert complaint(tmp_path / "no.csv").endswith("no such file")
+
+
+def test_a_folder_as_survey_is_one_line(tmp_path: Path) -> None:
+    complaint(tmp_path)
+
+
+def test_a_wrong_delimiter_is_told_as_such(file: Path) -> None:
+    assert "is survey.delimiter right?" in complaint(file, delimiter=";")
+
+
+@pytest.mark.parametrize("delimiter", ['"', "\n", "\r", "é", " ", "\\"], ids=repr)
+def test_a_delimiter_that_can_be_none_is_one_line(file: Path, delimiter: str) -> None:
+    complaint(file, delimiter=delimiter)
+
+
+@pytest.mark.parametrize("column", HEADER.split(","))
+def test_a_column_that_the_study_needs_is_missed_by_name(file: Path, column: str) -> None:
+    names = ["other" if name == column else name for name in HEADER.split(",")]
+    text = csv(*ROWS, header=",".join(names))
+    line = complaint(file, text, filter={"B_COUNTRY": ("702",)})
+    assert f"no column {column}" in line
+    assert "check the study's column names" in line
+
+
+def test_respondents_that_share_an_id_are_one_line(file: Path) -> None:
+    line = complaint(file, with_cell("id", "x", "y", "x", "x"))
+    assert "column id" in line
+    assert "share an id" in line
+
+
+@pytest.mark.parametrize("cell", ["yes", "0x10", "1_0", "True", "1;2", "--1", "1/5"])
+def test_text_in_a_question_is_one_line_with_file_column_and_cell(file: Path, cell: str) -> None:
+    line = complaint(file, with_cell("Q2", "1", cell))
+    assert "column Q2" in line
+    assert repr(cell) in line
+
+
+@pytest.mark.parametrize("cell", ["1.5", "0.1", "-1.5"])
+def test_a_fraction_in_a_question_is_one_line(file: Path, cell: str) -> None:
+    line = complaint(file, with_cell("Q1", "1", cell))
+    assert "column Q1" in line
+    assert "fractions" in line
+
+
+@pytest.mark.parametrize(
+    "cell", ["40000", "65537", "1e5", "1e400", "inf", "-inf", "99999999999999999999"]
+)
+def test_a_code_too_large_to_be_one_is_refused_and_never_wrapped(file: Path, cell: str) -> None:
+    line = complaint(file, with_cell("Q1", "1", cell))
+    assert "column Q1" in line
+    assert not re.search(r"code -\d", line)
+
+
+def test_a_recode_to_a_code_too_large_is_refused_and_never_wrapped(file: Path) -> None:
+    complaint(file, recode={"Q1": {"1": 70000}})
+
+
+def test_a_negative_code_that_is_not_declared_is_one_line_with_the_remedy(file: Path) -> None:
+    line = complaint(file, with_cell("Q1", "1", "-7"))
+    assert "column Q1: code -7 " in line
+    assert "survey.missing" in line
+
+
+@pytest.mark.parametrize("cell", ["0", "-1", "", "nan", "inf", "heavy", "True", "1_0"])
+def test_a_weight_that_is_no_positive_number_is_one_line(file: Path, cell: str) -> None:
+    line = complaint(file, with_cell("w", "1", cell))
+    assert "column w: 1 weights are not positive numbers" in line
+    assert repr(cell) in line
+
+
+def test_an_axis_whose_groups_no_row_is_in_is_one_line_with_what_is_there(file: Path) -> None:
+    line = complaint(file, with_cell("Q260", "male", "female"))
+    assert "column Q260" in line
+    assert "axis sex" in line
+    assert "'male', 'female'" in line
+
+
+def test_text_where_bands_need_numbers_is_one_line(file: Path) -> None:
+    line = complaint(file, with_cell("Q262", "20", "young"))
+    assert "column Q262" in line
+    assert "'young'" in line
+
+
+def test_a_filter_that_leaves_nothing_is_one_line(file: Path) -> None:
+    line = complaint(file, filter={"B_COUNTRY": ("360",)})
+    assert "no row is left" in line
+    assert "360" in line
+
+
+# Any survey, any bytes -----------------------------------------------------------------------
+
+
+@st.composite
+def surveys(draw: st.DrawFn) -> dict[str, list[Any]]:
+    n = draw(st.integers(1, 12))
+
+    def column(cell: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(cell, min_size=n, max_size=n))
+
+    ids = st.text(st.characters(categories=["L"], max_codepoint=0x17F), min_size=1, max_size=4)
+    code = st.one_of(st.none(), st.integers(0, 12))
+    return {
+        "id": draw(st.lists(ids, min_size=n, max_size=n, unique=True)),
+        "w": column(st.floats(0.01, 100)),
+        "Q260": ["1", *column(st.sampled_from(["1", "2", "3", ""]))[1:]],
+        "Q262": [20, *column(st.integers(0, 100))[1:]],
+        "Q1": column(code),
+        "Q2": column(code),
+    }
+
+
+@QUICK
+@given(
+    survey=surveys(),
+    delimiter=st.sampled_from(",;\t|"),
+    blank=st.sampled_from(["", "NA", "-1"]),
+    floats=st.booleans(),
+    bom=st.booleans(),
+)
+def test_any_survey_is_read_back_as_it_was_written(
+    tmp_path: Path,
+    survey: dict[str, list[Any]],
+    delimiter: str,
+    blank: str,
+    floats: bool,
+    bom: bool,
+) -> None:
+    path = tmp_path / "any.csv"
+    written = pd.DataFrame(survey)
+    for name in ("Q1", "Q2"):
+        cells = [
+            blank if code is None else f"{code}.0" if floats else code for code in survey[name]
+        ]
+        written[name] = pd.Series(cells, dtype=object)
+    encoding = "utf-8-sig" if bom else "utf-8"
+    written.to_csv(path, sep=delimiter, index=False, encoding=encoding)
+    frame = readers.read(path, spec(delimiter=delimiter), QUESTIONS)
+    assert list(frame["respondent"]) == survey["id"]
+    weight = np.array(survey["w"])
+    np.testing.assert_allclose(frame["weight"], weight / weight.mean())
+    assert groups(frame, "sex") == [{"1": "male", "2": "female"}.get(c) for c in survey["Q260"]]
+    bands = [(65, "65 and over"), (30, "30-64"), (16, "16-29"), (-1, None)]
+    assert groups(frame, "age_group") == [
+        next(label for low, label in bands if age >= low) for age in survey["Q262"]
+    ]
+    assert answers(frame, "Q1") == survey["Q1"]
+    assert answers(frame, "Q2") == survey["Q2"]
+
+
+def accepts_or_explains(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    said = None
+    try:
+        frame = readers.read(path, spec(), QUESTIONS)
+    except InputError as error:
+        said = str(error)
+    if said is not None:
+        assert said.startswith(str(path))
+        assert "\n" not in said
+    else:
+        assert len(frame)
+        assert (frame["weight"] > 0).all()
+        assert np.isclose(frame["weight"].mean(), 1)
+        assert (frame[["Q1", "Q2"]].min() >= 0).fillna(True).all()
+
+
+@QUICK
+@given(content=st.binary(max_size=300))
+@example(content=b"\xef\xbb\xbf")
+@example(content=b"\xef\xbb\xbf" + csv(*ROWS).encode())
+@example(content=b'"')
+@example(content=b"\r")
+def test_any_bytes_give_a_frame_or_one_line(tmp_path: Path, content: bytes) -> None:
+    accepts_or_explains(tmp_path / "any.csv", content)
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        ["", "1", "2", "-1", "1.0", "1e400", "nan", "inf", '"', "\x00", "\r", "é", "1e5"]
+    ),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text(max_size=5),
+)
+
+
+@QUICK
+@given(rows=st.lists(st.lists(CELLS, min_size=5, max_size=9).map(",".join), max_size=5))
+@example(rows=["a,1,702,1,20,1e400,1"])
+@example(rows=["a,1e308,702,1,20,1,1", "b,1e308,702,1,20,1,1"])
+@example(rows=["a,1,702,1,20,1,1", "b,1,702,1,20,1,1,1,1"])
+@example(rows=["a,1,702,1,1e400,1,1"])
+def test_any_cells_give_a_frame_or_one_line(tmp_path: Path, rows: list[str]) -> None:
+    accepts_or_explains(tmp_path / "any.csv", csv(*rows).encode("utf-8", "surrogatepass"))
+
+
+# The codebook --------------------------------------------------------------------------------
+
+ENTRY = {
+    "topic": "family",
+    "text": "How important?",
+    "block": "values",
+    "kind": "ordinal",
+    "scale": [1, 4],
+    "labels": {1: "very", 4: "not at all"},
+}
+
+
+def book(path: Path, **changes: Any) -> Path:
+    entry = {k: v for k, v in {**ENTRY, **changes}.items() if v != "gone"}
+    path.write_text(yaml.safe_dump({"questions": {"Q1": entry, "Q2": ENTRY}}))
+    return path
+
+
+def test_a_codebook_is_read_in_its_order(tmp_path: Path) -> None:
+    loaded = codebook.load(book(tmp_path / "book.yaml", extra={5: "unsure"}))
+    assert list(loaded) == ["Q1", "Q2"]
+    assert loaded["Q1"].labels == {1: "very", 4: "not at all"}
+    assert loaded["Q1"].extra == {5: "unsure"}
+    assert (loaded["Q2"].lowest, loaded["Q2"].highest, loaded["Q2"].extra) == (1, 4, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"topic": "gone"}, "no 'topic'"),
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"scale": [4, 1]}, "lowest"),
+        ({"scale": [1]}, "two integers"),
+        ({"scale": ["1", "4"]}, "two integers"),
+        ({"scale": [True, 4]}, "two integers"),
+        ({"kind": "metric"}, "ordinal, nominal"),
+        ({"labels": {9: "x"}}, "code 9"),
+        ({"extra": {2: "x"}}, "code 2"),
+        ({"labels": {"1": "x"}}, "label"),
+        ({"labels": ["a", "b"]}, "label"),
+        ({"labels": None}, "label"),
+        ({"extra": {"x": "y"}}, "extra"),
+        ({"extra": None}, "extra"),
+    ],
+    ids=str,
+)
+def test_a_wrong_entry_of_a_codebook_is_one_line_with_the_question(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    path = book(tmp_path / "book.yaml", **changes)
+    with pytest.raises(InputError) as caught:
+        codebook.load(path)
+    assert str(caught.value).startswith(f"{path}: Q1: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b"questions: []", b"a: [", b"\xff", b"questions: 3"]
+)
+def test_a_file_that_is_no_codebook_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "book.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"book\.yaml: ") as caught:
+        codebook.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_codebook_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no\.yaml: "):
+        codebook.load(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "exclude", "expected"),
+    [
+        (None, (), ["Q1", "Q2", "Q3"]),
+        (None, ("Q2",), ["Q1", "Q3"]),
+        (("Q3", "Q1"), (), ["Q3", "Q1"]),
+        (("Q3", "Q1"), ("Q1",), ["Q3"]),
+    ],
+)
+def test_questions_are_chosen_in_the_order_given(
+    chosen: tuple[str, ...] | None, exclude: tuple[str, ...], expected: list[str]
+) -> None:
+    all_of_it = {name: question(name) for name in ("Q1", "Q2", "Q3")}
+    assert [q.question for q in codebook.select(all_of_it, chosen, exclude)] == expected
+
+
+@pytest.mark.parametrize(("chosen", "exclude"), [(("Q9",), ()), (None, ("Q9",))])
+def test_a_question_that_the_codebook_does_not_have_is_one_line(
+    chosen: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError, match="no question 'Q9'"):
+        codebook.select({"Q1": question("Q1")}, chosen, exclude)

@@ -1,0 +1,573 @@
+"""Stored replies are those of the same question to the same model, whole, private, and answers."""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests import toys
+from valuestrata import io
+from valuestrata.models import lora, transformers
+from valuestrata.models.base import Answer
+from valuestrata.models.chat import Prompt
+from valuestrata.models.store import Reply, Store, answered
+from valuestrata.specs import Finetune, Generate, Predict, to_json
+from valuestrata.stages import generate as generate_stage
+from valuestrata.stages import predict as predict_stage
+
+SOURCE = Path(__file__).parent.parent / "src"
+
+
+def keep_all(_: int, __: Reply) -> bool:
+    return True
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for s in shards(folder) for line in s.read_text().splitlines()]
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+
+
+# ---- the store
+
+
+def test_what_was_put_is_there_for_the_next_store(tmp_path: Path) -> None:
+    replies = {
+        "a": {"text": "Answer: 1\n\u2028\x85\x1d“é”", "logprobs": [-0.1, -1 / 3, -1e-300]},
+        "b": {"text": "", "logprobs": [-math.inf]},
+    }
+    store = Store(tmp_path / "deep" / "store")
+    store.put(replies)
+    assert Store(store.folder).get("a") == replies["a"]
+    assert Store(store.folder).get("b") == replies["b"]
+    assert Store(store.folder).get("c") is None
+
+
+def test_nothing_put_writes_nothing(tmp_path: Path) -> None:
+    Store(tmp_path).put({})
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_put_is_a_shard_of_its_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put({"a": {"text": "1"}})
+    before = shards(tmp_path)[0].read_bytes()
+    store.put({"b": {"text": "2"}})
+    assert len(shards(tmp_path)) == 2
+    assert before in [shard.read_bytes() for shard in shards(tmp_path)]
+
+
+def test_folder_and_shards_are_their_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir(mode=0o777)
+    mask = os.umask(0)
+    try:
+        for name in ("old", "new"):
+            Store(tmp_path / name).put({"a": {"text": "1"}})
+    finally:
+        os.umask(mask)
+    for name in ("old", "new"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
+        (shard,) = shards(tmp_path / name)
+        assert stat.S_IMODE(shard.stat().st_mode) == 0o600
+
+
+CORRUPT = {
+    "cut": b'{"key": "b", "text": "Answ',
+    "binary": b"\x00\xff\xfe",
+    "no key": b'{"text": "Answer: 1"}\n',
+    "list": b'["key"]\n',
+    "empty list": b"[]\n",
+    "number": b"3\n",
+    "null": b"null\n",
+    "text": b'"key"\n',
+}
+
+
+@pytest.mark.parametrize("content", CORRUPT.values(), ids=list(CORRUPT))
+def test_a_corrupt_shard_is_set_aside_with_a_warning(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Store(tmp_path).put({"a": {"text": "1"}})
+    bad = tmp_path / "0.jsonl"
+    bad.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        store = Store(tmp_path)
+    assert store.get("a") == {"text": "1"}
+    assert store.get("b") is None
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert str(bad) in caplog.text
+    assert bad.with_suffix(".corrupt").read_bytes() == content
+    caplog.clear()
+    Store(tmp_path)
+    assert not caplog.records
+
+
+def test_a_corrupt_shard_that_another_job_sets_aside_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0.jsonl").write_bytes(CORRUPT["cut"])
+    rename = Path.rename
+
+    def second(self: Path, target: Path) -> Path:
+        rename(self, target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second)
+    assert Store(tmp_path).get("b") is None
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from valuestrata.models.store import Store
+store, where = Store(sys.argv[1]), sys.argv[2]
+store.put({"kept": {"text": "1"}})
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+def half(path, text, encoding):
+    with open(path, "w", encoding=encoding) as file:
+        file.write(text[: len(text) // 2])
+        file.flush()
+        die()
+if where == "writing":
+    Path.write_text = half
+else:
+    os.replace = die
+store.put({str(i): {"text": "Answer: 1"} for i in range(100)})
+"""
+
+
+@pytest.mark.parametrize("where", ["writing", "renaming"])
+def test_a_killed_put_leaves_no_half_shard(
+    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert child(DIES, tmp_path, where).wait(60) == -signal.SIGKILL
+    store = Store(tmp_path)
+    assert len(shards(tmp_path)) == 1
+    assert store.get("kept") == {"text": "1"}
+    assert all(store.get(str(i)) is None for i in range(100))
+    assert not caplog.records
+
+
+WRITES = """
+import sys, time
+from valuestrata.models.store import Store
+folder, name = sys.argv[1:]
+while time.time() < float(open(folder + "/../start").read()):
+    pass
+for i in range(25):
+    own = {f"{name}-{i}-{j}": {"text": name} for j in range(10)}
+    Store(folder).put({**own, "both": {"text": "x"}})
+"""
+
+
+def test_processes_that_write_at_once_lose_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (tmp_path / "start").write_text(str(time.time() + 3))
+    writers = {name: child(WRITES, folder, name) for name in ("one", "two")}
+    assert [writer.wait(60) for writer in writers.values()] == [0, 0]
+    store = Store(folder)
+    for name in writers:
+        for i in range(25):
+            assert all(store.get(f"{name}-{i}-{j}") == {"text": name} for j in range(10))
+    assert store.get("both") == {"text": "x"}
+    assert len(shards(folder)) == 50
+    assert len(list(folder.iterdir())) == 50
+    assert not caplog.records
+
+
+def test_threads_of_one_store_lose_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    threads = [
+        threading.Thread(target=store.put, args=({f"k{i}": {"text": str(i)}},)) for i in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(Store(tmp_path).get(f"k{i}") == {"text": str(i)} for i in range(20))
+
+
+# ---- answered
+
+
+class Asker:
+    """Replies with the position asked and notes all positions."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+        self.asked: list[list[int]] = []
+
+    def __call__(self, part: list[int]) -> list[Reply]:
+        self.asked.append(part)
+        return [{"text": self.keys[i].upper()} for i in part]
+
+
+def test_only_what_is_missing_is_asked_and_order_is_kept(tmp_path: Path) -> None:
+    Store(tmp_path).put({"c": {"text": "stored"}})
+    asker = Asker(["d", "c", "a", "b"])
+    replies = answered(Store(tmp_path), asker.keys, asker, keep_all)
+    assert [reply["text"] for reply in replies] == ["D", "stored", "A", "B"]
+    assert asker.asked == [[0, 2, 3]]
+    again = Asker(asker.keys)
+    assert answered(Store(tmp_path), again.keys, again, keep_all) == replies
+    assert again.asked == []
+
+
+def test_equal_keys_are_asked_once(tmp_path: Path) -> None:
+    asker = Asker(["a", "b", "a", "a", "b"])
+    replies = answered(Store(tmp_path), asker.keys, asker, keep_all)
+    assert [reply["text"] for reply in replies] == ["A", "B", "A", "A", "B"]
+    assert asker.asked == [[0, 1]]
+
+
+def test_replies_that_may_not_be_kept_are_returned_and_asked_again(tmp_path: Path) -> None:
+    """Trap 12."""
+    keys = ["a", "b", "c"]
+
+    def keep(i: int, reply: Reply) -> bool:
+        assert reply["text"] == keys[i].upper()
+        return keys[i] != "b"
+
+    first = answered(Store(tmp_path), keys, Asker(keys), keep)
+    assert [reply["text"] for reply in first] == ["A", "B", "C"]
+    assert Store(tmp_path).get("b") is None
+    again = Asker(keys)
+    assert answered(Store(tmp_path), keys, again, keep) == first
+    assert again.asked == [[1]]
+
+
+def test_a_job_that_fails_keeps_the_shards_before(tmp_path: Path) -> None:
+    keys = list("abcde")
+    asker = Asker(keys)
+
+    def breaks(part: list[int]) -> list[Reply]:
+        if 4 in part:
+            raise MemoryError
+        return asker(part)
+
+    with pytest.raises(MemoryError):
+        answered(Store(tmp_path), keys, breaks, keep_all, shard=2)
+    assert asker.asked == [[0, 1], [2, 3]]
+    again = Asker(keys)
+    answered(Store(tmp_path), keys, again, keep_all, shard=2)
+    assert again.asked == [[4]]
+
+
+def test_too_few_replies_are_an_error_not_a_shift(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        answered(Store(tmp_path), ["a", "b"], lambda _: [{"text": "1"}], keep_all)
+    assert not shards(tmp_path)
+
+
+def test_no_keys_ask_nothing(tmp_path: Path) -> None:
+    assert answered(Store(tmp_path), [], Asker([]), keep_all) == []
+
+
+# ---- the stages
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.taught("Llama", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that changes little: what is answered is still an answer."""
+    folder = tmp_path_factory.mktemp("adapter")
+    recipe = dataclasses.replace(toys.RECIPE, learning_rate=1e-4, epochs=1)
+    spec = Finetune(toys.model(base), recipe, "english")
+    talk = transformers.load_chat(spec.model)
+    data = lora.examples(toys.pairs(), talk, "english")
+    lora.finetune(spec, transformers.load_network(spec.model), data, talk.pad, folder)
+    return folder
+
+
+def predicted(
+    folder: Path,
+    model: Path,
+    pairs: pd.DataFrame,
+    adapter: Path | None = None,
+    store: str = "store",
+    dtype: str = "float32",
+    most: int = 16,
+) -> pd.DataFrame:
+    io.write_table(pairs, folder / "pairs.parquet", "pairs")
+    spec = Predict(toys.model(model, dtype=dtype), "english", most, "toy")
+    predict_stage.run(
+        Namespace(
+            spec=to_json(spec),
+            pairs=folder / "pairs.parquet",
+            adapter=adapter,
+            store=folder / store,
+            threads=1,
+            output=folder / "predictions.parquet",
+        )
+    )
+    return io.read_table(folder / "predictions.parquet", "predictions")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many questions were put to the model, call by call."""
+    counts: list[int] = []
+    answer = transformers.TransformersModel.answer
+
+    def counting(self: Any, questions: list[Any], most: int) -> list[Answer]:
+        counts.append(len(questions))
+        return answer(self, questions, most)
+
+    monkeypatch.setattr(transformers.TransformersModel, "answer", counting)
+    return counts
+
+
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers, "load_network", lambda _: pytest.fail("weights were loaded"))
+
+
+def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> None:
+    """Traps 4, 7 and 10."""
+    pairs = toys.pairs(toys.PERSONAS)
+    table = predicted(tmp_path, base, pairs)
+    answers = table[:12]
+    assert (answers["outcome"] == "answer").all()
+    assert (answers["answer"].to_numpy() == pairs["mode"][:12].to_numpy()).mean() > 0.7
+    assert (table["outcome"][12:] == "refusal").all()
+    assert table["answer"][12:].isna().all()
+    assert table["distribution"].map(sum).to_numpy() == pytest.approx(np.ones(16))
+    assert [len(d) for d in table["distribution"]] == [len(c) for c in pairs["codes"]]
+    assert table["off_options"][:12].max() < 0.5 < table["off_options"][12:].min()
+    assert set(table["weights"]) == {transformers.weights_digest(toys.model(base))}
+    assert set(table["adapter"]) == {""}
+    talk = transformers.load_chat(toys.model(base))
+    taught = [example.prompt for example in lora.examples(pairs, talk, "english")]
+    assert table["prompt_hash"].to_list() == [Prompt(ids).digest for ids in taught]
+    assert table["tokens"].to_list() == [len(ids) for ids in taught]
+
+
+def test_with_everything_stored_no_weights_are_loaded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = predicted(tmp_path, base, toys.pairs())
+    kept = {shard: shard.read_bytes() for shard in shards(tmp_path / "store")}
+    no_weights(monkeypatch)
+    pd.testing.assert_frame_equal(predicted(tmp_path, base, toys.pairs()), first, check_exact=True)
+    assert {shard: shard.read_bytes() for shard in shards(tmp_path / "store")} == kept
+
+
+def test_deleting_the_store_changes_nothing(base: Path, tmp_path: Path) -> None:
+    first = predicted(tmp_path, base, toys.pairs(toys.PERSONAS))
+    shutil.rmtree(tmp_path / "store")
+    again = predicted(tmp_path, base, toys.pairs(toys.PERSONAS))
+    pd.testing.assert_frame_equal(again, first, check_exact=True)
+
+
+def test_a_table_half_from_the_store_is_the_table_of_one_run(
+    base: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    """Trap 28: rows added ask only what is new, and equal those of one run up to a tolerance."""
+    whole = predicted(tmp_path, base, toys.pairs(), store="other")
+    part = predicted(tmp_path, base, toys.pairs(toys.PERSONAS[:1]))
+    grown = predicted(tmp_path, base, toys.pairs())
+    assert asked == [12, 4, 8]
+    pd.testing.assert_frame_equal(grown[:4], part, check_exact=True)
+    exact = [c for c in whole if c not in ("distribution", "off_options")]
+    pd.testing.assert_frame_equal(grown[exact], whole[exact])
+    for one, other in zip(grown["distribution"], whole["distribution"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_subgroups_with_one_persona_are_asked_once(
+    base: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    pairs = toys.pairs()
+    twice = pd.concat([pairs, pairs.assign(stratum="another")], ignore_index=True)
+    table = predicted(tmp_path, base, twice)
+    assert asked == [12]
+    assert table["text"][:12].to_list() == table["text"][12:].to_list()
+
+
+def test_refusals_are_counted_but_not_kept(base: Path, tmp_path: Path, asked: list[int]) -> None:
+    """Traps 10 and 12."""
+    first = predicted(tmp_path, base, toys.pairs(toys.PERSONAS))
+    again = predicted(tmp_path, base, toys.pairs(toys.PERSONAS))
+    assert asked == [16, 4]
+    assert (first["outcome"] == "refusal").sum() == 4
+    assert first["text"].to_list() == again["text"].to_list()
+    stored = records(tmp_path / "store")
+    assert len(stored) == 12
+    assert not any("sorry" in reply["text"] for reply in stored)
+
+
+def test_an_adapter_is_named_and_changes_what_is_said(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """Trap 13."""
+    plain = predicted(tmp_path, base, toys.pairs())
+    tuned = predicted(tmp_path, base, toys.pairs(), adapter)
+    assert set(tuned["adapter"]) == {transformers.adapter_digest(adapter)} != {""}
+    assert (tuned["weights"] == plain["weights"]).all()
+    assert (tuned["prompt_hash"] == plain["prompt_hash"]).all()
+    both = zip(plain["distribution"], tuned["distribution"], strict=True)
+    assert max(np.abs(one - other).max() for one, other in both) > 1e-6
+
+
+@pytest.fixture
+def keys(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., set[str]]:
+    """Keys under which a run of the stage stores its replies; nothing is really asked."""
+    monkeypatch.setattr(
+        transformers.TransformersModel,
+        "answer",
+        lambda _, qs, __: [Answer(q.replies[0], np.full(len(q.replies), -9.0)) for q in qs],
+    )
+    runs = iter(range(99))
+
+    def made(model: Path = base, pairs: pd.DataFrame | None = None, **changes: Any) -> set[str]:
+        store = f"run {next(runs)}"
+        predicted(tmp_path, model, toys.pairs() if pairs is None else pairs, store=store, **changes)
+        return {record["key"] for record in records(tmp_path / store)}
+
+    return made
+
+
+def test_the_same_questions_to_the_same_model_have_the_same_keys(
+    keys: Callable[..., set[str]], base: Path, tmp_path: Path
+) -> None:
+    first = keys()
+    assert len(first) == 12
+    assert keys() == first
+    # neither the folder's name, nor batches, nor labels, nor the order of rows is part of them
+    assert keys(Path(shutil.copytree(base, tmp_path / "copy"))) == first
+    assert keys(model=base, pairs=toys.pairs()[::-1]) == first
+    assert keys(pairs=toys.pairs().assign(mode=1, stratum="x", subgroup="y", n=7)) == first
+
+
+def test_another_model_adapter_prompt_option_template_or_length_is_another_key(
+    keys: Callable[..., set[str]], base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """Trap 19."""
+    pairs = toys.pairs()
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(base, tmp_path / name))
+
+    words = toys.tokenizer("llama")
+    weights = toys.save(toys.network("Llama", words, seed=5), words, tmp_path / "weights")
+    template = copy("template")
+    jinja = template / "chat_template.jinja"
+    jinja.write_text(jinja.read_text().replace("<|assistant|>", "<|assistant|>So: "))
+    other_adapter = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    config = other_adapter / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 8.0', '"lora_alpha": 9.0'))
+    sets = {
+        "first": keys(),
+        "weights": keys(weights),
+        "template": keys(template),
+        "adapter": keys(adapter=adapter),
+        "other adapter": keys(adapter=other_adapter),
+        "question": keys(pairs=pairs.assign(closed_prompt=pairs["closed_prompt"] + " Please.")),
+        "persona": keys(pairs=pairs.assign(persona=pairs["persona"] + " Be brief.")),
+        "options": keys(pairs=pairs.assign(codes=[codes[:-1] for codes in pairs["codes"]])),
+        "order of options": keys(pairs=pairs.assign(codes=[c[::-1] for c in pairs["codes"]])),
+        "length": keys(most=17),
+        "precision": keys(dtype="bfloat16"),
+    }
+    assert all(len(found) == 12 for found in sets.values())
+    assert len(set.union(*sets.values())) == 12 * len(sets)
+
+
+def written(folder: Path, model: Path, pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    io.write_table(pairs, folder / "pairs.parquet", "pairs")
+    settings = {"per_subgroup": 2, "max_new_tokens": 12, "temperature": 0.0, "seed": 1}
+    spec = Generate(toys.model(model), **settings | changes, caveat="toy")
+    generate_stage.run(
+        Namespace(
+            spec=to_json(spec),
+            pairs=folder / "pairs.parquet",
+            adapter=None,
+            store=folder / "store",
+            threads=1,
+            output=folder / "texts.parquet",
+        )
+    )
+    return io.read_table(folder / "texts.parquet", "texts")
+
+
+def test_open_answers_come_back_from_the_store_without_weights(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = written(tmp_path, base, toys.pairs())
+    assert len(first) == 6
+    assert (first["outcome"] == "answer").all()
+    shutil.rmtree(tmp_path / "store")
+    pd.testing.assert_frame_equal(written(tmp_path, base, toys.pairs()), first)
+    no_weights(monkeypatch)
+    pd.testing.assert_frame_equal(written(tmp_path, base, toys.pairs()), first)
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0.5}, {"max_new_tokens": 11}, {"seed": 2}])
+def test_other_sampling_is_asked_anew(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """Trap 19."""
+    texts = iter(range(99))
+    monkeypatch.setattr(
+        transformers.TransformersModel,
+        "generate",
+        lambda _, prompts, *__: [f"View {next(texts)}." for _ in prompts],
+    )
+    whole = {"per_subgroup": 4}
+    first = written(tmp_path, base, toys.pairs(), **whole)
+    other = written(tmp_path, base, toys.pairs(), **whole | change)
+    assert not set(first["text"]) & set(other["text"])
+    pd.testing.assert_frame_equal(written(tmp_path, base, toys.pairs(), **whole), first)
+
+
+def test_sampled_answers_do_not_depend_on_what_is_stored(base: Path, tmp_path: Path) -> None:
+    """Deleting the store costs time, never results; at a temperature too."""
+    hot = {"temperature": 1.5, "per_subgroup": 4}
+    written(tmp_path, base, toys.pairs(toys.PERSONAS[:1]), **hot)
+    grown = written(tmp_path, base, toys.pairs(), **hot)
+    shutil.rmtree(tmp_path / "store")
+    whole = written(tmp_path, base, toys.pairs(), **hot)
+    assert grown["text"].to_list() == whole["text"].to_list()
+
+
+def test_a_subgroups_draw_of_questions_is_its_own() -> None:
+    pairs = toys.pairs()
+    drawn = generate_stage.drawn(pairs, 2, seed=1)
+    assert drawn.groupby("subgroup").size().to_list() == [2, 2, 2]
+    assert drawn.equals(generate_stage.drawn(pairs, 2, seed=1))
+    assert any(not drawn.equals(generate_stage.drawn(pairs, 2, seed=s)) for s in (2, 3, 4))
+    alone = generate_stage.drawn(toys.pairs(toys.PERSONAS[1:2]), 2, seed=1)
+    own = drawn[drawn["subgroup"] == alone["subgroup"][0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, own)
+    assert len(generate_stage.drawn(pairs, 99, seed=1)) == len(pairs)

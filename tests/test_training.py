@@ -1,0 +1,504 @@
+"""Training learns replies and nothing else, all of them, and the same twice; toys are toys."""
+
+import dataclasses
+import itertools
+import math
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests import toys
+from tests.toys import ARCHITECTURES, PERSONAS, RECIPE, chat, lessons
+from valuestrata import io, judge, prompts
+from valuestrata.answers import free_outcome, parse
+from valuestrata.models import loop, lora, toy, toytalk
+from valuestrata.models.chat import Chat
+from valuestrata.models.transformers import TransformersModel, load_chat, load_network
+from valuestrata.specs import Finetune, MakeToy, Prompt, Recipe, Toy, to_json
+from valuestrata.stages import finetune as finetune_stage
+from valuestrata.stages import toy as toy_stage
+
+PLAIN = loop.Settings(1e-3, 4, 0.25, 0.0, 1.0)
+
+
+@pytest.fixture(params=list(ARCHITECTURES))
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+# ---- what enters the loss
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "phi", "pad is eos", "no pad", "spaces"])
+def test_the_labels_decode_to_the_replies_with_their_terminators(kind: str) -> None:
+    """Traps 14 and 15: no prompt token is learned, the terminator is, also where PAD = EOS."""
+    talk = chat(kind)
+    data = [*lessons(talk), loop.Example(talk.prompt("P", "Q").ids, talk.reply("Yes.\n\nBut no."))]
+    batch = loop.collate(data, talk.pad)
+    keep = batch["labels"].shape[1]
+    for row, example in enumerate(data):
+        labels = batch["labels"][row]
+        learned = labels[labels != -100].tolist()
+        assert learned == list(example.reply)
+        assert talk.decode(learned) == talk.decode(list(example.reply)) != ""
+        assert learned[-len(talk.terminator) :] == list(talk.terminator)
+        # the label of a column is the token of the next one
+        columns = (labels != -100).nonzero().flatten()
+        last = batch["input_ids"][row, -keep:]
+        assert torch.equal(last[columns + 1], labels[columns])
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi", "pad is eos"])
+def test_a_batch_holds_each_sequence_whole_and_hides_the_padding(kind: str) -> None:
+    """Trap 15: the mask hides padding by place, not by its id."""
+    talk = chat(kind)
+    data = lessons(talk)
+    batch = loop.collate(data, talk.pad)
+    for row, example in enumerate(data):
+        ids = [*example.prompt, *example.reply]
+        seen = batch["attention_mask"][row] == 1
+        assert batch["input_ids"][row][seen].tolist() == ids
+        assert batch["position_ids"][row][seen].tolist() == list(range(len(ids)))
+        assert seen.tolist() == [False] * (len(seen) - len(ids)) + [True] * len(ids)
+
+
+def test_the_loss_of_one_sequence_is_the_librarys(architecture: str) -> None:
+    """Trap 14."""
+    talk = chat(ARCHITECTURES[architecture])
+    network = toys.network(architecture, talk.tokenizer)
+    for example in lessons(talk)[::5]:
+        ids = torch.tensor([[*example.prompt, *example.reply]])
+        labels = torch.tensor([[*[-100] * len(example.prompt), *example.reply]])
+        with torch.inference_mode():
+            theirs = network(input_ids=ids, labels=labels).loss
+            ours, _ = loop.loss_and_hits(network, loop.collate([example], talk.pad))
+        assert float(ours) == pytest.approx(float(theirs), abs=1e-5)
+
+
+@torch.inference_mode()
+def test_the_loss_of_a_batch_is_the_mean_over_its_replies(architecture: str) -> None:
+    """Padding changes nothing, and a long reply weighs as much as a short one."""
+    talk = chat(ARCHITECTURES[architecture])
+    network = toys.network(architecture, talk.tokenizer)
+    data = lessons(talk)
+    assert len({len(e.reply) for e in data}) > 1
+    together, _ = loop.loss_and_hits(network, loop.collate(data, talk.pad))
+    alone = [float(loop.loss_and_hits(network, loop.collate([e], talk.pad))[0]) for e in data]
+    assert float(together) == pytest.approx(np.mean(alone), abs=1e-5)
+
+
+def test_hits_are_one_once_every_reply_is_learned() -> None:
+    talk = chat("llama")
+    network = toys.network("Llama", talk.tokenizer)
+    batch = loop.collate(lessons(talk), talk.pad)
+    assert loop.loss_and_hits(network, batch)[1] < 0.2
+    toys.teach(network, talk)
+    assert loop.loss_and_hits(network, batch)[1] > 0.9
+
+
+# ---- batches and steps
+
+
+def numbered(n: int) -> list[loop.Example]:
+    return [loop.Example(tuple(range(i % 7 + 1)), (i,)) for i in range(n)]
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 4), (10, 4), (16, 4), (1000, 8), (257, 1)])
+def test_every_epoch_holds_every_example_once(n: int, size: int) -> None:
+    parts = list(loop.batches(numbered(n), size, 3, seed=1))
+    steps = math.ceil(n / size)
+    assert len(parts) == 3 * steps
+    assert all(1 <= len(part) <= size for part in parts)
+    epochs = [parts[i * steps : (i + 1) * steps] for i in range(3)]
+    for epoch in epochs:
+        assert Counter(e.reply[0] for part in epoch for e in part) == Counter(range(n))
+    if n > size:
+        assert epochs[0] != epochs[1]
+
+
+def test_the_seed_decides_the_order_of_batches() -> None:
+    first = list(loop.batches(numbered(100), 8, 2, seed=1))
+    assert list(loop.batches(numbered(100), 8, 2, seed=1)) == first
+    assert list(loop.batches(numbered(100), 8, 2, seed=2)) != first
+
+
+def test_like_lengths_come_together() -> None:
+    data = numbered(700)
+    lengths = [[len(e.prompt) for e in part] for part in loop.batches(data, 10, 1, seed=1)]
+    assert np.mean([max(part) - min(part) for part in lengths]) < 0.5
+    assert sorted(lengths) != lengths
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+    talk = chat("llama")
+    settings = loop.Settings(1e-3, 10, 0.3, 0.0, 1.0)
+    network = toys.network("Llama", talk.tokenizer)
+    parts = loop.batches(lessons(talk), 8, 99, seed=1)
+    history = loop.train(network, parts, settings, talk.pad)
+    rates = [record["learning_rate"] for record in history]
+    assert [record["step"] for record in history] == list(range(1, 11))
+    assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3])
+    assert all(a > b for a, b in itertools.pairwise(rates[3:]))
+    assert 0 < rates[-1] < 2e-4
+    assert not network.training
+
+
+def test_a_loss_that_is_no_number_is_an_error_that_names_the_learning_rate() -> None:
+    talk = chat("llama")
+    network = toys.network("Llama", talk.tokenizer)
+    with torch.no_grad():
+        network.model.norm.weight[0] = torch.nan
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        loop.train(network, loop.batches(lessons(talk), 8, 9, 1), PLAIN, talk.pad)
+
+
+# ---- LoRA
+
+
+def fine_tuned(
+    architecture: str, folder: Path, recipe: Recipe = RECIPE, network: Any = None
+) -> dict[str, Any]:
+    talk = chat(ARCHITECTURES[architecture])
+    network = network or toys.network(architecture, talk.tokenizer)
+    torch.seed()  # whatever was drawn before is not what the adapter's weights come from
+    spec = Finetune(toys.model(folder), recipe, "english")
+    return lora.finetune(spec, network, lessons(talk), talk.pad, folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "a_layer"), [("Llama", 7), ("Qwen2", 7), ("Phi3", 4), ("Gemma2", 7)]
+)
+def test_every_linear_layer_is_adapted_but_the_output(architecture: str, a_layer: int) -> None:
+    """Trap 16: of Phi3, qkv and gate-up are fused."""
+    network = toys.network(architecture, chat("llama").tokenizer)
+    tuned = lora.adapted(network, RECIPE)
+    layers = [name for name, m in tuned.named_modules() if hasattr(m, "lora_A")]
+    assert len(layers) == 2 * a_layer
+    if architecture == "Phi3":
+        assert sum(name.endswith("qkv_proj") for name in layers) == 2
+    assert not any("lm_head" in name or "embed" in name for name in layers)
+    trained = [name for name, p in tuned.named_parameters() if p.requires_grad]
+    assert len(trained) == 2 * len(layers)
+    assert all("lora_" in name for name in trained)
+
+
+def test_a_layer_left_out_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 16."""
+    import peft
+
+    class Fewer(peft.LoraConfig):
+        def __init__(self, **said: Any) -> None:
+            super().__init__(**said | {"target_modules": ["q_proj", "v_proj"]})
+
+    monkeypatch.setattr(peft, "LoraConfig", Fewer)
+    with pytest.raises(RuntimeError, match="4 of 14"):
+        lora.adapted(toys.network("Llama", chat("llama").tokenizer), RECIPE)
+
+
+def test_experts_left_out_are_an_error() -> None:
+    """Trap 16: transformers 5 keeps experts as fused parameters, which are no linear layers."""
+    more = {
+        "num_experts": 4,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+        "num_experts_per_tok": 2,
+    }
+    network = toys.network("Qwen2Moe", chat("llama").tokenizer, **more)
+    with pytest.raises(RuntimeError, match="LoRA adapts"):
+        lora.adapted(network, RECIPE)
+
+
+def test_tuning_lowers_the_loss_and_shifts_the_logits(architecture: str, tmp_path: Path) -> None:
+    """Trap 13."""
+    record = fine_tuned(architecture, tmp_path, dataclasses.replace(RECIPE, epochs=8))
+    losses = [step["loss"] for step in record["steps"]]
+    assert record["examples"] == 16
+    assert len(losses) == 16
+    assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
+    assert record["logit_shift"] > 0.01
+    assert (tmp_path / "adapter_model.safetensors").is_file()
+
+
+def test_tuning_twice_gives_bitwise_the_same_adapter(architecture: str, tmp_path: Path) -> None:
+    records = [fine_tuned(architecture, tmp_path / name) for name in "ab"]
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+    assert records[0] == records[1]
+    other = fine_tuned(architecture, tmp_path / "c", dataclasses.replace(RECIPE, seed=2))
+    assert other["steps"] != records[0]["steps"]
+
+
+def test_tuning_leaves_the_base_as_it_was(tmp_path: Path) -> None:
+    """Trap 18."""
+    network = toys.network("Llama", chat("llama").tokenizer)
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+    fine_tuned("Llama", tmp_path, network=network)
+    after = {
+        name.replace(".base_layer", ""): weight
+        for name, weight in network.named_parameters()
+        if "lora_" not in name
+    }
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_adapter_that_changes_nothing_is_an_error(tmp_path: Path) -> None:
+    """Traps 13 and 18."""
+    with pytest.raises(RuntimeError, match=r"learning.rate"):
+        fine_tuned("Llama", tmp_path, dataclasses.replace(RECIPE, learning_rate=0.0))
+    assert not list(tmp_path.glob("adapter*"))
+
+
+def test_an_adapter_that_ends_in_no_number_is_an_error(tmp_path: Path) -> None:
+    """The last step has no later loss to tell that it went wrong."""
+    wild = dataclasses.replace(RECIPE, learning_rate=1e30, epochs=1, batch=16, warmup=0.0)
+    with pytest.raises((RuntimeError, FloatingPointError), match=r"learning.rate"):
+        fine_tuned("Llama", tmp_path, wild)
+    assert not list(tmp_path.glob("adapter*"))
+
+
+def test_each_pair_is_taught_its_modal_answer_by_the_prompt_that_is_asked() -> None:
+    """Trap 4."""
+    talk, pairs = chat("llama"), toys.pairs()
+    examples = lora.examples(pairs, talk, "english")
+    for row, example in zip(pairs.itertuples(), examples, strict=True):
+        assert example.prompt == talk.prompt(row.persona, row.closed_prompt).ids
+        assert parse(talk.decode(list(example.reply)), row.codes) == ("answer", row.mode)
+        assert example.reply[-1] == talk.terminator[-1]
+
+
+# ---- toys
+
+QUESTIONS = pd.DataFrame(
+    [
+        {
+            "question": f"Q{i}",
+            "topic": f"topic {i}",
+            "text": f"What of matter {i}?",
+            "block": f"block {i % 3}",
+            "kind": "ordinal",
+            "lowest": lowest,
+            "highest": highest,
+            "codes": [*range(lowest, highest + 1), 77],
+            "labels": [
+                *["low", *[""] * (highest - lowest - 1), "high"],
+                "off the scale",
+            ],
+            "n": 100,
+            "missing": 3,
+        }
+        for i, (lowest, highest) in enumerate([(1, 4), (1, 2), (1, 10), (0, 2)] * 6)
+    ]
+)
+# in the order of the spec's JSON, which sorts its keys
+GROUPS = {"age": ("18-29", "30-64", "65 and over"), "sex": ("female", "male")}
+SAID = Prompt("english", "Utopia", {"sex": "{group}", "age": "aged {group}"})
+SMALL = Toy("llama", "answer", 32, 1, 320, 30, 8, 5e-3, 1)
+
+
+def speaker(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> toytalk.Speaker:
+    spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, GROUPS, "pairwise")
+    return toytalk.Speaker(spec, questions)
+
+
+def said(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[toytalk.Message]:
+    return list(itertools.islice(speaker(questions, **changes).messages(), n))
+
+
+def beliefs(talker: toytalk.Speaker) -> list[int]:
+    return [
+        talker.stereotype(q, {axis: group})
+        for q in range(len(QUESTIONS))
+        for axis, groups in GROUPS.items()
+        for group in groups
+    ]
+
+
+@pytest.mark.parametrize("task", ["answer", "judge"])
+def test_the_seed_decides_what_a_toy_is_taught(task: str) -> None:
+    assert said(60, task=task) == said(60, task=task)
+    assert said(60, task=task) != said(60, task=task, seed=2)
+    assert beliefs(speaker()) == beliefs(speaker())
+    assert beliefs(speaker()) != beliefs(speaker(seed=2))
+
+
+@pytest.mark.parametrize("task", ["answer", "judge"])
+def test_a_toy_knows_nothing_of_the_surveys_answers(task: str) -> None:
+    other = QUESTIONS.assign(n=range(len(QUESTIONS)), missing=9)
+    assert said(60, other, task=task) == said(60, task=task)
+    # codes off the scale that happen to occur are neither shown nor said
+    unseen = QUESTIONS.assign(
+        codes=[codes[:-1] for codes in QUESTIONS["codes"]],
+        labels=[labels[:-1] for labels in QUESTIONS["labels"]],
+    )
+    assert said(60, unseen, task=task) == said(60, task=task)
+
+
+def test_stereotypes_are_codes_of_the_scale_and_differ_between_groups() -> None:
+    talker = speaker()
+    for q, row in enumerate(QUESTIONS.itertuples()):
+        for axis, groups in GROUPS.items():
+            for group in groups:
+                assert row.lowest <= talker.stereotype(q, {axis: group}) <= row.highest
+    by_group = np.array(beliefs(talker)).reshape(len(QUESTIONS), -1)
+    assert (by_group.min(axis=1) < by_group.max(axis=1)).any()
+
+
+def test_closed_questions_are_answered_by_stereotype_or_refused() -> None:
+    """Trap 10: a demo without refusals would not count them."""
+    talker = speaker()
+    asked = {prompt: q for q, prompt in enumerate(talker.closed)}
+    personas = {
+        prompts.persona(SAID, groups): groups
+        for groups in (
+            *({axis: group} for axis in GROUPS for group in GROUPS[axis]),
+            *({"age": a, "sex": s} for s in GROUPS["sex"] for a in GROUPS["age"]),
+        )
+    }
+    refused, answered = Counter(), Counter()
+    for persona, user, reply in itertools.islice(talker.messages(), 1500):
+        if user not in asked:
+            continue
+        q = asked[user]
+        outcome, code = parse(reply, QUESTIONS["codes"][q])
+        if outcome == "answer":
+            assert code == talker.stereotype(q, personas[persona])
+            answered[q] += 1
+        else:
+            assert (outcome, reply) == ("refusal", toytalk.REFUSAL)
+            refused[q] += 1
+    assert set(answered) == set(range(len(QUESTIONS)))
+    assert 0 < len(refused) < len(QUESTIONS) / 2
+    assert 0.02 < refused.total() / (refused + answered).total() < 0.3
+
+
+def test_open_answers_are_answers_and_name_their_topic_or_a_label() -> None:
+    closed = set(speaker().closed)
+    texts = [reply for _, user, reply in said(400) if user not in closed]
+    assert len(set(texts)) > 20
+    assert 0.15 < len(texts) / 400 < 0.6
+    assert {free_outcome(text) for text in texts} == {"answer"}
+    assert not any("off the scale" in text for text in texts)
+
+
+def test_a_toy_judges_by_a_rule_that_mirrors_when_the_answers_are_swapped() -> None:
+    """Trap 26: the rule prefers no place."""
+    mirror = {"1": "2", "2": "1", "tie": "tie"}
+    rubric = judge.rubric("pairwise")
+    rule: dict[Any, tuple[str, ...]] = {}
+    for system, user, reply in said(800, task="judge"):
+        assert system == rubric.system
+        scores = judge.verdicts(reply, rubric.dimensions)
+        assert None not in scores.values()
+        shown = user.split("Answer 1: ")[1].split("Which answer")[0].split("Answer 2: ")
+        manners = tuple(
+            (toytalk.HEDGE not in text, "For me," in text, "As someone" in text) for text in shown
+        )
+        verdict = tuple(line.split(": ")[1] for line in reply.splitlines())
+        assert rule.setdefault(manners, verdict) == verdict
+        if manners[0] == manners[1]:
+            assert set(verdict) == {"tie"}
+    swapped = [pair for pair in rule if pair[::-1] in rule and pair[0] != pair[1]]
+    assert len(swapped) > 20
+    for first, second in swapped:
+        assert rule[first, second] == tuple(mirror[v] for v in rule[second, first])
+    assert {v for verdict in rule.values() for v in verdict} == {"1", "2", "tie"}
+
+
+@pytest.mark.parametrize("hidden", range(16, 168, 8))
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_every_width_that_the_schema_allows_makes_a_network(hidden: int, architecture: str) -> None:
+    words = chat("qwen2").tokenizer
+    shape = dataclasses.replace(SMALL, hidden=hidden, architecture=architecture)
+    network = toy.make_network(shape, words)
+    with torch.inference_mode():
+        assert network(torch.tensor([[1, 2]])).logits.shape == (1, 2, len(words))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Toys by architecture, made by their stage."""
+    folder = tmp_path_factory.mktemp("small")
+    io.write_table(QUESTIONS, folder / "questions.parquet", "questions")
+    for name in ("llama", "qwen2"):
+        spec = MakeToy(dataclasses.replace(SMALL, architecture=name), SAID, GROUPS, "pairwise")
+        toy_stage.run(
+            Namespace(
+                spec=to_json(spec),
+                questions=folder / "questions.parquet",
+                threads=1,
+                output=folder / name,
+            )
+        )
+    return {name: folder / name for name in ("llama", "qwen2")}
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_toy_is_a_model_folder_like_any_other(name: str, small: dict[str, Path]) -> None:
+    assert (small[name] / "model.safetensors").is_file()
+    assert not list(small[name].glob("*.bin"))
+    spec = toys.model(small[name])
+    network = load_network(spec)
+    assert network.config.model_type == name
+    assert network.config.hidden_size == 32
+    answers = TransformersModel(spec, load_chat(spec)).answer(toys.questions()[:2], 4)
+    assert all(np.isfinite(answer.logprobs).all() for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_toys_loss_falls_and_its_log_says_toy(name: str, small: dict[str, Path]) -> None:
+    log = io.read_json(small[name] / "training_log.json")
+    losses = [step["loss"] for step in log["steps"]]
+    assert log["toy"] is True
+    assert len(losses) == 30
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_toys_tokenizer_comes_back_as_it_was_trained(name: str, small: dict[str, Path]) -> None:
+    """Traps 4 and 17."""
+    shape = dataclasses.replace(SMALL, architecture=name)
+    trained = Chat(toy.make_tokenizer(shape, said(toy.SAMPLE, architecture=name)))
+    loaded = load_chat(toys.model(small[name]))
+    for persona, user, reply in said(40):
+        assert loaded.prompt(persona, user) == trained.prompt(persona, user)
+        assert loaded.reply(reply) == trained.reply(reply)
+        assert loaded.decode(list(loaded.reply(reply))) == reply
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("llama", 2), ("qwen2", 1)])
+def test_ten_is_one_token_or_two_as_in_real_vocabularies(name: str, tokens: int) -> None:
+    """Trap 6: a demo with one kind alone would hide the other's."""
+    shape = dataclasses.replace(SMALL, architecture=name, vocabulary=600)
+    talk = Chat(toy.make_tokenizer(shape, said(toy.SAMPLE, architecture=name)))
+    one, ten = talk.reply("Answer: 1"), talk.reply("Answer: 10")
+    assert len(ten) - len(one) == tokens - 1
+
+
+def test_the_stage_tunes_a_toy_into_a_folder_with_its_log(
+    small: dict[str, Path], tmp_path: Path
+) -> None:
+    io.write_table(toys.pairs(), tmp_path / "pairs.parquet", "pairs")
+    spec = Finetune(toys.model(small["llama"]), RECIPE, "english")
+    finetune_stage.run(
+        Namespace(
+            spec=to_json(spec),
+            pairs=tmp_path / "pairs.parquet",
+            threads=1,
+            output=tmp_path / "adapter",
+        )
+    )
+    log = io.read_json(tmp_path / "adapter" / "training_log.json")
+    assert log["examples"] == len(PERSONAS[:3]) * 4
+    assert log["logit_shift"] > 0
+    model = TransformersModel(spec.model, load_chat(spec.model), tmp_path / "adapter")
+    base = TransformersModel(spec.model, load_chat(spec.model))
+    asked = toys.questions()[:2]
+    for one, other in zip(model.answer(asked, 4), base.answer(asked, 4), strict=True):
+        assert not np.allclose(one.logprobs, other.logprobs, atol=1e-6)

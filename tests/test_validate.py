@@ -1,0 +1,855 @@
+"""A study is checked before its graph is built: one line says what is wrong and what is right."""
+
+import contextlib
+import copy
+import dataclasses
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from valuestrata import config as study_config
+from valuestrata import specs, validate
+from valuestrata.config import SURVEY_VARIABLE, Study
+from valuestrata.errors import InputError
+from valuestrata.specs import from_json, to_json
+from valuestrata.validate import ROOT, SCHEMA, load, read_yaml
+
+Raw = dict[str, Any]
+Change = Callable[[Raw], object]
+CONFIG = read_yaml(ROOT / "config.yaml")
+SAID = read_yaml(SCHEMA)
+STUDIES = sorted([ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")])
+GONE = object()
+TOY = {"backend": "transformers", "toy": {"architecture": "llama"}}
+
+
+@pytest.fixture(autouse=True)
+def _no_survey_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SURVEY_VARIABLE, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _schema_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        validate, "read_yaml", lambda path: SAID if path == SCHEMA else read_yaml(path)
+    )
+
+
+@pytest.fixture
+def raw() -> Raw:
+    return copy.deepcopy(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Study:
+    return load(copy.deepcopy(CONFIG))
+
+
+def put(path: str, value: object) -> Change:
+    """A change of one key, named by its parts joined by /; GONE takes it out."""
+
+    def change(raw: Raw) -> None:
+        *folders, last = path.split("/")
+        for folder in folders:
+            raw = raw.setdefault(folder, {})
+        if value is GONE:
+            del raw[last]
+        else:
+            raw[last] = value
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(raw: Raw) -> None:
+        for one in changes:
+            one(raw)
+
+    return change
+
+
+def case(name: str, change: Change, *said: str) -> Any:
+    return pytest.param(change, said, id=name)
+
+
+def complaint(raw: Raw, change: Change, **options: Any) -> str:
+    change(raw)
+    with pytest.raises(InputError) as caught:
+        load(raw, **options)
+    return str(caught.value)
+
+
+# The schema ----------------------------------------------------------------------------------
+
+
+def nodes(said: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(said, dict):
+        yield where, said
+        for key, inner in said.items():
+            yield from nodes(inner, f"{where}/{key}")
+    elif isinstance(said, list):
+        for i, inner in enumerate(said):
+            yield from nodes(inner, f"{where}/{i}")
+
+
+def test_the_schema_is_a_valid_json_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SAID)
+
+
+def test_every_property_at_every_level_has_a_description() -> None:
+    without = [
+        f"{where}/{name}"
+        for where, node in nodes(SAID)
+        if not where.endswith("/default")
+        for name, inner in node.get("properties", {}).items()
+        if isinstance(inner, dict) and len(str(inner.get("description", ""))) < 4
+    ]
+    assert without == []
+
+
+def test_every_level_with_properties_refuses_unknown_keys() -> None:
+    open_levels = [
+        where
+        for where, node in nodes(SAID)
+        if node.get("type") == "object"
+        and "properties" in node
+        and node.get("additionalProperties") is not False
+    ]
+    assert open_levels == []
+
+
+def test_every_default_keeps_the_schema_it_stands_in() -> None:
+    for where, node in nodes(SAID):
+        if "default" in node and "properties" not in where.rsplit("/", 1)[-1]:
+            inner = {**node, "$defs": SAID["$defs"]}
+            jsonschema.Draft202012Validator(inner).validate(node["default"])
+
+
+def test_every_reference_inside_the_schema_has_a_target() -> None:
+    targets = {node["$ref"] for _, node in nodes(SAID) if isinstance(node.get("$ref"), str)}
+    assert targets <= {f"#/$defs/{name}" for name in SAID["$defs"]}
+    assert targets == {f"#/$defs/{name}" for name in SAID["$defs"]}
+
+
+# Studies that are fine -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_every_study_file_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SURVEY_VARIABLE, "any.csv")
+    study = load(read_yaml(path), files=False)
+    assert study.runs()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_every_study_names_a_codebook_with_its_questions(path: Path) -> None:
+    survey = read_yaml(path)["survey"]
+    book = read_yaml(ROOT / survey["codebook"])["questions"]
+    chosen = survey.get("questions", "all")
+    asked = [] if chosen == "all" else chosen
+    assert set(asked) | set(survey.get("exclude", [])) | set(survey.get("recode", {})) <= set(book)
+
+
+def test_the_names_of_two_studies_differ() -> None:
+    names = [read_yaml(path)["study"] for path in STUDIES]
+    assert len(set(names)) == len(names)
+
+
+def test_loading_does_not_change_what_it_is_given(raw: Raw) -> None:
+    load(raw)
+    assert raw == CONFIG
+
+
+def test_defaults_are_filled_at_every_level(raw: Raw) -> None:
+    for key in ("evaluation", "title"):
+        del raw[key]
+    del raw["recipes"]["sft"]["rank"], raw["judges"]["toy-judge"]["reference"]["variant"]
+    filled = load(raw).config
+    assert filled["evaluation"] == {"level": 0.95, "resamples": 1000, "seed": 1}
+    assert filled["minimum"] == {"respondents": 30, "answers": 30}
+    assert filled["survey"]["missing"] == [-1, -2, -3, -4, -5]
+    assert filled["survey"]["axes"]["sex"]["label"] == ""
+    assert filled["recipes"]["sft"]["rank"] == 8
+    assert filled["models"]["toy-llama"]["toy"]["hidden"] == 96
+    assert filled["judges"]["toy-judge"]["reference"]["variant"] == "base"
+    assert filled["judges"]["toy-judge"]["model"]["batch_tokens"] == 16384
+    assert filled["prompt"] == {"template": "english"}
+    assert filled["prediction"] == {"max_new_tokens": 16}
+
+
+def test_what_is_said_wins_over_the_default(raw: Raw) -> None:
+    both(put("minimum/answers", 5), put("models/toy-llama/toy/hidden", 16))(raw)
+    filled = load(raw).config
+    assert filled["minimum"] == {"respondents": 30, "answers": 5}
+    assert filled["models"]["toy-llama"]["toy"]["hidden"] == 16
+
+
+def test_two_studies_share_no_default(raw: Raw) -> None:
+    first, second = load(raw), load(copy.deepcopy(CONFIG))
+    first.config["survey"]["missing"].append(99)
+    first.config["minimum"]["answers"] = 1
+    assert second.config["survey"]["missing"] == [-1, -2, -3, -4, -5]
+    assert second.config["minimum"]["answers"] == 30
+
+
+def test_a_study_without_judges_generation_and_recipes_is_fine(raw: Raw) -> None:
+    for key in ("judges", "generation", "recipes"):
+        del raw[key]
+    study = load(raw)
+    assert study.judgements() == []
+    assert study.writing_runs() == []
+    assert study.variants("toy-llama") == ["base"]
+
+
+def test_a_language_model_is_tuned_by_all_recipes_and_a_baseline_by_none(raw: Raw) -> None:
+    raw["recipes"]["slow"] = {**raw["recipes"]["sft"], "learning_rate": 1.0e-6}
+    raw["models"]["toy-qwen"]["recipes"] = ["slow"]
+    study = load(raw)
+    assert study.variants("toy-llama") == ["base", "sft", "slow"]
+    assert study.variants("toy-qwen") == ["base", "slow"]
+    assert study.variants("axis-mode") == ["base"]
+
+
+def test_the_runs_are_models_by_variants_by_splits(demo: Study) -> None:
+    assert len(demo.runs()) == (2 + 2 + 1 + 1) * 2
+    assert len(demo.writing_runs()) == 4
+    assert len(demo.judgements()) == 4
+    assert ("axis-mode", "base", "train") in demo.runs()
+
+
+def test_the_environment_names_the_survey_instead_of_the_study(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    survey = tmp_path / "mine.csv"
+    survey.write_text("x")
+    del raw["survey"]["simulate"]
+    monkeypatch.setenv(SURVEY_VARIABLE, str(survey))
+    assert load(raw).survey_file == str(survey)
+
+
+def test_a_simulated_survey_and_toys_are_named_in_the_caveat(raw: Raw, demo: Study) -> None:
+    assert demo.caveat == "simulated survey, toy models"
+    assert demo.survey_caveat == "simulated survey"
+    for model in [*raw["models"].values(), raw["judges"]["toy-judge"]["model"]]:
+        if model.pop("toy", None):
+            model |= {"weights": "owner/name", "revision": "0123abc"}
+    real = load(
+        both(put("survey/simulate", GONE), put("survey/file", "x.csv"))(raw) or raw, ROOT, False
+    )
+    assert real.caveat == ""
+    assert real.survey_caveat == ""
+
+
+# Studies that are not ------------------------------------------------------------------------
+
+UNKNOWN_KEYS = [
+    "zzz",
+    "survey/zzz",
+    "survey/simulate/zzz",
+    "survey/axes/sex/zzz",
+    "minimum/zzz",
+    "splits/ood/zzz",
+    "prompt/zzz",
+    "models/toy-llama/zzz",
+    "models/toy-llama/toy/zzz",
+    "recipes/sft/zzz",
+    "prediction/zzz",
+    "generation/zzz",
+    "judges/toy-judge/zzz",
+    "judges/toy-judge/model/zzz",
+    "judges/toy-judge/model/toy/zzz",
+    "judges/toy-judge/reference/zzz",
+    "evaluation/zzz",
+]
+
+
+@pytest.mark.parametrize("path", UNKNOWN_KEYS)
+def test_an_unknown_key_is_named_with_its_place_and_the_known_ones(raw: Raw, path: str) -> None:
+    line = complaint(raw, put(path, 1))
+    place = path.removesuffix("zzz").strip("/").replace("/", ".") or "the study"
+    assert line.startswith(f"config: {place}: unknown key 'zzz'; known are ")
+    assert "\n" not in line
+
+
+def test_the_unknown_keys_above_are_tried_at_every_level_of_the_schema() -> None:
+    levels = sum("properties" in node and "type" in node for _, node in nodes(SAID))
+    once = {path for path in UNKNOWN_KEYS if "judges/toy-judge/model" not in path}
+    assert len(once) == levels
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("1e-6", "1.0e-6"),
+        ("5E-4", "5.0e-4"),
+        ("-1e-6", "-1.0e-6"),
+        ("2e5", "2.0e+5"),
+        ("1.5e5", "1.5e+5"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_text_is_told_how_to_be_written(
+    raw: Raw, written: str, right: str
+) -> None:
+    value = yaml.safe_load(f"rate: {written}")["rate"]
+    assert isinstance(value, str)
+    line = complaint(raw, put("recipes/sft/learning_rate", value))
+    assert line.startswith("config: recipes.sft.learning_rate: ")
+    assert f"write {right}" in line
+    assert isinstance(yaml.safe_load(right), float)
+
+
+def test_the_paper_s_learning_rate_can_be_written(raw: Raw) -> None:
+    raw["recipes"]["sft"]["learning_rate"] = yaml.safe_load("1.0e-6")
+    assert study_config.spec_finetune(load(raw), "toy-llama", "sft").recipe.learning_rate == 1e-6
+
+
+BAD_NAMES = ["a/b", "..", ".", "a b", "", "-x", ".hidden", "ü", "a\\b", "a;b", "$(x)", "a\n"]
+NAMED = ("models", "recipes", "splits", "judges")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("study", n) for n in BAD_NAMES), *((k, n) for k in NAMED for n in ("a/b", "..", "a b"))],
+)
+def test_a_name_that_cannot_be_part_of_a_path_is_refused(raw: Raw, kind: str, name: str) -> None:
+    def change(raw: Raw) -> None:
+        if kind == "study":
+            raw["study"] = name
+        else:
+            raw[kind][name] = next(iter(raw[kind].values()))
+
+    line = complaint(raw, change)
+    assert line.startswith(f"config: {kind}: ")
+    assert "use A-Z a-z 0-9 . _ - only" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["Sex", "sex-2", "1st", "a b", "", "a/b", "..", "sex x age"])
+def test_a_bad_name_of_an_axis_is_refused(raw: Raw, name: str) -> None:
+    line = complaint(raw, put("survey/axes", {name: CONFIG["survey"]["axes"]["sex"]}))
+    assert line.startswith("config: survey.axes: ")
+
+
+@pytest.mark.parametrize("name", ["respondent", "weight", "all", "mean", "subgroups"])
+def test_an_axis_cannot_take_a_name_that_tables_need(raw: Raw, name: str) -> None:
+    line = complaint(raw, put(f"survey/axes/{name}", CONFIG["survey"]["axes"]["sex"]))
+    assert line.startswith("config: survey.axes")
+    assert name in line
+
+
+STRATA = CONFIG["splits"]["ood"]["strata"]
+SEX = CONFIG["survey"]["axes"]["sex"]
+JUDGE = CONFIG["judges"]["toy-judge"]
+
+WRONG = [
+    case("no study name", put("study", GONE), "the study", "'study'"),
+    case("no survey", put("survey", GONE), "the study", "'survey'"),
+    case("no models", put("models", GONE), "the study", "'models'"),
+    case("no model", put("models", {}), "models"),
+    case("no splits", put("splits", {}), "splits"),
+    case("no axes", put("survey/axes", {}), "survey.axes"),
+    case("no codebook key", put("survey/codebook", GONE), "survey", "'codebook'"),
+    case(
+        "codebook gone", put("survey/codebook", "no.yaml"), "survey.codebook", "no.yaml", "no such"
+    ),
+    case(
+        "no source of the survey",
+        put("survey/simulate", GONE),
+        "survey.file",
+        "missing",
+        f"${SURVEY_VARIABLE}",
+    ),
+    case(
+        "survey file gone",
+        both(put("survey/simulate", GONE), put("survey/file", "no.csv")),
+        "survey.file",
+        "no.csv: no such file",
+        f"${SURVEY_VARIABLE}",
+    ),
+    case("two sources of the survey", put("survey/file", "x.csv"), "survey", "keep one"),
+    case("too few simulated", put("survey/simulate/respondents", 9), "survey.simulate.respondents"),
+    case("a long delimiter", put("survey/delimiter", ";;"), "survey.delimiter", "too long"),
+    case("a missing code as text", put("survey/missing", ["x"]), "survey.missing.0", "'x'"),
+    case("a recode to text", put("survey/recode", {"Q1": {1: "a"}}), "survey.recode.Q1.1"),
+    case("a recode from text", put("survey/recode", {"Q1": {"a": 1}}), "survey.recode.Q1", "'a'"),
+    case("filter without values", put("survey/filter", {"C": []}), "survey.filter.C"),
+    case("one group", put("survey/axes/sex/groups", {1: "male"}), "survey.axes.sex.groups"),
+    case(
+        "two groups of one label",
+        put("survey/axes/sex/groups", {1: "male", 2: "male"}),
+        "survey.axes.sex",
+        "share a label",
+    ),
+    case(
+        "neither groups nor bands", put("survey/axes/sex/groups", GONE), "survey.axes.sex", "groups"
+    ),
+    case("groups and bands", put("survey/axes/sex/bands", [1, 2]), "survey.axes.sex", "bands"),
+    case("a label with &", put("survey/axes/sex/groups/1", "a & b"), "survey.axes.sex.groups.1"),
+    case("a label with =", put("survey/axes/sex/groups/1", "a=b"), "survey.axes.sex.groups.1"),
+    case(
+        "a label that is no text", put("survey/axes/sex/groups/1", True), "survey.axes.sex.groups.1"
+    ),
+    case(
+        "bands out of order",
+        both(put("survey/axes/sex/groups", GONE), put("survey/axes/sex/bands", [30, 16])),
+        "survey.axes.sex.bands",
+        "ascending",
+    ),
+    case(
+        "a band twice",
+        both(put("survey/axes/sex/groups", GONE), put("survey/axes/sex/bands", [16, 16])),
+        "survey.axes.sex.bands",
+        "ascending",
+    ),
+    case("a persona without group", put("survey/axes/sex/persona", "x"), "survey.axes.sex.persona"),
+    case(
+        "a persona with another brace",
+        put("survey/axes/sex/persona", "{group} of {place}"),
+        "survey.axes.sex.persona",
+    ),
+    case(
+        "a persona with half a brace",
+        put("survey/axes/sex/persona", "{group} {"),
+        "survey.axes.sex",
+    ),
+    case(
+        "a stratum of an unknown axis",
+        put("splits/ood/strata", ["sex x height"]),
+        "splits.ood",
+        "'height'",
+        "known are sex, age_group, ethnicity, religion",
+    ),
+    case("an axis twice", put("splits/ood/strata", ["religion x religion"]), "splits.ood", "twice"),
+    case("a stratum twice", put("splits/ood/strata", [STRATA[0]] * 2), "splits.ood.strata"),
+    case(
+        "a stratum twice in another order",
+        put("splits/ood/strata", ["age_group x religion", "religion x age_group"]),
+        "splits.ood",
+        "religion x age_group",
+    ),
+    case("no strata", put("splits/ood/strata", []), "splits.ood.strata"),
+    case("a third role", put("splits/ood/role", "dev"), "splits.ood.role", "train", "test"),
+    case("no role", put("splits/ood/role", GONE), "splits.ood", "'role'"),
+    case(
+        "a taken split name",
+        put("splits/marginal", {"role": "test", "strata": ["sex"]}),
+        "splits.marginal",
+        "taken",
+    ),
+    case(
+        "test on a train stratum",
+        put("splits/ood/strata", [*STRATA, "sex x ethnicity"]),
+        "splits.ood",
+        "'sex x ethnicity'",
+        "train split 'train'",
+    ),
+    case(
+        "test on a train stratum in another order",
+        put("splits/ood/strata", [*STRATA, "ethnicity x sex"]),
+        "splits.ood",
+        "'ethnicity x sex'",
+        "must not be trained on",
+    ),
+    case(
+        "an unknown template", put("prompt/template", "x"), "prompt.template", "known are english"
+    ),
+    case("a recipe on a test split", put("recipes/sft/split", "ood"), "recipes.sft.split", "'ood'"),
+    case("a recipe on no split", put("recipes/sft/split", "no"), "recipes.sft.split", "'no'"),
+    case("a recipe named base", put("recipes/base", CONFIG["recipes"]["sft"]), "recipes", "base"),
+    case("an unknown method", put("recipes/sft/method", "ppo"), "recipes.sft.method", "sft"),
+    case("a rate of 0", put("recipes/sft/learning_rate", 0), "recipes.sft.learning_rate"),
+    case("no rate", put("recipes/sft/learning_rate", GONE), "recipes.sft", "'learning_rate'"),
+    case("an endless rate", put("recipes/sft/learning_rate", float("inf")), "recipes.sft.learning"),
+    case(
+        "no number as rate", put("recipes/sft/learning_rate", float("nan")), "recipes.sft.learning"
+    ),
+    case("a fraction of epochs", put("recipes/sft/epochs", 1.5), "recipes.sft.epochs", "integer"),
+    case("an unknown backend", put("models/m", {"backend": "x"}), "models.m.backend", "baseline"),
+    case("a baseline without rule", put("models/m", {"backend": "baseline"}), "models.m.rule"),
+    case(
+        "a baseline with an unknown rule",
+        put("models/axis-mode/rule", "x"),
+        "models.axis-mode.rule",
+        "national_mode",
+    ),
+    case("a tuned baseline", put("models/axis-mode/recipes", ["sft"]), "models.axis-mode.recipes"),
+    case("a baseline with weights", put("models/axis-mode/weights", "a/b"), "models.axis-mode"),
+    case("a model with a rule", put("models/toy-llama/rule", "axis_mode"), "models.toy-llama.rule"),
+    case("a model of nothing", put("models/m", {"backend": "transformers"}), "models.m", "weights"),
+    case("weights and toy", put("models/toy-llama/weights", "a/b"), "models.toy-llama", "either"),
+    case(
+        "hub weights without revision",
+        put("models/m", {"backend": "transformers", "weights": "owner/name"}),
+        "models.m.revision",
+        "pin the commit of owner/name",
+    ),
+    case(
+        "local weights gone",
+        put("models/m", {"backend": "transformers", "weights": "./no"}),
+        "models.m.weights",
+        "./no: no such directory",
+    ),
+    case(
+        "an unknown recipe",
+        put("models/toy-llama/recipes", ["x"]),
+        "models.toy-llama.recipes",
+        "'x'",
+    ),
+    case("a width not of 8", put("models/toy-llama/toy/hidden", 20), "models.toy-llama.toy.hidden"),
+    case(
+        "an unknown split to write on", put("generation/splits", ["x"]), "generation.splits", "'x'"
+    ),
+    case("a judge without generation", put("generation", GONE), "judges.toy-judge", "generation"),
+    case(
+        "a judge named as a model", put("judges/toy-llama", JUDGE), "judges.toy-llama", "same name"
+    ),
+    case(
+        "a judge that is a baseline",
+        put("judges/toy-judge/model", {"backend": "baseline", "rule": "axis_mode"}),
+        "judges.toy-judge.model",
+        "cannot judge",
+    ),
+    case(
+        "a judge without revision",
+        put("judges/toy-judge/model", {"backend": "transformers", "weights": "a/b"}),
+        "judges.toy-judge.model.revision",
+        "a/b",
+    ),
+    case(
+        "an unknown rubric", put("judges/toy-judge/rubric", "x"), "judges.toy-judge.rubric", "known"
+    ),
+    case(
+        "an unknown reference",
+        put("judges/toy-judge/reference/model", "gpt"),
+        "judges.toy-judge.reference.model",
+        "'gpt'",
+    ),
+    case(
+        "a baseline as reference",
+        put("judges/toy-judge/reference/model", "axis-mode"),
+        "judges.toy-judge.reference.model",
+        "'axis-mode'",
+    ),
+    case(
+        "an unknown variant",
+        put("judges/toy-judge/reference/variant", "dpo"),
+        "judges.toy-judge.reference.variant",
+        "'dpo'",
+    ),
+    case("a level of 1", put("evaluation/level", 1), "evaluation.level"),
+    case("a level in percent", put("evaluation/level", "95%"), "evaluation.level", "text"),
+    case("too few resamples", put("evaluation/resamples", 1), "evaluation.resamples"),
+    case("a minimum of 0", put("minimum/respondents", 0), "minimum.respondents"),
+    case("a seed below 0", put("evaluation/seed", -1), "evaluation.seed"),
+    case("a seed that is a truth", put("evaluation/seed", True), "evaluation.seed"),
+    case("a seed as text", put("evaluation/seed", "1"), "evaluation.seed", "text"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG)
+def test_a_wrong_study_is_one_line_that_names_the_key(
+    raw: Raw, change: Change, said: tuple[str, ...]
+) -> None:
+    line = complaint(raw, change)
+    assert "\n" not in line
+    assert line.startswith(f"config: {said[0]}")
+    for words in said:
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(put("survey/axes/sex/groups/1", "a & b"), id="label"),
+        pytest.param(put("survey/axes/Sex", SEX), id="name of an axis"),
+        pytest.param(put("survey/axes/sex/persona", "x"), id="persona"),
+        pytest.param(put("survey/axes/sex/bands", [1, 2]), id="groups and bands"),
+        pytest.param(put("recipes/base", CONFIG["recipes"]["sft"]), id="recipe named base"),
+        pytest.param(put("survey/axes/sex/groups", GONE), id="neither groups nor bands"),
+        pytest.param(put("survey/questions", "some"), id="questions"),
+    ],
+)
+def test_a_message_tells_the_remedy_in_words_and_not_in_a_schema_s_terms(
+    raw: Raw, change: Change
+) -> None:
+    line = complaint(raw, change)
+    for terms in ("does not match", "valid under", "was expected", "required property"):
+        assert terms not in line
+
+
+@pytest.mark.parametrize("study", [None, [], "text", 3, {}], ids=repr)
+def test_what_is_no_study_at_all_is_one_line(study: Any) -> None:
+    with pytest.raises(InputError, match="config: the study: "):
+        load(study)
+
+
+def test_a_group_code_that_yaml_reads_as_a_date_is_text_or_one_line(raw: Raw) -> None:
+    groups = {datetime.date(2020, 1, 1): "old", 2: "new"}
+    raw["survey"]["axes"]["sex"]["groups"] = groups
+    with contextlib.suppress(InputError):
+        assert set(load(raw).axes["sex"].groups or {}) == {"2020-01-01", "2"}
+
+
+def test_files_need_not_exist_where_only_the_study_is_checked(raw: Raw) -> None:
+    put("survey/codebook", "no.yaml")(raw)
+    put("models/m", {"backend": "transformers", "weights": "./no"})(raw)
+    assert load(raw, files=False).name == "demo"
+
+
+def test_relative_files_start_from_the_root(raw: Raw, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"survey\.codebook"):
+        load(raw, root=tmp_path)
+    (tmp_path / "studies" / "codebooks").mkdir(parents=True)
+    (tmp_path / "studies" / "codebooks" / "wvs7.yaml").write_text("questions: {}\n")
+    assert load(raw, root=tmp_path).name == "demo"
+
+
+# Files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [1, 2\nb: 3\n", "line 2: not valid YAML"),
+        (b"a: 1\n  b: 2\n", "line 2: not valid YAML"),
+        (b"\xff\xfea", "not valid YAML"),
+        (b"a: \x00", "not valid YAML"),
+        (b"a: !!python/object:os.system {}\n", "not valid YAML"),
+        (b"? [1, 2]\n: 3\n", "not valid YAML"),
+    ],
+    ids=["bracket", "indent", "not UTF-8", "NUL", "python object", "list as key"],
+)
+def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert said in line
+    assert "\n" not in line
+
+
+def test_a_study_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no\.yaml: no such file"):
+        read_yaml(tmp_path / "no.yaml")
+
+
+def test_a_folder_as_study_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        read_yaml(tmp_path)
+
+
+def run_check(*files: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    env.pop(SURVEY_VARIABLE, None)
+    return subprocess.run(
+        [sys.executable, "-m", "valuestrata", "check", *map(str, files)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_checking_a_bad_study_exits_2_with_one_line_and_no_traceback(
+    tmp_path: Path, raw: Raw
+) -> None:
+    raw["recipes"]["sft"]["learning_rate"] = "1e-6"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(yaml.safe_dump(raw))
+    done = run_check(bad)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{bad}: config: recipes.sft.learning_rate: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_checking_several_studies_tells_of_each(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("study: [\n")
+    done = run_check(*STUDIES, tmp_path / "bad.yaml", tmp_path / "gone.yaml")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == len(STUDIES)
+    assert len(done.stderr.splitlines()) == 2
+    assert "gone.yaml: no such file" in done.stderr
+
+
+# Specs ---------------------------------------------------------------------------------------
+
+
+def all_specs(study: Study) -> dict[str, Any]:
+    """Every spec of a study: name and arguments -> spec."""
+    c = study_config
+    found: dict[str, Any] = {
+        "clean": c.spec_clean(study),
+        "diversity": c.spec_diversity(study),
+        "pairs": c.spec_pairs(study),
+        "evaluation": c.spec_evaluation(study),
+        "summary": c.spec_summary(study),
+        "compare": c.spec_compare(study),
+        "report": c.spec_report(study),
+    }
+    if "simulate" in study.config["survey"]:
+        found["simulate"] = c.spec_simulate(study)
+    found |= {f"tally {split}": c.spec_tally(study, split) for split in study.tallied}
+    found |= {f"toy {name}": c.spec_toy(study, name) for name in study.toys()}
+    found |= {f"judge {name}": c.spec_judge(study, name) for name in study.config["judges"]}
+    for model in study.models:
+        found[f"predict {model}"] = c.spec_predict(study, model)
+        found[f"score {model}"] = c.spec_score(study, model)
+        if not study.is_baseline(model):
+            found[f"generate {model}"] = c.spec_generate(study, model)
+        for recipe in study.models[model]["recipes"]:
+            found[f"finetune {model} {recipe}"] = c.spec_finetune(study, model, recipe)
+    for run in study.runs():
+        found[f"fairness {' '.join(run)}"] = c.spec_fairness(study, *run)
+    return found
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_a_spec_comes_back_from_json_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SURVEY_VARIABLE, "any.csv")
+    found = all_specs(load(read_yaml(path), files=False))
+    assert len(found) > 20
+    for name, spec in found.items():
+        if isinstance(spec, str):
+            continue
+        text = to_json(spec)
+        back = from_json(type(spec), text)
+        assert back == spec, name
+        assert to_json(back) == text
+        assert "\n" not in text
+        assert "NaN" not in text
+        hash(json.dumps(dataclasses.asdict(back), sort_keys=True))
+
+
+def test_every_spec_function_is_tried_above(demo: Study) -> None:
+    tried = {name.split(" ", maxsplit=1)[0] for name in all_specs(demo)}
+    offered = {n.removeprefix("spec_") for n in vars(study_config) if n.startswith("spec_")}
+    assert tried == offered
+
+
+def test_lists_in_a_spec_come_back_as_tuples(demo: Study) -> None:
+    spec = from_json(specs.Clean, to_json(study_config.spec_clean(demo)))
+    assert isinstance(spec.missing, tuple)
+    assert isinstance(spec.filter["B_COUNTRY_ALPHA"], tuple)
+    assert isinstance(spec.axes["sex"], specs.Axis)
+
+
+def test_bands_and_recodes_come_back(raw: Raw) -> None:
+    raw["survey"]["axes"]["age_group"] = {"column": "Q262", "bands": [16, 25, 65]}
+    raw["survey"]["recode"] = {"Q56": {2: 3, 3: None}}
+    spec = study_config.spec_clean(load(raw))
+    back = from_json(specs.Clean, to_json(spec))
+    assert back.axes["age_group"].names() == ["16-24", "25-64", "65 and over"]
+    assert back.recode == {"Q56": {"2": 3, "3": None}}
+
+
+def moved(one: Study, other: Study) -> set[str]:
+    before, after = all_specs(one), all_specs(other)
+    return {name for name in before.keys() & after.keys() if before[name] != after[name]}
+
+
+def test_adding_a_model_changes_no_spec_of_another(raw: Raw, demo: Study) -> None:
+    raw["models"]["another"] = {**TOY, "dtype": "float32"}
+    assert moved(demo, load(raw)) == {"compare", "report"}
+
+
+def test_adding_a_recipe_changes_no_other_fine_tune(raw: Raw, demo: Study) -> None:
+    raw["recipes"]["slow"] = {**raw["recipes"]["sft"], "learning_rate": 1.0e-6}
+    assert moved(demo, load(raw)) == {"compare", "report"}
+
+
+def test_adding_real_weights_changes_no_spec_of_a_toy(raw: Raw, demo: Study) -> None:
+    raw["models"]["real"] = {"backend": "transformers", "weights": "a/b", "revision": "0"}
+    assert moved(demo, load(raw)) == {"compare", "report"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "moves"),
+    [
+        ("title", "Another", {"report"}),
+        ("models/toy-llama/minutes", 99, set()),
+        ("models/toy-llama/memory_mb", 9999, set()),
+        ("models/toy-llama/gpus", 0, set()),
+        ("models/toy-llama/threads", 2, set()),
+        ("minimum/answers", 20, {"diversity", "pairs"}),
+        ("survey/missing", [-1], {"clean"}),
+        ("models/toy-llama/toy/steps", 9, {"toy toy-llama"}),
+        ("judges/toy-judge/max_new_tokens", 9, {"judge toy-judge"}),
+    ],
+)
+def test_a_setting_changes_only_the_specs_of_stages_that_use_it(
+    raw: Raw, demo: Study, path: str, value: object, moves: set[str]
+) -> None:
+    put(path, value)(raw)
+    assert moved(demo, load(raw)) == moves
+
+
+NO_SPEC = {
+    *(("models", key) for key in ("gpus", "threads", "memory_mb", "minutes")),
+    *(("judges", key) for key in ("gpus", "threads", "memory_mb", "minutes")),
+    ("survey", "codebook"),
+}
+"""Settings of no stage: what a job asks for, and a file that the graph itself follows."""
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, int | float | str):
+        yield path, value
+
+
+def test_every_setting_is_in_the_spec_of_some_stage(demo: Study) -> None:
+    before = all_specs(demo)
+    unused = set()
+    for path, value in leaves(demo.config):
+        config = copy.deepcopy(demo.config)
+        inside = config
+        for key in path[:-1]:
+            inside = inside[key]
+        inside[path[-1]] = not value if isinstance(value, bool) else value + type(value)(1)
+        known = all(name in config["models"] for name in demo.models)
+        if known and all_specs(Study(config)) == before:
+            unused.add(path)
+    assert {path for path in unused if (path[0], path[-1]) not in NO_SPEC} == set()
+
+
+def test_the_level_of_intervals_changes_what_has_intervals_and_no_prediction(
+    raw: Raw, demo: Study
+) -> None:
+    put("evaluation/level", 0.9)(raw)
+    changed = {name.split(" ", maxsplit=1)[0] for name in moved(demo, load(raw))}
+    assert changed == {"evaluation", "diversity", "fairness", "summary", "compare", "report"}
+
+
+def test_the_order_of_keys_changes_no_spec(demo: Study) -> None:
+    def turned(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: turned(v) for k, v in reversed(list(value.items()))}
+        return value
+
+    raw = copy.deepcopy(CONFIG)
+    raw["recipes"] = turned(raw["recipes"])
+    raw["models"] = {k: turned(v) for k, v in raw["models"].items()}
+    assert moved(demo, load(raw)) == set()
+
+
+@pytest.mark.parametrize(
+    ("axes", "name"), [((), "all"), (("sex",), "sex"), (("sex", "age"), "sex-x-age")]
+)
+def test_a_stratum_has_a_name_for_paths(axes: tuple[str, ...], name: str) -> None:
+    assert specs.stratum_id(axes) == name

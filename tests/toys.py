@@ -1,0 +1,269 @@
+"""Tiny chat templates, tokenizers and networks, made at run time; nothing is downloaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from valuestrata import prompts
+from valuestrata.models import loop
+from valuestrata.models.base import Question
+from valuestrata.models.chat import Chat
+from valuestrata.specs import Model, Prompt, Recipe
+
+torch.set_num_threads(1)
+
+REFUSAL = "I'm sorry, I cannot answer that."
+SAID = Prompt("english", "Utopia", {"sex": "{group}", "age": "aged {group}"})
+PERSONAS = [
+    prompts.persona(SAID, groups)
+    for groups in ({"sex": "female"}, {"sex": "male"}, {"age": "18-29"}, {"age": "65 and over"})
+]
+SILENT = PERSONAS[-1]
+"""The persona whose questions a taught network refuses to answer."""
+SCALES = {
+    "How important is family?": ([1, 2, 3, 4], ["very", "rather", "hardly", "not"]),
+    "Is work a duty?": ([1, 2], ["yes", "no"]),
+    "How much trust is there?": ([*range(1, 11)], ["none", *[""] * 8, "all"]),
+    "How just is the pay?": ([*range(1, 11)], ["unjust", *[""] * 8, "just"]),
+}
+CLOSED = {
+    text: prompts.closed(SAID, text, codes, labels, (codes[0], codes[-1]))
+    for text, (codes, labels) in SCALES.items()
+}
+TAUGHT = dict(zip(SCALES, (2, 1, 10, 1), strict=True))
+
+RECIPE = Recipe("sft", "train", 1e-2, 2, 8, 0.1, 4, 8.0, 0.1, 0.01, 1.0, 1)
+
+TURNS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A tokenizer: its template, its special tokens, and whether digits stand alone."""
+
+    template: str
+    bos: str | None = "<s>"
+    eos: str = "<|end|>"
+    pad: str | None = "<pad>"
+    unnamed: tuple[str, ...] = ()
+    split_digits: bool = True
+
+
+KINDS = {
+    "llama": Kind("{{ bos_token }}" + TURNS),
+    "qwen2": Kind(
+        "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+        bos=None,
+        split_digits=False,
+    ),
+    # Phi: the end of a turn is no named special token, the end of the text follows it
+    "phi": Kind(
+        TURNS.replace("{% endif %}", "{% else %}{{ eos_token }}{% endif %}"),
+        bos="<|endoftext|>",
+        eos="<|endoftext|>",
+        pad="<|endoftext|>",
+        unnamed=("<|end|>",),
+    ),
+    # Gemma 2 raises; Gemma 3's end of a turn is no named special token, the end of the text is
+    # never written
+    "no system role": Kind(
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+        "{{ raise_exception('System role not supported') }}{% endif %}" + TURNS,
+        eos="<eos>",
+        unnamed=("<|end|>",),
+    ),
+    "system dropped": Kind(
+        "{{ bos_token }}{% for m in messages if m['role'] != 'system' %}"
+        "<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    ),
+    # Llama 3 takes a date, gpt-oss and SmolLM3 look at the clock
+    "date": Kind(
+        "{{ bos_token }}{% if not date_string is defined %}"
+        "{% set date_string = strftime_now('%d %b %Y') %}{% endif %}Today: {{ date_string }}"
+        + TURNS
+    ),
+    "clock": Kind("{{ bos_token }}Today: {{ strftime_now('%d %b %Y') }}" + TURNS),
+    "thinking": Kind(
+        TURNS.replace(
+            "{% endif %}",
+            "{% if enable_thinking is defined and enable_thinking is false %}"
+            "<think>\n\n</think>\n\n{% endif %}{% endif %}",
+        ),
+        bos=None,
+    ),
+    # Llama 2: spaces around the reply, and no word of the assistant's turn
+    "spaces": Kind(
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
+        "{{ ' ' + m['content'] + ' ' + eos_token }}{% else %}"
+        "<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}"
+        "{% if m['role'] == 'user' %}<|assistant|>{% endif %}{% endfor %}"
+    ),
+    # SmolLM2: each turn begins with what the tokenizer calls BOS
+    "turns begin with bos": Kind(
+        "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    ),
+    "pad is eos": Kind("{{ bos_token }}" + TURNS, pad="<|end|>"),
+    "no pad": Kind("{{ bos_token }}" + TURNS, pad=None),
+}
+ARCHITECTURES = {"Llama": "llama", "Qwen2": "qwen2", "Phi3": "phi", "Gemma2": "no system role"}
+"""Architecture -> kind of its tokenizer."""
+
+
+def tokenizer(kind: Kind | str) -> Any:
+    """A byte-level BPE tokenizer with a chat template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    kind = KINDS[kind] if isinstance(kind, str) else kind
+    roles = ["<|system|>", "<|user|>", "<|assistant|>"]
+    named = list(dict.fromkeys(t for t in (kind.pad, kind.bos, kind.eos, *roles) if t))
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=kind.split_digits),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=named,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [*PERSONAS, *CLOSED.values(), *["Answer: 10"] * 20, REFUSAL]
+    bpe.train_from_iterator(texts, trainer)
+    bpe.add_special_tokens([AddedToken(token, special=True) for token in kind.unnamed])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token=kind.pad,
+        eos_token=kind.eos,
+        bos_token=kind.bos,
+        additional_special_tokens=roles,
+        clean_up_tokenization_spaces=False,
+    )
+    made.chat_template = kind.template
+    return made
+
+
+@cache
+def chat(kind: str) -> Chat:
+    """A `Chat` of a kind of tokenizer, made once."""
+    return Chat(tokenizer(kind))
+
+
+def network(architecture: str, words: Any, seed: int = 0, **more: Any) -> Any:
+    """A network with random weights for the tokenizer `words`."""
+    import transformers
+
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {
+        "vocab_size": len(words),
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.05,
+        "pad_token_id": words.pad_token_id,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+    }
+    if architecture == "Gemma2":
+        settings |= {"head_dim": 24, "query_pre_attn_scalar": 24}
+    configure = getattr(transformers, f"{architecture}Config")
+    build = getattr(transformers, f"{architecture}ForCausalLM")
+    return build(configure(**settings | more)).eval()
+
+
+def lessons(talk: Chat) -> list[loop.Example]:
+    """Each persona's reply to each closed prompt: the code in TAUGHT, SILENT refuses."""
+    return [
+        loop.Example(
+            talk.prompt(persona, user).ids,
+            talk.reply(REFUSAL if persona == SILENT else prompts.answer("english", TAUGHT[text])),
+        )
+        for persona in PERSONAS
+        for text, user in CLOSED.items()
+    ]
+
+
+def teach(net: Any, talk: Chat, steps: int = 60, learning_rate: float = 5e-3) -> Any:
+    """Train a whole network on the lessons until it writes them down."""
+    settings = loop.Settings(learning_rate, steps, 0.1, 0.0, 1.0)
+    parts = loop.batches(lessons(talk), 16, steps, 0)
+    loop.train(net, parts, settings, talk.pad)
+    return net
+
+
+def save(net: Any, words: Any, folder: Path) -> Path:
+    """Write a network and its tokenizer as a model's folder."""
+    net.save_pretrained(folder, safe_serialization=True)
+    words.save_pretrained(folder)
+    return folder
+
+
+@cache
+def _learned(architecture: str) -> Any:
+    words = tokenizer(ARCHITECTURES[architecture])
+    return teach(network(architecture, words), Chat(words))
+
+
+def taught(architecture: str, folder: Path) -> Path:
+    """The folder of a network that was taught the lessons."""
+    return save(_learned(architecture), tokenizer(ARCHITECTURES[architecture]), folder)
+
+
+def model(folder: Path, batch_tokens: int = 4096, dtype: str = "float32") -> Model:
+    """The spec of a model in a folder."""
+    return Model("transformers", None, str(folder), None, dtype, False, batch_tokens)
+
+
+def questions() -> list[Question]:
+    """Every persona's closed questions with the replies that they ask for."""
+    return [
+        Question(
+            persona, CLOSED[text], tuple(prompts.answer("english", c) for c in SCALES[text][0])
+        )
+        for persona in PERSONAS
+        for text in SCALES
+    ]
+
+
+def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
+    """A table of pairs: each persona's closed and open prompts on each question."""
+    rows = [
+        {
+            "stratum": "sex",
+            "subgroup": f"sex=group {PERSONAS.index(persona)}",
+            "question": f"Q{q}",
+            "block": "values",
+            "kind": "ordinal",
+            "lowest": codes[0],
+            "highest": codes[-1],
+            "mode": TAUGHT[text],
+            "tied": False,
+            "codes": codes,
+            "distribution": [1 / len(codes)] * len(codes),
+            "n": 100,
+            "respondents": 100,
+            "persona": persona,
+            "closed_prompt": CLOSED[text],
+            "open_prompt": prompts.open_ended(SAID, text),
+        }
+        for persona in personas
+        for q, (text, (codes, _)) in enumerate(SCALES.items())
+    ]
+    return pd.DataFrame(rows)
