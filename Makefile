@@ -17,7 +17,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check profile lock clean distclean
+.PHONY: help setup demo test check profile pictures lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,13 @@ profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake -
 			echo "$$link is there and is not a link to $$ours: move it away, or use --profile profiles/$$name" >&2; failed=1; \
 		else ln -s "$$ours" "$$link" && echo "$$link -> $$ours"; fi; \
 	done; exit $$failed
+
+pictures: demo ## docs/images anew from the demo; needs graphviz and chromium
+	@mkdir -p docs/images
+	$(BIN)/snakemake --rulegraph dot 2>/dev/null | dot -Tsvg > docs/images/graph.svg
+	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
+		--window-size=1200,1350 --screenshot=docs/images/report.png \
+		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images
 
 lock: ## write constraints.txt anew from the newest versions that fit; minutes, then run the tests
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \
