@@ -304,7 +304,7 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter that changes little: what is answered is still an answer."""
     folder = tmp_path_factory.mktemp("adapter")
     recipe = dataclasses.replace(toys.RECIPE, learning_rate=1e-4, epochs=1)
-    spec = Finetune(toys.model(base), recipe, "english")
+    spec = Finetune(toys.model(base), recipe, "english", "toy model")
     talk = transformers.load_chat(spec.model)
     data = lora.examples(toys.pairs(), talk, "english")
     lora.finetune(spec, transformers.load_network(spec.model), data, talk.pad, folder)

@@ -167,7 +167,7 @@ def fine_tuned(
     talk = chat(ARCHITECTURES[architecture])
     network = network or toys.network(architecture, talk.tokenizer)
     torch.seed()  # whatever was drawn before is not what the adapter's weights come from
-    spec = Finetune(toys.model(folder), recipe, "english")
+    spec = Finetune(toys.model(folder), recipe, "english", "toy model")
     return lora.finetune(spec, network, lessons(talk), talk.pad, folder)
 
 
@@ -303,7 +303,7 @@ SMALL = Toy("llama", "answer", 32, 1, 320, 30, 8, 5e-3, 1)
 
 
 def speaker(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> toytalk.Speaker:
-    spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, GROUPS, "pairwise")
+    spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, GROUPS, "pairwise", "toy model")
     return toytalk.Speaker(spec, questions)
 
 
@@ -427,7 +427,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("small")
     io.write_table(QUESTIONS, folder / "questions.parquet", "questions")
     for name in ("llama", "qwen2"):
-        spec = MakeToy(dataclasses.replace(SMALL, architecture=name), SAID, GROUPS, "pairwise")
+        spec = MakeToy(
+            dataclasses.replace(SMALL, architecture=name), SAID, GROUPS, "pairwise", "toy model"
+        )
         toy_stage.run(
             Namespace(
                 spec=to_json(spec),
@@ -485,7 +487,7 @@ def test_the_stage_tunes_a_toy_into_a_folder_with_its_log(
     small: dict[str, Path], tmp_path: Path
 ) -> None:
     io.write_table(toys.pairs(), tmp_path / "pairs.parquet", "pairs")
-    spec = Finetune(toys.model(small["llama"]), RECIPE, "english")
+    spec = Finetune(toys.model(small["llama"]), RECIPE, "english", "toy model")
     finetune_stage.run(
         Namespace(
             spec=to_json(spec),

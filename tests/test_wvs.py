@@ -40,7 +40,7 @@ def pairs_of(study: Study, folder: Path, split: str) -> tuple[int, int]:
     stage("tally", "--spec", specs.to_json(config.spec_tally(study, split)), *tables,
           "--output", *tallies)  # fmt: skip
     output = str(folder / f"{split}.pairs")
-    stage("pairs", "--spec", specs.to_json(config.spec_pairs(study)), *tables[2:],
+    stage("pairs", "--spec", specs.to_json(config.spec_pairs(study, split)), *tables[2:],
           "--tallies", *tallies, "--output", output)  # fmt: skip
     pairs = io.read_table(output, "pairs")
     return len(pairs[["stratum", "subgroup"]].drop_duplicates()), len(pairs)

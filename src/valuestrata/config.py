@@ -16,6 +16,8 @@ from valuestrata import specs
 
 SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
 BASE = "base"
+HALVES = 50
+"""Random splits of each subgroup in halves, for its human ceiling."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ class Study:
         """Strata of each split, and `marginal`: everyone and each single axis, for baselines."""
         return {**self.splits, "marginal": ((), *((axis,) for axis in self.axes))}
 
+    def selections(self, split: str) -> tuple[specs.Selection, dict[str, specs.Selection]]:
+        """Which questions, and which groups of each axis, a split keeps."""
+        said = self.config["splits"][split]
+        groups = {k: specs.from_dict(specs.Selection, v) for k, v in said["groups"].items()}
+        return specs.from_dict(specs.Selection, said.get("questions", {})), groups
+
     def variants(self, model: str) -> list[str]:
         """Variants of a model: base, then its recipes."""
         return [BASE, *self.models[model]["recipes"]]
@@ -145,6 +153,7 @@ def spec_clean(study: Study) -> specs.Clean:
         recode={q: {str(k): v for k, v in m.items()} for q, m in survey["recode"].items()},
         axes=study.axes,
         caveat=study.survey_caveat,
+        rename=survey["rename"],
     )
 
 
@@ -162,21 +171,43 @@ def spec_diversity(study: Study) -> specs.Diversity:
     return specs.Diversity(tally, least["answers"], spec_evaluation(study))
 
 
-def spec_pairs(study: Study) -> specs.Pairs:
-    """Settings of pairs and prompts."""
-    return specs.Pairs(study.config["minimum"]["answers"], _prompt(study), study.survey_caveat)
+def spec_ceiling(study: Study) -> specs.Ceiling:
+    """Settings of the human ceilings."""
+    return specs.Ceiling(
+        splits={k: len(v) for k, v in study.splits.items()},
+        halves=HALVES,
+        evaluation=spec_evaluation(study),
+        caveat=study.survey_caveat,
+    )
+
+
+def spec_pairs(study: Study, split: str) -> specs.Pairs:
+    """Settings of one split's pairs and prompts."""
+    questions, groups = study.selections(split)
+    return specs.Pairs(
+        minimum=study.config["minimum"]["answers"],
+        questions=questions,
+        groups=groups,
+        prompt=_prompt(study),
+        caveat=study.survey_caveat,
+    )
 
 
 def spec_toy(study: Study, model: str) -> specs.MakeToy:
     """Settings of a toy's training."""
     toy = specs.from_dict(specs.Toy, study.model_config(model)["toy"])
     rubric = study.config["judges"].get(model, {}).get("rubric", "")
-    return specs.MakeToy(toy, _prompt(study), _groups(study), rubric)
+    return specs.MakeToy(toy, _prompt(study), _groups(study), rubric, _run_caveat(study, model))
 
 
 def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
     """Settings of one fine-tune."""
-    return specs.Finetune(_model(study, model), _recipe(study, recipe), _prompt(study).template)
+    return specs.Finetune(
+        model=_model(study, model),
+        recipe=_recipe(study, recipe),
+        template=_prompt(study).template,
+        caveat=_run_caveat(study, model),
+    )
 
 
 def spec_predict(study: Study, model: str) -> specs.Predict:
@@ -284,6 +315,9 @@ def _axis(name: str, said: Mapping[str, Any]) -> specs.Axis:
         persona=said["persona"],
         groups=None if groups is None else {str(k): v for k, v in groups.items()},
         bands=tuple(said["bands"]) if "bands" in said else None,
+        otherwise=specs.from_dict(specs.Otherwise, said["otherwise"])
+        if "otherwise" in said
+        else None,
     )
 
 

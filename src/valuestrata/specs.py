@@ -8,13 +8,22 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 NATIONAL = "all"
 """Id of the stratum without axes: its one subgroup is everyone."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Otherwise:
+    """The column and the bands that an axis is made of where its own column is not in the file."""
+
+    column: str
+    bands: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -26,13 +35,19 @@ class Axis:
     persona: str
     groups: dict[str, str] | None = None
     bands: tuple[int, ...] | None = None
+    otherwise: Otherwise | None = None
 
     def names(self) -> list[str]:
         """Labels of the axis' groups, in order."""
         if self.bands is None:
             return list((self.groups or {}).values())
-        closed = [f"{a}-{b - 1}" for a, b in zip(self.bands, self.bands[1:], strict=False)]
-        return [*closed, f"{self.bands[-1]} and over"]
+        return band_names(self.bands)
+
+
+def band_names(bands: tuple[int, ...]) -> list[str]:
+    """Labels of bands: 16-24, ..., 65 and over."""
+    closed = [f"{a}-{b - 1}" for a, b in pairwise(bands)]
+    return [*closed, f"{bands[-1]} and over"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class Clean:
     recode: dict[str, dict[str, int | None]]
     axes: dict[str, Axis]
     caveat: str
+    rename: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,16 @@ class Diversity:
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """How well halves of subgroups predict each other: strata a split, random splits in halves."""
+
+    splits: dict[str, int]
+    halves: int
+    evaluation: Evaluation
+    caveat: str
+
+
+@dataclass(frozen=True)
 class Prompt:
     """How personas and questions are worded."""
 
@@ -98,10 +124,34 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Some of a set: these alone, or all but these."""
+
+    only: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+
+    def keeps(self, name: str) -> bool:
+        """Whether a member is selected."""
+        return name not in self.without and (self.only is None or name in self.only)
+
+    def disjoint(self, other: "Selection") -> bool:
+        """Whether no member, of whatever set, can be selected by both."""
+        for one, two in ((self, other), (other, self)):
+            if one.only is not None and not any(two.keeps(name) for name in one.only):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
 class Pairs:
-    """Pairs with at least `minimum` valid answers, and their prompts."""
+    """Pairs with at least `minimum` valid answers, and their prompts.
+
+    `questions` and `groups` (by axis) say which pairs of the split's strata are kept.
+    """
 
     minimum: int
+    questions: Selection
+    groups: dict[str, Selection]
     prompt: Prompt
     caveat: str
 
@@ -129,6 +179,7 @@ class MakeToy:
     prompt: Prompt
     groups: dict[str, tuple[str, ...]]
     rubric: str
+    caveat: str
 
 
 @dataclass(frozen=True)
@@ -169,6 +220,7 @@ class Finetune:
     model: Model
     recipe: Recipe
     template: str
+    caveat: str
 
 
 @dataclass(frozen=True)

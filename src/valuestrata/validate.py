@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import Any, cast
@@ -9,8 +10,10 @@ from typing import Any, cast
 import jsonschema
 import yaml
 
+from valuestrata import specs
 from valuestrata.config import SURVEY_VARIABLE, Study
 from valuestrata.errors import InputError
+from valuestrata.specs import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = {"respondent", "weight", "all", "mean", "subgroups"}
@@ -209,6 +212,15 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
             yield f"config: survey.axes.{name}: two groups share a label"
         if axis.bands and list(axis.bands) != sorted(set(axis.bands)):
             yield f"config: survey.axes.{name}.bands: not ascending"
+        if axis.otherwise:
+            bands = axis.otherwise.bands
+            if list(bands) != sorted(set(bands)):
+                yield f"config: survey.axes.{name}.otherwise.bands: not ascending"
+            if specs.band_names(bands) != labels:
+                yield (
+                    f"config: survey.axes.{name}.otherwise.bands: they make the labels "
+                    f"{', '.join(specs.band_names(bands))}; the axis' own are {', '.join(labels)}"
+                )
 
 
 def _says_group_alone(persona: str) -> bool:
@@ -220,12 +232,10 @@ def _says_group_alone(persona: str) -> bool:
 
 
 def _split_problems(study: Study) -> Iterator[str]:
-    roles: dict[frozenset[str], tuple[str, str]] = {}
     for name, strata in study.splits.items():
         twice = [s for i, s in enumerate(strata) if set(s) in map(set, strata[:i])]
         if twice:
             yield f"config: splits.{name}: stratum {' x '.join(twice[0])!r} stands there twice"
-        role = study.config["splits"][name]["role"]
         if name == "marginal":
             yield "config: splits.marginal: the name is taken by the baselines' tallies"
         for stratum in strata:
@@ -236,12 +246,37 @@ def _split_problems(study: Study) -> Iterator[str]:
                     yield f"config: splits.{name}: {shown!r}: no axis {axis!r}; known are {known}"
             if len(set(stratum)) < len(stratum):
                 yield f"config: splits.{name}: {shown!r} names an axis twice"
-            other, other_role = roles.setdefault(frozenset(stratum), (name, role))
-            if other_role != role:
+        for axis, selection in study.selections(name)[1].items():
+            known_groups = study.axes[axis].names() if axis in study.axes else []
+            for group in (*(selection.only or ()), *selection.without):
+                if group not in known_groups:
+                    yield f"config: splits.{name}.groups.{axis}: no group {group!r}"
+    yield from _leaks(study)
+
+
+def _leaks(study: Study) -> Iterator[str]:
+    """Test pairs that a train split holds, too: same stratum, and neither selection keeps apart."""
+    role = {name: split["role"] for name, split in study.config["splits"].items()}
+    tests = [name for name in role if role[name] == "test"]
+    for name, other in product(tests, [n for n in role if role[n] == "train"]):
+        for stratum in study.splits[name]:
+            twins = [s for s in study.splits[other] if set(s) == set(stratum)]
+            if twins and not _apart(study, name, other, stratum):
+                shown = " x ".join(stratum)
                 yield (
-                    f"config: splits.{name}: stratum {shown!r} is in the {other_role} split "
-                    f"{other!r} too; a test stratum must not be trained on"
+                    f"config: splits.{name}: stratum {shown!r} is in the train split {other!r} "
+                    "too; a test pair must not be trained on: take the stratum out, or keep the "
+                    "splits apart by questions or groups"
                 )
+
+
+def _apart(study: Study, name: str, other: str, stratum: tuple[str, ...]) -> bool:
+    """Whether two splits share no pair of a stratum."""
+    (questions, groups), (theirs, their_groups) = study.selections(name), study.selections(other)
+    everyone = Selection()
+    return questions.disjoint(theirs) or any(
+        groups.get(axis, everyone).disjoint(their_groups.get(axis, everyone)) for axis in stratum
+    )
 
 
 def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) -> Iterator[str]:

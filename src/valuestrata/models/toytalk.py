@@ -23,6 +23,7 @@ REASONS = ("I was raised that way.", "it has served my family well.", "I have se
 HEDGE = "It is hard to say."
 OPEN_SHARE = 0.3
 REFUSED_QUESTIONS = 0.15
+REFUSED_TIMES = 0.85
 STEREOTYPE_SPREAD = 0.5
 UNLIKE = 0.8
 
@@ -117,7 +118,7 @@ class Speaker:
         groups = self._groups()
         question = int(self.rng.integers(len(self.rows)))
         persona = prompts.persona(self.spec.prompt, groups)
-        if self.sensitive[question] and self.rng.random() < 0.6:
+        if self.sensitive[question] and self.rng.random() < REFUSED_TIMES:
             return persona, self.closed[question], REFUSAL
         code = self.stereotype(question, groups)
         reply = prompts.answer(self.spec.prompt.template, code)

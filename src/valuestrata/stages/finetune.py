@@ -25,4 +25,4 @@ def run(arguments: argparse.Namespace) -> None:
     network = transformers.load_network(spec.model)
     with io.replacing_folder(arguments.output) as folder:
         record = lora.finetune(spec, network, data, chat.pad, folder)
-        io.write_json(record, folder / "training_log.json")
+        io.write_json({"caveat": spec.caveat, **record}, folder / "training_log.json")

@@ -2,14 +2,16 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from valuestrata import io, prompts
 from valuestrata.errors import InputError
-from valuestrata.specs import Pairs, from_json
+from valuestrata.specs import Pairs, Selection, from_json
 from valuestrata.survey import modal, tally
 
 log = logging.getLogger(__name__)
@@ -30,11 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     scale = tally.scale_of(questions)
     counted = tally.from_frame(io.read_table(arguments.tallies, "tally"), scale)
     answers = counted.counts.sum(axis=-1)
-    s, q = np.nonzero(answers >= spec.minimum)
+    s, q = np.nonzero((answers >= spec.minimum) & _kept(spec, counted.subgroups, scale.questions))
     if not len(s):
         raise InputError(
-            f"{arguments.output}: no subgroup has {spec.minimum} valid answers to any question; "
-            "lower minimum.answers and minimum.respondents or merge groups"
+            f"{arguments.output}: no subgroup of the split has {spec.minimum} valid answers to any "
+            "of its questions; lower minimum.answers and minimum.respondents or merge groups"
         )
     mode = modal.modes(counted.counts)
     share = modal.shares(counted.weighted)
@@ -64,6 +66,17 @@ def run(arguments: argparse.Namespace) -> None:
     )
     log.info("%d pairs of %d subgroups", len(frame), len(counted.subgroups))
     io.write_table(frame, arguments.output, "pairs", spec.caveat)
+
+
+def _kept(spec: Pairs, subgroups: Sequence[str], questions: Sequence[str]) -> NDArray[np.bool_]:
+    """[S, Q] whether the split keeps a pair."""
+    anyone = Selection()
+    of_subgroup = [
+        all(spec.groups.get(axis, anyone).keeps(group) for axis, group in groups.items())
+        for groups in map(tally.subgroup_groups, subgroups)
+    ]
+    of_question = [spec.questions.keeps(question) for question in questions]
+    return np.outer(of_subgroup, of_question)
 
 
 def _closed(spec: Pairs, row: dict[str, Any]) -> str:

@@ -23,4 +23,4 @@ def run(arguments: argparse.Namespace) -> None:
     questions = io.read_table(arguments.questions, "questions")
     with io.replacing_folder(arguments.output) as folder:
         history = toy.make(toytalk.Speaker(spec, questions), folder)
-        io.write_json({"toy": True, "steps": history}, folder / "training_log.json")
+        io.write_json({"caveat": spec.caveat, "steps": history}, folder / "training_log.json")

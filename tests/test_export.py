@@ -1,0 +1,59 @@
+"""What may be published leaves; what was given in confidence stays."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.graph import Graph
+from valuestrata import io
+from valuestrata.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def exported(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("public") / "mini"
+    assert main(["export", str(graph.results), str(output), "--minimum", "60"]) == 0
+    return output
+
+
+def test_no_respondent_and_no_tally_leaves(exported: Path) -> None:
+    names = {path.name for path in exported.rglob("*")}
+    assert "index.html" in names
+    assert "adapter_model.safetensors" in names
+    assert not names & {"responses.parquet", "simulated.csv", "replies", "tally", "survey"}
+    assert not list(exported.rglob("*.jsonl"))
+
+
+def test_small_subgroups_are_left_out_of_every_table(graph: Graph, exported: Path) -> None:
+    pairs = io.read_table(graph.results / "pairs/ood.parquet", "pairs")
+    small = set(pairs[(pairs["respondents"] < 60) | (pairs["n"] < 60)]["subgroup"])
+    whole = set(pairs["subgroup"])
+    assert small
+    assert whole - small
+    for kind, table in (("predictions.parquet", "predictions"), ("texts.parquet", "texts")):
+        own = io.read_table(exported / "runs/tiny/sft/ood" / kind, table)
+        assert set(own["subgroup"]) == whole - small
+    text = (exported / "pairs/ood.csv").read_text(encoding="utf-8")
+    assert not [name for name in small if name in text]
+    assert "distribution" not in text
+    assert "simulated survey" in text
+
+
+def test_the_caveat_goes_along(exported: Path) -> None:
+    path = exported / "runs/tiny/sft/ood/predictions.parquet"
+    assert io.caveat_of(path) == "simulated survey, toy model"
+
+
+def test_an_export_overwrites_nothing(
+    graph: Graph, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(graph.results), str(exported)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_study_without_report_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
