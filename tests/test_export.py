@@ -1,12 +1,16 @@
 """What may be published leaves; what was given in confidence stays."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.graph import Graph
+from tests.graph import ROOT, Graph
 from valuestrata import io
 from valuestrata.__main__ import main
+from valuestrata.errors import InputError
+from valuestrata.validate import load, read_yaml
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +61,19 @@ def test_a_study_without_report_is_one_line(
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_survey_that_git_would_take_is_refused(tmp_path: Path) -> None:
+    raw = read_yaml(ROOT / "studies/nonvoters.yaml")
+    raw["survey"] |= {"file": "answers.csv", "codebook": str(ROOT / raw["survey"]["codebook"])}
+    (tmp_path / "answers.csv").touch()
+    assert load(raw, tmp_path).name == "nonvoters"
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    with pytest.raises(InputError, match="must not be committed"):
+        load(raw, tmp_path)
+    (tmp_path / ".gitignore").write_text("answers.csv\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"responses\.parquet"):
+        load(raw, tmp_path)
+    (tmp_path / ".gitignore").write_text("*.csv\n/results/\n", encoding="utf-8")
+    assert load(raw, tmp_path).name == "nonvoters"

@@ -1,6 +1,8 @@
 """Checks of a study before its graph is built: one clear line for what is wrong."""
 
 import math
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -162,6 +164,8 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     yield from _number_problems(config, ())
     yield from _survey_problems(study, root, files)
     yield from _split_problems(study)
+    if files and "simulate" not in config["survey"]:
+        yield from _confidential(study, root)
     for name, recipe in config["recipes"].items():
         split = config["splits"].get(recipe["split"])
         if split is None or split["role"] != "train":
@@ -221,6 +225,27 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
                     f"config: survey.axes.{name}.otherwise.bands: they make the labels "
                     f"{', '.join(specs.band_names(bands))}; the axis' own are {', '.join(labels)}"
                 )
+
+
+def _confidential(study: Study, root: Path) -> Iterator[str]:
+    """Files with respondents' answers that git would take: a survey must not be passed on."""
+    for path in (root / study.survey_file, root / study.results / "survey" / "responses.parquet"):
+        if _git_would_take(path):
+            yield (
+                f"config: survey: {path} is inside a git work tree that does not ignore it; "
+                "respondents' answers must not be committed: move it out, or add it to .gitignore"
+            )
+
+
+def _git_would_take(path: Path) -> bool:
+    """Whether a file lies in a git work tree that does not ignore it; False without git."""
+    folder = next((p for p in path.absolute().parents if p.is_dir()), None)
+    if folder is None or shutil.which("git") is None:
+        return False
+    # every work tree counts, whoever owns it
+    asked = ["git", "-c", "safe.directory=*", "-C", str(folder)]
+    asked += ["check-ignore", "-q", str(path.absolute())]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 1
 
 
 def _says_group_alone(persona: str) -> bool:
