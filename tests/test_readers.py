@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from valuestrata.errors import InputError
 from valuestrata.specs import Axis, Clean
-from valuestrata.survey import codebook, readers
+from valuestrata.survey import codebook, readers, table
 from valuestrata.survey.codebook import Question
 
 SEX = Axis("Q260", "sex", "{group}", {"1": "male", "2": "female"})
@@ -109,6 +109,7 @@ def test_a_survey_is_read_into_ids_weights_groups_and_codes(file: Path) -> None:
     [
         pytest.param(lambda t: b"\xef\xbb\xbf" + t.encode(), id="BOM"),
         pytest.param(lambda t: t.replace("\n", "\r\n").encode(), id="CRLF"),
+        pytest.param(lambda t: t.encode("utf-16"), id="UTF-16"),
         pytest.param(
             lambda t: HEADER.encode() + t[len(HEADER) :].replace(",", " , ").encode(), id="blanks"
         ),
@@ -140,6 +141,14 @@ def test_fields_can_be_parted_by_another_character(file: Path) -> None:
         pd.testing.assert_frame_equal(read(file, text, delimiter=delimiter), expected)
 
 
+def test_text_that_is_not_utf_8_is_read_as_cp1252_with_a_warning(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = read(file, csv(*ROWS).replace("a,", "\xe9,").encode("latin-1"))
+    assert list(frame["respondent"]) == ["\xe9", "b", "c"]
+    assert "read as cp1252" in caplog.text
+
+
 @pytest.mark.parametrize("cell", ["702", "702.0", " 702 "])
 def test_only_rows_of_the_filter_are_read(file: Path, cell: str) -> None:
     text = csv(f"a,1,{cell},1,20,1,1", "b,1,840,2,20,1,text", f"c,1,{cell},2,30,2,2")
@@ -165,7 +174,7 @@ def test_rows_in_slices_are_read_as_in_one(file: Path, monkeypatch: pytest.Monke
         for i in range(40)
     ]
     whole = read(file, csv(*rows), filter={"Q260": ("1",)})
-    monkeypatch.setattr(readers, "SLICE", 7)
+    monkeypatch.setattr(table, "SLICE", 7)
     pd.testing.assert_frame_equal(read(file, filter={"Q260": ("1",)}), whole)
     assert len(whole) == 20
 
@@ -274,12 +283,23 @@ def with_cell(column: str, *cells: str) -> str:
         (b"\n", "readable"),
         (b"\x00" * 64, ""),
         (csv(header=HEADER).encode(), "no row is left"),
-        (csv(*ROWS).encode("utf-16"), "readable"),
-        (csv(*ROWS).replace("a,", "\xe9,").encode("latin-1"), "readable"),
+        (csv(*ROWS).replace("a,", "\xe9,").encode("latin-1") + b"\x81", "readable"),
+        (csv(*ROWS).encode() + b"d,1,702", "stops early"),
+        (csv(*ROWS).replace("b,", ",").encode(), "no id"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ""),
         (csv('"a,1,702,1,20,1,1').encode(), "readable"),
     ],
-    ids=["0 bytes", "newline", "NULs", "header alone", "UTF-16", "Latin-1", "an image", "a quote"],
+    ids=[
+        "0 bytes",
+        "newline",
+        "NULs",
+        "header alone",
+        "no encoding",
+        "a short row",
+        "a blank id",
+        "an image",
+        "a quote",
+    ],
 )
 def test_a_file_that_is_no_survey_is_one_line(file: Path, content: bytes, said: str) -> None:
     assert said in complaint(file, content)
@@ -361,7 +381,7 @@ def test_an_axis_whose_groups_no_row_is_in_is_one_line_with_what_is_there(file: 
     line = complaint(file, with_cell("Q260", "male", "female"))
     assert "column Q260" in line
     assert "axis sex" in line
-    assert "'male', 'female'" in line
+    assert "the first cell is 'male'" in line
 
 
 def test_text_where_bands_need_numbers_is_one_line(file: Path) -> None:

@@ -220,7 +220,7 @@ def test_a_language_model_is_tuned_by_all_recipes_and_a_baseline_by_none(raw: Ra
 
 
 def test_the_runs_are_models_by_variants_by_splits(demo: Study) -> None:
-    assert len(demo.runs()) == (2 + 2 + 1 + 1) * 2
+    assert len(demo.runs()) == (2 + 2 + 1 + 1 + 1) * 2
     assert len(demo.writing_runs()) == 4
     assert len(demo.judgements()) == 4
     assert ("axis-mode", "base", "train") in demo.runs()
@@ -256,8 +256,10 @@ UNKNOWN_KEYS = [
     "survey/zzz",
     "survey/simulate/zzz",
     "survey/axes/sex/zzz",
+    "survey/axes/sex/otherwise/zzz",
     "minimum/zzz",
     "splits/ood/zzz",
+    "splits/ood/questions/zzz",
     "prompt/zzz",
     "models/toy-llama/zzz",
     "models/toy-llama/toy/zzz",
@@ -694,14 +696,15 @@ def all_specs(study: Study) -> dict[str, Any]:
     found: dict[str, Any] = {
         "clean": c.spec_clean(study),
         "diversity": c.spec_diversity(study),
-        "pairs": c.spec_pairs(study),
         "evaluation": c.spec_evaluation(study),
+        "ceiling": c.spec_ceiling(study),
         "summary": c.spec_summary(study),
         "compare": c.spec_compare(study),
         "report": c.spec_report(study),
     }
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
+    found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
     found |= {f"tally {split}": c.spec_tally(study, split) for split in study.tallied}
     found |= {f"toy {name}": c.spec_toy(study, name) for name in study.toys()}
     found |= {f"judge {name}": c.spec_judge(study, name) for name in study.config["judges"]}
@@ -721,7 +724,7 @@ def all_specs(study: Study) -> dict[str, Any]:
 def test_a_spec_comes_back_from_json_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SURVEY_VARIABLE, "any.csv")
     found = all_specs(load(read_yaml(path), files=False))
-    assert len(found) > 20
+    assert len(found) > 15
     for name, spec in found.items():
         if isinstance(spec, str):
             continue
@@ -784,7 +787,7 @@ def test_adding_real_weights_changes_no_spec_of_a_toy(raw: Raw, demo: Study) -> 
         ("models/toy-llama/memory_mb", 9999, set()),
         ("models/toy-llama/gpus", 0, set()),
         ("models/toy-llama/threads", 2, set()),
-        ("minimum/answers", 20, {"diversity", "pairs"}),
+        ("minimum/answers", 20, {"diversity", "pairs train", "pairs ood"}),
         ("survey/missing", [-1], {"clean"}),
         ("models/toy-llama/toy/steps", 9, {"toy toy-llama"}),
         ("judges/toy-judge/max_new_tokens", 9, {"judge toy-judge"}),
@@ -828,12 +831,15 @@ def test_every_setting_is_in_the_spec_of_some_stage(demo: Study) -> None:
     assert {path for path in unused if (path[0], path[-1]) not in NO_SPEC} == set()
 
 
+EVALUATED = {"evaluation", "ceiling", "diversity", "fairness", "summary", "compare", "report"}
+
+
 def test_the_level_of_intervals_changes_what_has_intervals_and_no_prediction(
     raw: Raw, demo: Study
 ) -> None:
     put("evaluation/level", 0.9)(raw)
     changed = {name.split(" ", maxsplit=1)[0] for name in moved(demo, load(raw))}
-    assert changed == {"evaluation", "diversity", "fairness", "summary", "compare", "report"}
+    assert changed == EVALUATED
 
 
 def test_the_order_of_keys_changes_no_spec(demo: Study) -> None:

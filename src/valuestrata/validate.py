@@ -195,7 +195,7 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     if "simulate" in survey and "file" in survey:
         yield "config: survey: has both file and simulate; keep one"
     if "simulate" not in survey and not study.survey_file:
-        yield f"config: survey.file: missing; name the csv file here or in ${SURVEY_VARIABLE}"
+        yield f"config: survey.file: missing; name the survey's file here or in ${SURVEY_VARIABLE}"
     if files and "simulate" not in survey and not (root / study.survey_file).is_file():
         yield (
             f"config: survey.file: {study.survey_file}: no such file; "

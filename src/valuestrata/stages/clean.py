@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     spec = from_json(Clean, arguments.spec)
     chosen = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
     responses = readers.read(arguments.survey, spec, chosen)
+    readers.check(responses, spec, arguments.survey)
     questions = pd.DataFrame([_row(responses, question) for question in chosen])
     log.info("%d respondents, %d questions", len(responses), len(questions))
     for question in questions[questions["n"] == 0]["question"]:

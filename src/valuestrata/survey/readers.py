@@ -1,22 +1,22 @@
-"""From a survey's csv file to respondents with weight, axes and answer codes.
+"""From a survey file to respondents with weight, axes and answer codes.
 
 Only the columns that a study uses are read, in slices, and rows of other countries are dropped as
 they come, so a cross-national file never stands in memory whole.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from valuestrata.errors import InputError
 from valuestrata.specs import Axis, Clean
+from valuestrata.survey import files, table
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.table import Headers, Table
 
-SLICE = 20_000
-"""Rows of the file held at a time."""
 LARGEST = 32_767
 """Largest answer code: what two bytes hold."""
 
@@ -34,18 +34,18 @@ def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.Dat
     twice = sorted(set(spec.axes) & {q.question for q in questions})
     if twice:
         raise InputError(f"survey.axes.{twice[0]}: a question has the same name; rename the axis")
-    raw = _raw(Path(path), spec, [q.question for q in questions])
+    raw, axes = _raw(Path(path), spec, [q.question for q in questions])
     respondent = _respondents(raw[spec.respondent], path)
     columns: dict[str, pd.Series] = {
         "respondent": respondent,
         "weight": _weights(raw, spec, path),
     }
-    for name, axis in spec.axes.items():
+    for name, axis in axes.items():
         columns[name] = _groups(raw[axis.column], axis, f"{path}: column {axis.column}")
         if columns[name].isna().all():
             raise InputError(
                 f"{path}: column {axis.column}: no row falls in a group of axis {name}; "
-                f"it holds {_sample(raw[axis.column])}"
+                f"the first cell is {raw[axis.column].iloc[0]!r}"
             )
     for question in questions:
         where = f"{path}: column {question.question}"
@@ -62,52 +62,103 @@ def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], li
     return codes, [labels.get(code, "") for code in codes]
 
 
-def _raw(path: Path, spec: Clean, questions: list[str]) -> pd.DataFrame:
-    needed = list(
-        dict.fromkeys(
-            [
-                spec.respondent,
-                *([spec.weight] if spec.weight else []),
-                *spec.filter,
-                *(axis.column for axis in spec.axes.values()),
-                *questions,
-            ]
-        )
-    )
-    try:
-        # index_col: a row that ends in a stray delimiter must not shift the columns
-        shape: dict[str, Any] = {
-            "sep": spec.delimiter,
-            "encoding": "utf-8-sig",
-            "index_col": False,
-            "engine": "c",
-        }
-        header = pd.read_csv(path, nrows=0, **shape)
-        absent = [name for name in needed if name not in header.columns]
-        if absent:
-            only = len(header.columns) == 1
-            hint = "is survey.delimiter right?" if only else "check the study's column names"
+def check(responses: pd.DataFrame, spec: Clean, path: Path | str) -> None:
+    """Refuse a survey that has nothing to compare.
+
+    Raises:
+        InputError: all respondents that have a group of an axis are in the same one.
+    """
+    for name, axis in spec.axes.items():
+        seen = responses[name].dropna().unique()
+        if len(seen) < 2:
+            only = ", ".join(map(repr, seen)) or "none"
             raise InputError(
-                f"{path}: no column {absent[0]} ({len(absent)} of {len(needed)} missing); {hint}"
+                f"{path}: column {axis.column}: axis {name} has one group only ({only}); "
+                "remove the axis, or look at survey.filter and the axis' groups"
             )
-        as_text: dict[str, Any] = {"usecols": needed, "dtype": "string", "keep_default_na": False}
-        slices = pd.read_csv(path, chunksize=SLICE, **as_text, **shape)
-        kept = [_filtered(part, spec) for part in slices]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:  # pandas' own errors and Unicode's are ValueErrors
-        raise InputError(f"{path}: not a readable csv file: {str(error).splitlines()[0]}") from None
-    raw = pd.concat(kept, ignore_index=True) if kept else header
+
+
+def _raw(path: Path, spec: Clean, questions: list[str]) -> tuple[pd.DataFrame, dict[str, Axis]]:
+    """The needed columns as text, by the study's names, and the axes as the file can make them."""
+    named = [
+        spec.respondent,
+        *([spec.weight] if spec.weight else []),
+        *spec.filter,
+        *questions,
+    ]
+    either = [
+        name
+        for axis in spec.axes.values()
+        for name in (axis.column, *([axis.otherwise.column] if axis.otherwise else []))
+    ]
+    wanted = [n for name in (*named, *either) for n in _aliases(name, spec.rename)]
+    with files.opened(path, spec.delimiter, list(dict.fromkeys(wanted))) as opened:
+        columns = _Columns(opened, spec.rename)
+        where = columns.all_of(list(dict.fromkeys(named)))
+        axes = {name: columns.axis(name, axis) for name, axis in spec.axes.items()}
+        where |= columns.all_of([axis.column for axis in axes.values()])
+        positions = list(dict.fromkeys(where.values()))
+        kept = [_kept(part, where, spec) for part in opened.slices(positions)]
+    raw = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
     if raw.empty:
         raise InputError(f"{path}: no row is left after survey.filter {spec.filter or ''}".rstrip())
-    return raw
+    return raw, axes
 
 
-def _filtered(part: pd.DataFrame, spec: Clean) -> pd.DataFrame:
+def _aliases(name: str, rename: Mapping[str, str]) -> list[str]:
+    """What a column may be called in the file, the likeliest first."""
+    return [*(old for old, new in rename.items() if new == name), name]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Finds a study's columns in a file; raises InputError where one is not there."""
+
+    opened: Table
+    rename: Mapping[str, str]
+
+    def find(self, name: str) -> int | None:
+        index = Headers(self.opened.headers)
+        try:
+            hits = (index.find(alias) for alias in _aliases(name, self.rename))
+            return next((hit for hit in hits if hit is not None), None)
+        except InputError as error:
+            raise InputError(f"{self.opened.label}: {error}") from None
+
+    def all_of(self, names: list[str]) -> dict[str, int]:
+        where = {name: self.find(name) for name in names}
+        absent = [name for name, position in where.items() if position is None]
+        if absent:
+            only = len(self.opened.headers) == 1
+            hint = "is survey.delimiter right?" if only else "check the study's column names"
+            raise InputError(
+                f"{self.opened.label}: no column {absent[0]} "
+                f"({len(absent)} of {len(names)} missing); {hint}, or map them by survey.rename"
+            )
+        return {name: position for name, position in where.items() if position is not None}
+
+    def axis(self, name: str, axis: Axis) -> Axis:
+        """The axis, or what it says to use otherwise."""
+        if self.find(axis.column) is not None:
+            return axis
+        other = axis.otherwise
+        if other and self.find(other.column) is not None:
+            return replace(axis, column=other.column, bands=other.bands, groups=None)
+        neither = f"{axis.column} nor {other.column}" if other else axis.column
+        raise InputError(
+            f"{self.opened.label}: no column {neither}, so axis {name} cannot be built; remove the "
+            "axis from the study, take a release that has the column, or check the study's column "
+            "names (survey.rename)"
+        )
+
+
+def _kept(part: pd.DataFrame, where: Mapping[str, int], spec: Clean) -> pd.DataFrame:
+    """The rows of the filter, as text."""
     keep = pd.Series(True, index=part.index)
-    for column, values in spec.filter.items():
-        keep &= _plain(part[column]).isin(list(values))
-    return part[keep]
+    for name, values in spec.filter.items():
+        keep &= _plain(table.text(part[where[name]])).isin(list(values))
+    rows = part[keep]
+    return pd.DataFrame({name: table.text(rows[p]) for name, p in where.items()})
 
 
 def _plain(cells: pd.Series) -> pd.Series:
@@ -117,6 +168,12 @@ def _plain(cells: pd.Series) -> pd.Series:
 
 def _respondents(cells: pd.Series, path: Path | str) -> pd.Series:
     respondent = _plain(cells)
+    blank = int((respondent == "").sum())
+    if blank:
+        raise InputError(
+            f"{path}: column {cells.name}: {blank} respondents have no id; "
+            "drop those rows, or name the column that identifies them"
+        )
     twice = respondent[respondent.duplicated()]
     if len(twice):
         raise InputError(
@@ -188,7 +245,3 @@ def _codes(
             "add it to survey.missing or to survey.recode"
         )
     return codes
-
-
-def _sample(cells: pd.Series) -> str:
-    return ", ".join(repr(v) for v in cells.drop_duplicates().head(5))

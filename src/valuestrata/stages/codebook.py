@@ -1,0 +1,99 @@
+"""Draft a codebook from a survey file's variable and value labels."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valuestrata.errors import InputError
+from valuestrata.survey import files
+from valuestrata.survey.table import Headers, Labels
+
+log = logging.getLogger(__name__)
+
+HEAD = """\
+# Drafted from the labels of {file}. Before use, decide what stands behind `decide:` and word
+# topic (a noun phrase, unique here) and text (the question as a person would be asked it).
+# kind: ordinal where the codes are in order, else nominal. scale: lowest and highest code.
+# block: the part of the questionnaire that the report sums up by.
+questions:
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The file, which columns, and where to."""
+    parser.add_argument("file", help="a .sav, .zsav or .dta file, or a .zip with one")
+    parser.add_argument("--questions", required=True, nargs="+", metavar="COLUMN")
+    parser.add_argument("--output", required=True, help="a new .yaml file")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the draft; an existing file stays as it is."""
+    output = Path(arguments.output)
+    if output.exists():
+        raise InputError(f"{output}: exists already; name another file or move it away")
+    text = draft(arguments.file, list(dict.fromkeys(arguments.questions)))
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    log.info("%s: %d questions drafted; decide kind and block", output, text.count("  topic:"))
+
+
+def draft(path: Path | str, questions: Sequence[str]) -> str:
+    """YAML in the codebook's format.
+
+    Raises:
+        InputError: the file has no labels, or not all of the columns.
+    """
+    with files.opened(path, files.AUTO, questions) as opened:
+        if not opened.labels:
+            raise InputError(
+                f"{opened.label}: has no variable and value labels; take the .sav or .dta release"
+            )
+        index = Headers(opened.headers)
+        where = {name: index.find(name) for name in questions}
+        absent = [name for name, position in where.items() if position is None]
+        if absent:
+            raise InputError(
+                f"{opened.label}: no column {absent[0]} ({len(absent)} of {len(where)} missing)"
+            )
+        entries = [_entry(name, opened.labels[p]) for name, p in where.items() if p is not None]
+    return HEAD.format(file=Path(path).name) + "".join(entries)
+
+
+def _entry(name: str, said: Labels) -> str:
+    codes = {
+        int(code): label
+        for code, label in sorted(said.codes.items())
+        if code >= 0
+        and code.is_integer()
+        and not any(low <= code <= high for low, high in said.missing)
+    }
+    title = " ".join(said.title.split()) or name
+    known = len(codes) > 1
+    lowest, highest = (min(codes), max(codes)) if known else (1, 2)
+    labels = {code: label for code, label in codes.items() if lowest <= code <= highest}
+    unsure = "" if known else "  # decide: the file labels fewer than two codes"
+    lines = [
+        f"  {_flow(name)}:",
+        f"    topic: {_flow(title)}  # decide: a noun phrase",
+        f"    text: {_flow(title)}  # decide: the question's wording",
+        "    block: undecided  # decide",
+        "    kind: ordinal  # decide: ordinal or nominal",
+        f"    scale: [{lowest}, {highest}]{unsure}",
+        f"    labels: {_flow(labels)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    said = yaml.safe_dump(
+        value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
+    return said.removesuffix("\n").removesuffix("\n...").strip()

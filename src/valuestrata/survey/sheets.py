@@ -1,0 +1,88 @@
+"""Excel workbooks as tables, read cell by cell."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas as pd
+
+from valuestrata.errors import InputError
+from valuestrata.survey import table
+from valuestrata.survey.table import Found, Table
+
+LONGEST = 1_048_576
+"""Rows of the largest sheet that Excel writes; more is a damaged file."""
+HEAD = 100
+"""Rows in which the headers are looked for."""
+
+
+@contextmanager
+def opened(path: Path, label: str, found: Found) -> Iterator[Table]:
+    """Open a workbook at the sheet that has most of the wanted columns, the first of equals.
+
+    Raises:
+        InputError: the file is no workbook, or a damaged one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions it skips
+        book = None
+        try:
+            try:
+                book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+                heads = [_head(sheet) for sheet in book.worksheets]
+            except Exception as error:  # damaged archives and XML raise nearly anything
+                raise _unreadable(label, error) from None
+            if not heads:
+                raise InputError(f"{label}: the workbook has no sheet with cells")
+            best = max(range(len(heads)), key=lambda i: found(heads[i][1]))
+            sheet, (row, headers) = book.worksheets[best], heads[best]
+            yield Table(label, headers, lambda where: _slices(sheet, row, where, label))
+        finally:
+            if book is not None:
+                book.close()
+
+
+def _head(sheet: Any) -> tuple[int, tuple[str, ...]]:
+    """The row below the headers, and the headers: the first row with a cell in it."""
+    sheet.reset_dimensions()
+    rows = sheet.iter_rows(values_only=True)
+    for number, cells in enumerate(islice(rows, HEAD), start=1):
+        said = tuple(table.cell(value) for value in cells)
+        if any(said):
+            return number + 1, said
+    return HEAD, ()
+
+
+def _slices(sheet: Any, first: int, where: Sequence[int], label: str) -> Iterator[pd.DataFrame]:
+    held: list[list[str]] = []
+    try:
+        rows = sheet.iter_rows(min_row=first, values_only=True)
+        for number, cells in enumerate(rows):
+            if number > LONGEST:
+                raise InputError(f"{label}: more rows than a sheet can have; the file is damaged")
+            kept = [table.cell(cells[p]) if p < len(cells) else "" for p in where]
+            if any(kept):
+                held.append(kept)
+            if len(held) == table.SLICE:
+                yield _frame(held, where)
+                held = []
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        raise _unreadable(label, error) from None
+    yield _frame(held, where)
+
+
+def _frame(rows: list[list[str]], where: Sequence[int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(where), dtype="string")
+
+
+def _unreadable(label: str, error: Exception) -> InputError:
+    return InputError(
+        f"{label}: not a readable .xlsx file ({type(error).__name__}); download it again, or open "
+        "it and save it as csv"
+    )

@@ -1,0 +1,531 @@
+"""One survey in every format it is handed out in; any bytes give a frame or one line."""
+
+import copy
+import io
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyreadstat
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.graph import ROOT
+from valuestrata.__main__ import main
+from valuestrata.config import spec_clean
+from valuestrata.errors import InputError
+from valuestrata.specs import Axis, Clean, Otherwise, from_json, to_json
+from valuestrata.survey import codebook, labelled, readers
+from valuestrata.survey.codebook import Question
+from valuestrata.validate import load, read_yaml
+
+TITLES = {"Q1": "Important in life: Family", "Q2": "How often, if ever; say", "Q260": "Sex"}
+LABELS = {"Q1": {1: "Very", 4: "Not at all", -1: "Don't know", 99: "Refused"}}
+SEX = Axis("Q260", "sex", "{group}", {"1": "male", "2": "female"})
+BANDS = (16, 25, 35)
+AGE = Axis(
+    "X003R", "age", "{group}", {"1": "16-24", "2": "25-34", "3": "35 and over"},
+    otherwise=Otherwise("Q262", BANDS),
+)  # fmt: skip
+QUESTIONS = [Question(q, q, "?", "b", "ordinal", 1, 4, {}, {}) for q in ("Q1", "Q2")]
+
+
+def respondents(n: int = 60) -> pd.DataFrame:
+    draw = np.random.default_rng(4)
+    age = draw.integers(16, 80, n)
+    return pd.DataFrame(
+        {
+            "D_INTERVIEW": [702070001.0 + i for i in range(n)],
+            "B_COUNTRY": draw.permutation([702.0, 840.0] * (n // 2)),
+            "ALPHA": [f"S{i % 2}" for i in range(n)],
+            "W_WEIGHT": draw.uniform(0.5, 1.5, n),
+            "Q260": [1.0 + i % 2 if i % 11 else np.nan for i in range(n)],
+            "X003R": (1.0 + np.searchsorted(BANDS[1:], age, side="right")),
+            "Q262": age.astype(float),
+            "Q1": [float(1 + i % 4) if i % 7 else -1.0 for i in range(n)],
+            "Q2": [str(1 + i % 4) if i % 5 else "" for i in range(n)],
+            "note": ["free; text, é" for _ in range(n)],
+        }
+    )
+
+
+def spec(**changes: Any) -> Clean:
+    said: dict[str, Any] = {
+        "name": "a survey",
+        "delimiter": "auto",
+        "respondent": "D_INTERVIEW",
+        "weight": "W_WEIGHT",
+        "filter": {"B_COUNTRY": ("702",), "ALPHA": ("S0", "S1")},
+        "missing": (-1, -2),
+        "questions": None,
+        "exclude": (),
+        "recode": {},
+        "axes": {"sex": SEX, "age_group": AGE},
+        "caveat": "",
+    }
+    return Clean(**{**said, **changes})
+
+
+def read(path: Path, **changes: Any) -> pd.DataFrame:
+    return readers.read(path, spec(**changes), QUESTIONS)
+
+
+def complaint(path: Path, **changes: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        read(path, **changes)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(str(path))
+    return line
+
+
+def to_excel(frame: pd.DataFrame, path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["About this file"])
+    sheet = book.create_sheet("data")
+    sheet.append(list(frame))
+    for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
+        sheet.append(list(row))
+    book.save(path)
+
+
+def with_titles(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(columns=lambda name: f"{name}: {TITLES.get(name, 'a title')}")
+
+
+def to_sav(frame: pd.DataFrame, path: Path, **said: Any) -> None:
+    missing = {"Q1": [99, {"lo": -5, "hi": -1}]} if "Q1" in frame else None
+    pyreadstat.write_sav(
+        frame, path, column_labels=TITLES, variable_value_labels=LABELS,
+        missing_ranges=missing, **said,
+    )  # fmt: skip
+
+
+WRITERS: dict[str, tuple[str, Callable[[pd.DataFrame, Path], Any]]] = {
+    "csv": ("a.csv", lambda f, p: f.to_csv(p, index=False)),
+    "BOM": ("a.CSV", lambda f, p: f.to_csv(p, index=False, encoding="utf-8-sig")),
+    "cp1252": ("a.csv", lambda f, p: f.to_csv(p, index=False, encoding="cp1252")),
+    "semicolons": ("a.csv", lambda f, p: f.to_csv(p, index=False, sep=";")),
+    "tabs": ("a.tsv", lambda f, p: f.to_csv(p, index=False, sep="\t")),
+    "no suffix": ("a", lambda f, p: f.to_csv(p, index=False, sep="|")),
+    "Excel's headers": ("a.csv", lambda f, p: with_titles(f).to_csv(p, index=False)),
+    "lower case": ("a.csv", lambda f, p: f.rename(columns=str.lower).to_csv(p, index=False)),
+    "sav": ("a.sav", to_sav),
+    "packed sav": ("a.sav", lambda f, p: to_sav(f, p, row_compress=True)),
+    "zsav": ("a.zsav", lambda f, p: to_sav(f, p, compress=True)),
+    "dta": ("a.dta", lambda f, p: pyreadstat.write_dta(f, p, variable_value_labels=LABELS)),
+    "xlsx": ("a.xlsx", to_excel),
+    "xlsx with titles": ("a.xlsx", lambda f, p: to_excel(with_titles(f), p)),
+}
+
+
+def write(form: str, folder: Path, frame: pd.DataFrame | None = None) -> Path:
+    name, writer = WRITERS[form]
+    writer(respondents() if frame is None else frame, folder / name)
+    return folder / name
+
+
+def zipped(path: Path, *more: tuple[str, bytes]) -> Path:
+    archive = path.with_name(path.name + ".zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(path, f"WVS 7/{path.name}")
+        packed.writestr("__MACOSX/._a.csv", b"x")
+        packed.writestr("read me.pdf", b"x")
+        for name, content in more:
+            packed.writestr(name, content)
+    return archive
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return read(write("csv", tmp_path_factory.mktemp("expected")))
+
+
+# What is read --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", list(WRITERS))
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "zipped"])
+def test_a_survey_is_the_same_in_every_format(
+    tmp_path: Path, expected: pd.DataFrame, form: str, packed: bool
+) -> None:
+    path = write(form, tmp_path)
+    if packed and path.suffix == "":
+        path = path.rename(path.with_suffix(".txt"))
+    frame = read(zipped(path) if packed else path)
+    pd.testing.assert_frame_equal(frame, expected)
+    assert len(frame) == 30
+    assert frame["Q1"].isna().any()
+    assert frame["respondent"].str.fullmatch(r"7020700\d\d").all()
+
+
+@pytest.mark.parametrize("form", ["sav", "dta"])
+def test_slices_of_a_labelled_file_are_read_as_one(
+    tmp_path: Path, expected: pd.DataFrame, form: str
+) -> None:
+    many = pd.concat([respondents()] * 400, ignore_index=True)
+    many["D_INTERVIEW"] = np.arange(len(many), dtype=float)
+    assert len(many) > 2 * labelled.SLICE
+    frame = read(write(form, tmp_path, many))
+    assert list(frame["Q1"].dropna()) == list(expected["Q1"].dropna()) * 400
+    assert frame["respondent"].is_unique
+
+
+@pytest.mark.parametrize("form", ["sav", "dta", "xlsx", "csv"])
+def test_an_axis_can_be_made_of_another_column(
+    tmp_path: Path, expected: pd.DataFrame, form: str
+) -> None:
+    path = write(form, tmp_path, respondents().drop(columns="X003R"))
+    pd.testing.assert_frame_equal(read(path), expected)
+
+
+@pytest.mark.parametrize("form", ["sav", "csv", "Excel's headers", "lower case"])
+def test_columns_of_another_release_are_renamed(
+    tmp_path: Path, expected: pd.DataFrame, form: str
+) -> None:
+    other = respondents().rename(columns={"Q260": "X001", "B_COUNTRY": "S003", "Q1": "A001"})
+    rename = {"X001": "Q260", "S003": "B_COUNTRY", "A001": "Q1", "A999": "Q2"}
+    pd.testing.assert_frame_equal(read(write(form, tmp_path, other), rename=rename), expected)
+
+
+def test_the_header_as_it_stands_goes_before_its_case(
+    tmp_path: Path, expected: pd.DataFrame
+) -> None:
+    more = respondents().assign(q1="text")
+    pd.testing.assert_frame_equal(read(write("csv", tmp_path, more)), expected)
+
+
+def test_of_several_zipped_files_the_one_with_the_columns_is_read(
+    tmp_path: Path, expected: pd.DataFrame
+) -> None:
+    archive = zipped(write("sav", tmp_path), ("countries.csv", b"code,name\n702,Singapore\n"))
+    pd.testing.assert_frame_equal(read(archive), expected)
+
+
+# What is refused -----------------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
+    assert "no such file" in complaint(tmp_path / "no.sav")
+    assert "a folder" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".sav", ".zsav", ".dta", ".xlsx", ".zip"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"no survey", b"PK\x03\x04", b"$FL2@(#)" + bytes(200)], ids=repr
+)
+def test_what_is_not_of_its_suffix_is_one_line(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    complaint(path)
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".rds", ".RData", ".sas7bdat"])
+def test_a_format_that_is_not_read_says_which_are(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"x")
+    assert "take the release as csv, .sav, .dta or .xlsx" in complaint(path)
+
+
+@pytest.mark.parametrize("form", ["csv", "sav", "dta", "xlsx"])
+def test_a_truncated_zip_is_one_line(tmp_path: Path, form: str) -> None:
+    archive = zipped(write(form, tmp_path))
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    assert "download it again" in complaint(archive)
+
+
+def test_an_encrypted_zip_is_one_line(tmp_path: Path) -> None:
+    archive = zipped(write("csv", tmp_path))
+    whole = bytearray(archive.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        whole[whole.index(mark) + flags] |= 1
+    archive.write_bytes(whole)
+    assert "encrypted" in complaint(archive)
+
+
+def test_a_zip_without_a_survey_or_with_several_is_one_line(tmp_path: Path) -> None:
+    path = write("csv", tmp_path)
+    assert "holds 2 survey files" in complaint(zipped(path, ("b.csv", path.read_bytes())))
+    with zipfile.ZipFile(tmp_path / "none.zip", "w") as packed:
+        packed.writestr("read me.pdf", b"x")
+    assert "holds no survey file" in complaint(tmp_path / "none.zip")
+
+
+def test_two_columns_that_match_one_name_are_one_line(tmp_path: Path) -> None:
+    twice = respondents().rename(columns={"note": "q1", "Q1": "q1"})
+    line = complaint(write("csv", tmp_path, twice))
+    assert "column Q1: 2 columns match" in line
+
+
+@pytest.mark.parametrize("form", ["csv", "sav", "dta", "xlsx"])
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (["Q1"], "no column Q1"),
+        (["W_WEIGHT"], "no column W_WEIGHT"),
+        (["Q260"], "no column Q260, so axis sex cannot be built; remove the axis"),
+        (["X003R", "Q262"], "no column X003R nor Q262, so axis age_group cannot be built"),
+    ],
+)
+def test_a_missing_column_is_one_line(
+    tmp_path: Path, form: str, gone: list[str], said: str
+) -> None:
+    assert said in complaint(write(form, tmp_path, respondents().drop(columns=gone)))
+
+
+@pytest.mark.parametrize("form", ["csv", "sav", "dta", "xlsx"])
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("D_INTERVIEW", 1.0, "share an id"),
+        ("W_WEIGHT", 0.0, "weights are not positive"),
+        ("W_WEIGHT", -1.0, "weights are not positive"),
+        ("W_WEIGHT", np.nan, "weights are not positive"),
+        ("Q2", "text", "export the file with codes"),
+        ("Q1", 70000.0, "no answer code"),
+        ("Q1", 1.5, "fractions"),
+        ("Q1", -8.0, "neither an answer nor declared missing"),
+        ("Q260", 3.0, "no row falls in a group of axis sex"),
+        ("B_COUNTRY", 360.0, "no row is left"),
+    ],
+)
+def test_a_bad_column_is_one_line(
+    tmp_path: Path, form: str, column: str, value: Any, said: str
+) -> None:
+    frame = respondents()
+    frame[column] = value
+    assert said in complaint(write(form, tmp_path, frame))
+
+
+def test_an_axis_with_one_group_only_is_one_line(tmp_path: Path) -> None:
+    path = write("sav", tmp_path, respondents().assign(Q260=1.0))
+    frame = read(path)
+    with pytest.raises(InputError, match=r"axis sex has one group only \('male'\)"):
+        readers.check(frame, spec(), path)
+
+
+# Any bytes -----------------------------------------------------------------------------------
+
+FORMS = ["csv", "sav", "packed sav", "zsav", "dta", "xlsx"]
+ANY = settings(
+    max_examples=30, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, bytes]]:
+    """A small valid file in each format, zipped and not."""
+    made = {}
+    for form in FORMS:
+        path = write(form, tmp_path_factory.mktemp("whole"))
+        made[form] = (path.suffix, path.read_bytes())
+        made[f"zipped {form}"] = (".zip", zipped(path).read_bytes())
+    return made
+
+
+def mutated(content: bytes, seed: int) -> bytes:
+    draw, changed = random.Random(seed), bytearray(content)
+    for _ in range(draw.randint(1, 5)):
+        place = draw.randrange(min(len(changed), draw.choice([64, 700, 20_000])) or 1)
+        how = draw.choice(["flip", "insert", "cut", "flip"])
+        if how == "flip" and changed:
+            changed[place] = draw.randrange(256)
+        elif how == "insert":
+            changed[place:place] = draw.randbytes(draw.randint(1, 6))
+        elif draw.random() < 0.3:
+            del changed[place:]
+    return bytes(changed)
+
+
+def gives_a_frame_or_one_line(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    frame, said = None, ""
+    try:
+        frame = read(path)
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+    if frame is None:
+        assert said.startswith(str(path))
+    else:
+        assert len(frame)
+        assert np.isclose(frame["weight"].mean(), 1)
+
+
+@pytest.mark.parametrize("form", [*FORMS, *(f"zipped {form}" for form in FORMS)])
+@ANY
+@given(seed=st.integers(0, 2**32))
+def test_a_mutated_file_gives_a_frame_or_one_line(
+    tmp_path: Path, whole: dict[str, tuple[str, bytes]], form: str, seed: int
+) -> None:
+    suffix, content = whole[form]
+    gives_a_frame_or_one_line(tmp_path / f"a{suffix}", mutated(content, seed))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".sav", ".dta", ".xlsx", ".zip"])
+@ANY
+@given(content=st.binary(max_size=400))
+@example(content=b"PK\x05\x06" + bytes(18))
+def test_random_bytes_give_a_frame_or_one_line(tmp_path: Path, suffix: str, content: bytes) -> None:
+    gives_a_frame_or_one_line(tmp_path / f"a{suffix}", content)
+
+
+def test_a_reader_that_crashes_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("sav", tmp_path)
+    monkeypatch.setattr(labelled, "_serve", _crash)
+    assert "it stops the reader" in complaint(path)
+
+
+def _crash(*_: Any) -> None:
+    os.abort()
+
+
+# Memory --------------------------------------------------------------------------------------
+
+MEASURE = """
+import resource, sys
+from tests.test_files import QUESTIONS, spec
+from valuestrata.survey import readers
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+frame = readers.read(sys.argv[1], spec(), QUESTIONS)
+print(len(frame), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_one_country_of_a_wide_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    buffer = io.StringIO()
+    small = respondents(1000)
+    small.loc[20:, "B_COUNTRY"] = 840.0
+    wide = pd.DataFrame(1, index=small.index, columns=[f"V{i}" for i in range(600)])
+    pd.concat([small, wide], axis=1).drop(columns="D_INTERVIEW").to_csv(buffer, index=False)
+    header, *rows = buffer.getvalue().splitlines()
+    path = tmp_path / "wide.csv"
+    with path.open("w") as file:
+        file.write(f"D_INTERVIEW,{header}\n")
+        for block in range(20):
+            file.writelines(f"{block}-{i},{row}\n" for i, row in enumerate(rows))
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kept, megabytes = map(int, done.stdout.split())
+    assert 0 < kept < 400
+    assert megabytes < 150
+
+
+# A drafted codebook --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["sav", "zsav"])
+def test_a_codebook_is_drafted_from_a_file_s_labels(tmp_path: Path, form: str) -> None:
+    output = tmp_path / "mine.yaml"
+    said = ["codebook", str(zipped(write(form, tmp_path))), "--questions", "q1", "Q2", "--output"]
+    assert main([*said, str(output)]) == 0
+    book = codebook.load(output)
+    assert list(book) == ["q1", "Q2"]
+    assert book["q1"].text == "Important in life: Family"
+    assert (book["q1"].lowest, book["q1"].highest) == (1, 4)
+    assert book["q1"].labels == {1: "Very", 4: "Not at all"}
+    assert output.read_text(encoding="utf-8").count("# decide") == 9
+    before = output.read_bytes()
+    assert main([*said, str(output)]) == 2
+    assert output.read_bytes() == before
+
+
+def test_a_codebook_cannot_be_drafted_of_what_has_no_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "mine.yaml")
+    for path, question in ((write("csv", tmp_path), "Q1"), (write("dta", tmp_path), "Q9")):
+        assert main(["codebook", str(path), "--questions", question, "--output", output]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not Path(output).exists()
+
+
+# From the study file to the tables ----------------------------------------------------------
+
+
+def study(**axis: Any) -> dict[str, Any]:
+    raw = copy.deepcopy(read_yaml(ROOT / "config.yaml"))
+    raw["survey"]["axes"]["age_group"].update(axis)
+    return dict(raw)
+
+
+def test_another_column_of_an_axis_and_new_names_reach_the_spec() -> None:
+    bands = [16, 25, 35, 45, 55, 65]
+    raw = study(otherwise={"column": "Q262", "bands": bands})
+    raw["survey"]["rename"] = {"X001": "Q260"}
+    made = spec_clean(load(raw, files=False))
+    assert made.axes["age_group"].otherwise == Otherwise("Q262", tuple(bands))
+    assert made.rename == {"X001": "Q260"}
+    assert made.delimiter == "auto"
+    assert from_json(Clean, to_json(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "said"),
+    [
+        ({"column": "Q262", "bands": [18, 25, 35, 45, 55, 65]}, "they make the labels 18-24, "),
+        ({"column": "Q262", "bands": [16, 25]}, "the axis' own are 16-24, 25-34, "),
+        ({"column": "Q262", "bands": [25, 16]}, "not ascending"),
+        ({"column": "Q262"}, "'bands' is a required property"),
+    ],
+    ids=str,
+)
+def test_another_column_must_make_the_axis_own_groups(otherwise: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(study(otherwise=otherwise), files=False)
+    assert str(caught.value).startswith("config: survey.axes.age_group.otherwise")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("form", "code"), [("sav", 0), ("xlsx", 0), ("dta", 2)])
+def test_the_stage_reads_any_format_and_ends_in_2_where_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, code: int
+) -> None:
+    frame = respondents().drop(columns=["Q260"] if code else [])
+    path = write(form, tmp_path, frame)
+    book = codebook_file(tmp_path / "book.yaml")
+    said = ["clean", "--spec", to_json(spec()), "--survey", str(path), "--codebook", str(book)]
+    outputs = [tmp_path / "r.parquet", tmp_path / "q.parquet"]
+    said += ["--responses", str(outputs[0]), "--questions", str(outputs[1])]
+    assert main(said) == code
+    assert [o.exists() for o in outputs] == [code == 0] * 2
+    assert capsys.readouterr().err.count("\n") == (1 if code else 0)
+
+
+def codebook_file(path: Path) -> Path:
+    entry = {"topic": "t", "text": "?", "block": "b", "kind": "ordinal", "scale": [1, 4]}
+    said = {"questions": {q: {**entry, "labels": {1: "very"}} for q in ("Q1", "Q2")}}
+    path.write_text(yaml.safe_dump(said))
+    return path
+
+
+def test_a_script_without_a_guard_can_read_a_labelled_file(tmp_path: Path) -> None:
+    path = write("sav", tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom tests.test_files import QUESTIONS, spec\n"
+        "from valuestrata.survey import readers\n"
+        "print(len(readers.read(sys.argv[1], spec(), QUESTIONS)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(path)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("30\n", "")
