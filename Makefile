@@ -17,10 +17,10 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check profile pictures lock clean distclean
+.PHONY: help setup demo test check profile pictures bench-survey lock clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 	@awk -F ' [?]= # ' '/ [?]= # / { printf "  %-16s %s\n", $$1 "=", $$2 }' Makefile
 
 setup: $(VENV)/.stamp $(if $(filter 1,$(SLURM)),$(VENV)/.stamp-slurm) ## make .venv; seconds when nothing has changed
@@ -57,6 +57,10 @@ pictures: demo ## docs/images anew from the demo; needs graphviz and chromium
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
 		--window-size=1200,1350 --screenshot=docs/images/report.png \
 		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images
+
+bench-survey: setup ## the array code against pandas, polars, duckdb, scipy, fairlearn; minutes
+	@$(INSTALL) polars duckdb fairlearn
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m bench.survey
 
 lock: ## write constraints.txt anew from the newest versions that fit; minutes, then run the tests
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \

@@ -21,7 +21,8 @@ from valuestrata.provenance import code_digest, file_digest, text_digest
 
 SRC = provenance.SOURCE
 LIGHT = [
-    *("check", "clean", "compare", "diversity", "fairness", "figures", "pairs"),
+    *("ceiling", "check", "clean", "codebook", "compare", "diversity", "export", "fairness"),
+    *("figures", "pairs"),
     *("predict_baseline", "report", "score", "simulate", "summary", "tables", "tally"),
 ]
 HEAVY = ["finetune", "generate", "judge", "predict", "toy"]

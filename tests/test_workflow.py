@@ -64,7 +64,7 @@ def test_editing_a_metric_reruns_scores_and_what_follows(graph: Graph) -> None:
     source = graph.folder / "src/valuestrata/metrics/distribution.py"
     with edited(source, "/ 2)", "/ 2.0)"):
         plan = graph.planned()
-    assert jobs(plan) == REPORT | {"score_train", "score_ood", "fairness"}
+    assert jobs(plan) == REPORT | {"score_train", "score_ood", "fairness", "ceiling", "summary"}
     assert plan.jobs["fairness"] == 6
 
 

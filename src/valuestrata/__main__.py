@@ -10,10 +10,12 @@ from valuestrata.errors import InputError
 STAGES = {
     "check": "check study files against the schema and themselves",
     "simulate": "write a simulated survey in the format of WVS wave 7, Singapore",
+    "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "clean": "read a survey into responses and questions",
     "tally": "count answers by subgroup, question and code",
     "diversity": "score how much subgroups disagree",
     "pairs": "label (subgroup, question) pairs and word their prompts",
+    "ceiling": "measure how well halves of subgroups predict each other",
     "summary": "sum up the survey side",
     "toy": "train a toy language model from scratch",
     "finetune": "fine-tune a model with LoRA",
@@ -27,6 +29,7 @@ STAGES = {
     "tables": "write the report's tables",
     "figures": "draw the report's figures",
     "report": "write the report",
+    "export": "copy what may be published, without small cells",
 }
 
 

@@ -93,6 +93,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("measure", "text", "conflict score", values=("mds", "wasserstein")),
         *_INTERVAL,
     ),
+    "ceilings": (
+        Column("stratum", "text", "set of axes, or 'all' of the split"),
+        Column("subgroup", "text", "cell of the stratum, or 'all' of the split"),
+        Column("split", "text", "split of the study, or 'all' of them"),
+        Column("metric", "text", "what is shared", values=("accuracy", "nmae", "wasserstein")),
+        *_INTERVAL,
+    ),
     "pairs": (
         *_PAIR,
         Column("block", "text", "thematic block of the question"),

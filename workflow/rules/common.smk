@@ -28,7 +28,7 @@ PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 
 # in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not
 shell.prefix(
-    f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE; "
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1; "
     f'valuestrata() ( exec {PYTHON} -m valuestrata "$@" ); '
 )
 

@@ -9,7 +9,7 @@ rule predict_baseline:
     input:
         pairs=rules.pairs.output,
         questions=rules.clean.output.questions,
-        marginal=tallies("marginal"),
+        responses=rules.clean.output.responses,
     output:
         f"{RUN}/predictions.parquet",
     log:
@@ -26,7 +26,7 @@ rule predict_baseline:
         "{wildcards.model} answers {wildcards.split}"
     shell:
         "valuestrata predict_baseline --spec {params.spec:q} --pairs {input.pairs} "
-        "--questions {input.questions} --marginal {input.marginal} --output {output} 2> {log}"
+        "--questions {input.questions} --responses {input.responses} --output {output} 2> {log}"
 
 
 rule predict:

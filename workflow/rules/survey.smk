@@ -1,12 +1,13 @@
 # needs: the survey's csv file (or simulates one) and a codebook
 # makes: responses and questions, tallies by stratum, conflict scores, labelled pairs with prompts,
-#        and summary.json with the figures to check first
+#        human ceilings, and summary.json with the figures to check first
 
 
 rule survey:
     input:
         f"{RESULTS}/survey/summary.json",
         f"{RESULTS}/survey/diversity.parquet",
+        f"{RESULTS}/survey/ceilings.parquet",
     localrule: True
 
 
@@ -113,7 +114,7 @@ rule pairs:
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("pairs"),
+        spec=spec("pairs", "split"),
         code=code("pairs"),
     message:
         "labelling the pairs of {wildcards.split}"
@@ -122,12 +123,34 @@ rule pairs:
         "--questions {input.questions} --output {output} 2> {log}"
 
 
+rule ceiling:
+    input:
+        questions=rules.clean.output.questions,
+        tallies=[path for split in STUDY.splits for path in tallies(split)],
+        pairs=expand(rules.pairs.output, split=STUDY.splits),
+    output:
+        f"{RESULTS}/survey/ceilings.parquet",
+    log:
+        f"{RESULTS}/logs/ceiling.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("ceiling"),
+        code=code("ceiling"),
+    message:
+        "splitting subgroups in halves"
+    shell:
+        "valuestrata ceiling --spec {params.spec:q} --questions {input.questions} "
+        "--tallies {input.tallies} --pairs {input.pairs} --output {output} 2> {log}"
+
+
 rule summary:
     input:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
         diversity=rules.diversity.output,
-        marginal=tallies("marginal"),
+        ceilings=rules.ceiling.output,
         pairs=expand(rules.pairs.output, split=STUDY.splits),
     output:
         f"{RESULTS}/survey/summary.json",
@@ -143,5 +166,5 @@ rule summary:
         "summing up the survey"
     shell:
         "valuestrata summary --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --diversity {input.diversity} --marginal {input.marginal} "
+        "--questions {input.questions} --diversity {input.diversity} --ceilings {input.ceilings} "
         "--pairs {input.pairs} --output {output} 2> {log}"

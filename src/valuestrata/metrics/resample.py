@@ -4,17 +4,25 @@ Answers of different subgroups to one question share respondents, so pairs of on
 independent: questions are the clusters. Symbols: K clusters, B resamples.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
+@lru_cache(maxsize=2)  # the draws take longer than what is made of them, and a stage asks again
 def cluster_draws(clusters: int, resamples: int, seed: int) -> Floats:
-    """[B, K] how often each cluster is drawn in each bootstrap resample; rows sum to K."""
+    """[B, K] how often each cluster is drawn in each bootstrap resample; rows sum to K.
+
+    The array is shared between calls and read-only.
+    """
     rng = np.random.default_rng(seed)
     share = np.full(clusters, 1 / clusters)
-    return rng.multinomial(clusters, share, size=resamples).astype(np.float64)
+    draws = rng.multinomial(clusters, share, size=resamples).astype(np.float64)
+    draws.flags.writeable = False
+    return draws
 
 
 def ratio(sums: Floats, counts: Floats) -> Floats:

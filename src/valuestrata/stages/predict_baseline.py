@@ -1,4 +1,4 @@
-"""Answer the structured questionnaire of a split by a rule over the survey's tallies."""
+"""Answer the structured questionnaire of a split by a rule over the survey's own answers."""
 
 import argparse
 
@@ -7,7 +7,7 @@ import pandas as pd
 from valuestrata import io, prompts
 from valuestrata.models import baseline
 from valuestrata.specs import Predict, from_json
-from valuestrata.survey import tally
+from valuestrata.survey import joint, tally
 
 PAIR = ["stratum", "subgroup", "question"]
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True)
     parser.add_argument("--pairs", required=True)
     parser.add_argument("--questions", required=True)
-    parser.add_argument("--marginal", required=True, nargs="+")
+    parser.add_argument("--responses", required=True)
     parser.add_argument("--output", required=True)
 
 
@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     spec = from_json(Predict, arguments.spec)
     pairs = io.read_table(arguments.pairs, "pairs")
     scale = tally.scale_of(io.read_table(arguments.questions, "questions"))
-    tables = [io.read_table(path, "tally") for path in arguments.marginal]
-    marginal = {t["stratum"].iloc[0]: tally.from_frame(t, scale) for t in tables}
-    answer, shares = baseline.predict(str(spec.model.rule), pairs, marginal, scale)
+    cells = joint.joint_of(io.read_table(arguments.responses, "responses"), scale)
+    rule = str(spec.model.rule)
+    answer, shares = baseline.predict(rule, pairs, cells, scale)
     frame = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
             "off_options": 0.0,
             "tokens": pd.NA,
             "prompt_hash": "",
-            "weights": str(spec.model.rule),
+            "weights": baseline.about(rule),
             "adapter": "",
         }
     )

@@ -10,7 +10,9 @@ from valuestrata import io
 from valuestrata.metrics import ordinal, resample
 from valuestrata.models import baseline
 from valuestrata.specs import Summary, from_json
-from valuestrata.survey import tally
+from valuestrata.survey import ceiling, joint, tally
+
+BASELINES = ("national_mode", "axis_mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,27 +21,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
     parser.add_argument("--diversity", required=True)
-    parser.add_argument("--marginal", required=True, nargs="+")
+    parser.add_argument("--ceilings", required=True)
     parser.add_argument("--pairs", required=True, nargs="+", help="a file a split, named by it")
     parser.add_argument("--output", required=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write summary.json: sizes, pairs by split, conflict by block, baselines by split."""
+    """Write summary.json: sizes; pairs, baselines and ceilings by split; conflict by block."""
     spec = from_json(Summary, arguments.spec)
     questions = io.read_table(arguments.questions, "questions")
     responses = io.read_table(arguments.responses, "responses")
     scale = tally.scale_of(questions)
-    tables = [io.read_table(path, "tally") for path in arguments.marginal]
-    marginal = {t["stratum"].iloc[0]: tally.from_frame(t, scale) for t in tables}
+    cells = joint.joint_of(responses, scale)
+    ceilings = io.read_table(arguments.ceilings, "ceilings")
     splits = {}
     for name, path in zip(spec.splits, arguments.pairs, strict=True):
         pairs = io.read_table(path, "pairs")
         splits[name] = {
             **_sizes(pairs),
             "baselines": {
-                rule: _scores(pairs, _answers(rule, pairs, marginal, scale), spec)
-                for rule in baseline.RULES
+                rule: _scores(pairs, _answers(rule, pairs, cells, scale), spec)
+                for rule in BASELINES
+            },
+            "ceiling": {
+                metric: _figure(row) for metric, row in ceiling.figures(ceilings, name).items()
             },
         }
     diversity = io.read_table(arguments.diversity, "diversity")
@@ -74,9 +79,9 @@ def _sizes(pairs: pd.DataFrame) -> dict[str, object]:
 
 
 def _answers(
-    rule: str, pairs: pd.DataFrame, marginal: dict[str, tally.Tally], scale: tally.Scale
+    rule: str, pairs: pd.DataFrame, cells: joint.Joint, scale: tally.Scale
 ) -> tally.Floats:
-    return baseline.predict(rule, pairs, marginal, scale)[0].astype(np.float64)
+    return baseline.predict(rule, pairs, cells, scale)[0].astype(np.float64)
 
 
 def _scores(pairs: pd.DataFrame, answer: tally.Floats, spec: Summary) -> dict[str, object]:

@@ -27,11 +27,12 @@ def run(arguments: argparse.Namespace) -> None:
     weight = responses["weight"].to_numpy(dtype=np.float64)
     width = scale.codes.shape[1]
     outputs = {Path(path).stem: path for path in arguments.output}
-    for axes in spec.strata:
-        names, cell = tally.members(responses, axes, spec.groups, spec.minimum)
-        counts = tally.count(encoded, cell, len(names), width)
-        weighted = tally.count(encoded, cell, len(names), width, weight)
-        sizes = np.bincount(cell[cell >= 0], minlength=len(names))
+    found = tally.members_of(responses, spec.strata, spec.groups, spec.minimum)
+    cells, sizes = [cell for _, cell in found], [len(names) for names, _ in found]
+    counts = tally.count_strata(encoded, cells, sizes, width)
+    weighted = tally.count_strata(encoded, cells, sizes, width, weight)
+    for axes, (names, cell), heads, sums in zip(spec.strata, found, counts, weighted, strict=True):
+        respondents = np.bincount(cell[cell >= 0], minlength=len(names))
         stratum = stratum_id(axes)
-        frame = tally.to_frame(stratum, names, sizes, scale, counts, weighted)
+        frame = tally.to_frame(stratum, names, respondents, scale, heads, sums)
         io.write_table(frame, outputs[stratum], "tally", spec.caveat)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from valuestrata.survey.tally import Floats, Ints, Scale
 
+BEHIND = 2.0
+"""Stands in for the share of a subgroup that does not enter: larger than any."""
+
 
 def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Floats:
     """[..., Q] Modal Diversity Score, 0 (one mode for all) to 1 (as spread as can be).
@@ -23,9 +26,14 @@ def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Fl
         present: [S, Q] whether a subgroup has enough answers to have a mode.
         scale: the questions' scales.
     """
-    codes = np.arange(scale.codes.shape[1])
-    with_mode = (modes[..., None] == codes) & present[..., None]
-    share = with_mode.sum(axis=-3) / np.maximum(present.sum(axis=0), 1)[:, None]
+    *lead, questions = modes.shape[:-2] + modes.shape[-1:]
+    width = scale.codes.shape[1]
+    # one bin a (resample, question, code); those who have no mode go to a bin of their own
+    bins = np.arange(int(np.prod(lead)) * questions).reshape(*lead, 1, questions) * (width + 1)
+    place = bins + np.where(present, modes, width)
+    found = np.bincount(place.ravel(), minlength=int(np.prod(lead)) * questions * (width + 1))
+    found = found.reshape(*lead, questions, width + 1)[..., :width]
+    share = found / np.maximum(present.sum(axis=0), 1)[:, None]
     logs = np.log2(share, out=np.zeros_like(share), where=share > 0)
     # modes off the scale can be more than the scale has points
     points = np.maximum(scale.width, (share > 0).sum(axis=-1))
@@ -46,21 +54,38 @@ def mean_wasserstein(weighted: Floats, present: NDArray[np.bool_], scale: Scale)
         present: [S, Q] whether a subgroup enters.
         scale: the questions' scales.
     """
-    inside = np.where(scale.on_scale, weighted, 0.0)
-    total = inside.sum(axis=-1, keepdims=True)
-    enters = present[..., None] & (total > 0)
-    cumulative = inside.cumsum(axis=-1) / np.where(total > 0, total, 1.0)
-    # absent subgroups sort behind all others and get weight 0
-    ordered = np.sort(np.where(enters, cumulative, np.inf), axis=-3)
-    here = enters.sum(axis=-3)
-    rank = np.arange(weighted.shape[-3])[:, None, None]
-    weight = np.where(rank < here[..., None, :, :], 2 * rank - here[..., None, :, :] + 1, 0)
-    gaps = (weight * np.where(weight == 0, 0.0, ordered)).sum(axis=-3)
     step = np.diff(scale.codes, axis=1, append=scale.codes[:, -1:])
     step = np.where(scale.on_scale & np.roll(scale.on_scale, -1, axis=1), step, 0)
-    pairs = here[..., 0] * (here[..., 0] - 1) / 2
+    # only these cumulative shares enter: not padding, not the last code's, which is 1
+    q, c = np.nonzero((step > 0) & scale.ordinal[:, None])
+    cumulative = weighted * scale.on_scale
+    for code in range(1, scale.codes.shape[1]):  # cumsum is slow on a short axis
+        cumulative[..., code] += cumulative[..., code - 1]
+    total = cumulative[..., -1]
+    enters = present & (total > 0)
+    flat = cumulative.reshape(*total.shape[:-1], -1)
+    # absent subgroups sort behind all others and get weight 0
+    below = np.take(flat, q * scale.codes.shape[1] + c, axis=-1)
+    below /= np.where(enters, total, 1.0)[..., q]
+    if not enters.all():
+        below[~enters[..., q]] = BEHIND
+    # contiguous numbers sort many times faster: subgroups to the end
+    ordered = np.ascontiguousarray(np.swapaxes(below, -1, -2))
+    ordered.sort(axis=-1)
+    ordered[ordered == BEHIND] = 0.0
+    here = enters.sum(axis=-2)
+    size = weighted.shape[-3]
+    # sum_i (2i - here + 1) F_(i), with S for here and then mended
+    gaps = ordered @ (2.0 * np.arange(size) - size + 1)
+    gaps += ordered.sum(axis=-1) * (size - here)[..., q]
+    gaps *= step[q, c]
+    sums = np.zeros((*gaps.shape[:-1], len(scale.questions)))
+    some, first = np.unique(q, return_index=True)
+    if len(some):
+        sums[..., some] = np.add.reduceat(gaps, first, axis=-1)
+    pairs = here * (here - 1) / 2
     span = (scale.highest - scale.lowest) * np.where(pairs > 0, pairs, np.nan)
-    return np.asarray(np.where(scale.ordinal, (gaps * step).sum(axis=-1) / span, np.nan))
+    return np.asarray(np.where(scale.ordinal, sums / span, np.nan))
 
 
 def respondent_draws(respondents: int, resamples: int, seed: int) -> NDArray[np.float32]:
@@ -92,12 +117,15 @@ def resampled_counts(
     questions = encoded.shape[1]
     hot = (encoded[:, :, None] == np.arange(width)).reshape(len(encoded), -1).astype(np.float32)
     rows = [np.flatnonzero(cell == s) for s in range(subgroups)]
+    answers = [hot[own] for own in rows]
+    weights = weight.astype(np.float32)
     for start in range(0, len(draws), slab):
         part = draws[start : start + slab]
         heads = np.empty((len(part), subgroups, questions * width), dtype=np.float32)
         sums = np.empty_like(heads)
         for s, own in enumerate(rows):
-            heads[:, s] = part[:, own] @ hot[own]
-            sums[:, s] = (part[:, own] * weight[own].astype(np.float32)) @ hot[own]
+            drawn = part[:, own]
+            heads[:, s] = drawn @ answers[s]
+            sums[:, s] = (drawn * weights[own]) @ answers[s]
         shape = (len(part), subgroups, questions, width)
         yield heads.reshape(shape).astype(np.float64), sums.reshape(shape).astype(np.float64)

@@ -6,15 +6,19 @@ are padded with codes that nobody gave), B resamples.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 NO_ANSWER = -1
+SLAB = 2_000_000
+"""Answers encoded or counted at a time: what bounds the temporary arrays."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class Scale:
 
 def scale_of(questions: pd.DataFrame) -> Scale:
     """The scales of a questions table."""
-    lists = [np.asarray(codes, dtype=np.int64) for codes in questions["codes"]]
-    widest = max(len(codes) for codes in lists)
-    codes = np.stack([np.pad(c, (0, widest - len(c)), mode="maximum") for c in lists])
-    real = np.arange(widest) < np.array([len(c) for c in lists])[:, None]
+    lists = [list(codes) for codes in questions["codes"]]
+    sizes = np.array([len(codes) for codes in lists])
+    real = np.arange(sizes.max()) < sizes[:, None]
+    codes = np.repeat([[max(own)] for own in lists], sizes.max(), axis=1).astype(np.int64)
+    codes[real] = np.concatenate(lists)
     return Scale(
         questions=tuple(questions["question"]),
         codes=codes,
@@ -61,14 +66,33 @@ def scale_of(questions: pd.DataFrame) -> Scale:
 
 
 def encode(responses: pd.DataFrame, scale: Scale) -> Ints:
-    """[N, Q] position of each answer among its question's codes, or NO_ANSWER."""
-    columns = []
-    for q, name in enumerate(scale.questions):
-        codes = scale.codes[q, scale.real[q]]
-        given = responses[name]
-        position = np.searchsorted(codes, given.fillna(codes[0]).to_numpy(dtype=np.int64))
-        columns.append(np.where(given.isna(), NO_ANSWER, position))
-    return np.stack(columns, axis=1)
+    """[N, Q] position of each answer among its question's codes, or NO_ANSWER.
+
+    Of the smallest type that holds them: with 200 questions a respondent is 200 bytes.
+    """
+    questions = len(scale.questions)
+    first = int(scale.codes.min()) - 1  # stands for no answer
+    span = int(scale.codes.max()) - first + 2
+    # [Q, code - first] how many of the question's codes lie below a code: its position
+    below = np.zeros((questions, span), dtype=np.int16)
+    q, c = np.nonzero(scale.real)
+    below[q, scale.codes[q, c] - first + 1] = 1
+    table = below.cumsum(axis=1, dtype=np.int16)
+    table[:, 0] = NO_ANSWER
+    if scale.codes.shape[1] <= np.iinfo(np.int8).max:
+        table = table.astype(np.int8)
+    start = np.arange(questions)[:, None] * span - first
+    positions = np.empty((len(responses), questions), dtype=table.dtype)
+    answers = responses[list(scale.questions)]
+    rows = max(1, SLAB // questions)
+    for top in range(0, len(responses), rows):
+        # columns lie together in a frame, so questions come first
+        part = answers if len(answers) <= rows else answers.iloc[top : top + rows]
+        place = part.to_numpy(dtype=np.int64, na_value=first).T
+        place = np.clip(place, first, first + span - 1)
+        place += start
+        positions[top : top + rows] = table.ravel()[place].T
+    return positions
 
 
 def members(
@@ -83,18 +107,34 @@ def members(
         Their names, ordered by the axes' group order, and [N] the position of each respondent's
         subgroup among them, -1 for none.
     """
-    cell = np.zeros(len(responses), dtype=np.int64)
-    names = [""]
-    for axis in axes:
-        labels = list(groups[axis])
-        position = pd.Categorical(responses[axis], categories=labels).codes.astype(np.int64)
-        cell = np.where((cell < 0) | (position < 0), -1, cell * len(labels) + position)
-        names = [subgroup_name(name, axis, label) for name in names for label in labels]
-    sizes = np.bincount(cell[cell >= 0], minlength=len(names))
-    kept = np.flatnonzero((sizes >= minimum) & (sizes > 0))
-    place = np.full(len(names) + 1, -1)
-    place[kept] = np.arange(len(kept))
-    return [names[k] or "all" for k in kept], place[cell]
+    return members_of(responses, [axes], groups, minimum)[0]
+
+
+def members_of(
+    responses: pd.DataFrame,
+    strata: Sequence[Sequence[str]],
+    groups: Mapping[str, Sequence[str]],
+    minimum: int,
+) -> list[tuple[list[str], Ints]]:
+    """The `members` of several strata; each axis is looked up once."""
+    group = {}
+    for axis in dict.fromkeys(axis for axes in strata for axis in axes):
+        label, seen = pd.factorize(responses[axis])
+        group[axis] = np.append(pd.Index(groups[axis]).get_indexer(pd.Index(seen)), -1)[label]
+    found = []
+    for axes in strata:
+        cell = np.zeros(len(responses), dtype=np.int64)
+        names = [""]
+        for axis in axes:
+            labels, position = groups[axis], group[axis]
+            cell = np.where((cell < 0) | (position < 0), -1, cell * len(labels) + position)
+            names = [subgroup_name(name, axis, label) for name in names for label in labels]
+        sizes = np.bincount(cell[cell >= 0], minlength=len(names))
+        kept = np.flatnonzero((sizes >= minimum) & (sizes > 0))
+        place = np.full(len(names) + 1, -1)
+        place[kept] = np.arange(len(kept))
+        found.append(([names[k] or "all" for k in kept], place[cell]))
+    return found
 
 
 def subgroup_name(name: str, axis: str, label: str) -> str:
@@ -119,12 +159,75 @@ def count(
         width: C.
         weight: [N], or None to count heads.
     """
+    sums, q, c = _sums(encoded, cell, subgroups, weight)
+    return _spread(sums, q, c, encoded.shape[1], width)
+
+
+def _sums(
+    encoded: Ints, cell: Ints, subgroups: int, weight: Floats | None
+) -> tuple[Floats, Ints, Ints]:
+    """[S, K] sums of the K pairs of question and code up to the highest given, and q, c of each."""
     questions = encoded.shape[1]
-    given = (encoded != NO_ANSWER) & (cell >= 0)[:, None]
-    flat = (cell[:, None] * questions + np.arange(questions)) * width + encoded
-    weights = None if weight is None else np.broadcast_to(weight[:, None], encoded.shape)[given]
-    sums = np.bincount(flat[given], weights, minlength=subgroups * questions * width)
-    return sums.reshape(subgroups, questions, width).astype(np.float64)
+    # the first bin of a question is for no answer: cheaper than to leave these out
+    bins = encoded.max(axis=0, initial=NO_ANSWER).astype(np.int64) - NO_ANSWER + 1
+    offset = bins.cumsum() - bins
+    every = int(bins.sum())
+    inside = np.flatnonzero(cell >= 0)
+    rows = max(1, SLAB // max(1, questions))
+    sums = np.zeros(subgroups * every)
+    for top in range(0, len(inside), rows):
+        own = inside[top : top + rows]
+        flat = np.add.outer(cell[own] * every, offset - NO_ANSWER)
+        flat += encoded[own]
+        weights = None if weight is None else np.repeat(weight[own], questions)
+        sums += np.bincount(flat.ravel(), weights, minlength=len(sums))
+    q = np.repeat(np.arange(questions), bins)
+    c = np.arange(every) - offset[q] + NO_ANSWER
+    kept = np.flatnonzero(c != NO_ANSWER)
+    return sums.reshape(subgroups, every)[:, kept], q[kept], c[kept]
+
+
+def _spread(sums: Floats, q: Ints, c: Ints, questions: int, width: int) -> Floats:
+    """[S, Q, C] from [S, K]."""
+    spread = np.zeros((len(sums), questions * width))
+    spread[:, q * width + c] = sums
+    return spread.reshape(len(sums), questions, width)
+
+
+def count_strata(
+    encoded: Ints,
+    cells: Sequence[Ints],
+    subgroups: Sequence[int],
+    width: int,
+    weight: Floats | None = None,
+) -> list[Floats]:
+    """The `count` of several strata at once, one [S, Q, C] a stratum.
+
+    Respondents who stand in the same subgroup of every stratum are counted together, once; the
+    strata are sums of these few cells.
+
+    Args:
+        encoded: [N, Q] positions, NO_ANSWER for none.
+        cells: for each stratum [N] subgroup of each respondent, -1 for none.
+        subgroups: S of each stratum.
+        width: C.
+        weight: [N], or None to count heads.
+    """
+    key, size = np.zeros(encoded.shape[0], dtype=np.int64), 1
+    for cell, s in zip(cells, subgroups, strict=True):
+        if size > 2**62 // (s + 1):
+            seen, key = np.unique(key, return_inverse=True)
+            size = len(seen)
+        key, size = key * (s + 1) + cell + 1, size * (s + 1)
+    _, first, finest = np.unique(key, return_index=True, return_inverse=True)
+    fine, q, c = _sums(encoded, finest, len(first), weight)
+    of = np.stack([cell[first] for cell in cells])  # [stratum, finest cell]
+    starts = np.concatenate([[0], np.cumsum(subgroups)])
+    stratum, part = np.nonzero(of >= 0)
+    to = starts[stratum] + of[stratum, part]
+    shape = (int(starts[-1]), len(first))
+    sums = csr_array((np.ones(len(to)), (to, part)), shape=shape) @ fine
+    return np.split(_spread(sums, q, c, encoded.shape[1], width), starts[1:-1])
 
 
 def to_frame(
