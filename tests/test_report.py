@@ -159,6 +159,7 @@ SUMMARY: Row = {
             "pairs": 20,
             "tied_modes": 1,
             "baselines": {"national_mode": {"accuracy": number(0.6), "nmae": number(0.1)}},
+            "ceiling": {"accuracy": number(0.7), "nmae": number(0.05)},
         }
     },
 }

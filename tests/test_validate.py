@@ -442,12 +442,6 @@ WRONG = [
     case("a third role", put("splits/ood/role", "dev"), "splits.ood.role", "train", "test"),
     case("no role", put("splits/ood/role", GONE), "splits.ood", "'role'"),
     case(
-        "a taken split name",
-        put("splits/marginal", {"role": "test", "strata": ["sex"]}),
-        "splits.marginal",
-        "taken",
-    ),
-    case(
         "test on a train stratum",
         put("splits/ood/strata", [*STRATA, "sex x ethnicity"]),
         "splits.ood",
@@ -705,7 +699,7 @@ def all_specs(study: Study) -> dict[str, Any]:
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
     found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
-    found |= {f"tally {split}": c.spec_tally(study, split) for split in study.tallied}
+    found |= {f"tally {split}": c.spec_tally(study, split) for split in study.splits}
     found |= {f"toy {name}": c.spec_toy(study, name) for name in study.toys()}
     found |= {f"judge {name}": c.spec_judge(study, name) for name in study.config["judges"]}
     for model in study.models:

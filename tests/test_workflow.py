@@ -108,7 +108,7 @@ def test_adding_a_model_runs_its_nodes_and_the_report(graph: Graph) -> None:
 def test_adding_a_test_stratum_retrains_nothing(graph: Graph) -> None:
     wider = "splits: {ood: {strata: [age_group x religion, sex x religion]}}\n"
     plan = graph.planned(*graph.overlay(wider), "all")
-    assert not jobs(plan) & {"toy", "finetune", "clean", "tally_train", "tally_marginal"}
+    assert not jobs(plan) & {"toy", "finetune", "clean", "tally_train"}
     assert "score_train" not in jobs(plan)
     assert not [m for m in plan.messages if m.endswith(("train", "of train"))]
     assert plan.jobs["predict"] == 2

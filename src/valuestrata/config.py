@@ -79,11 +79,6 @@ class Study:
         """Strata (tuples of axes) of each split."""
         return {k: tuple(map(_axes_of, v["strata"])) for k, v in self.config["splits"].items()}
 
-    @property
-    def tallied(self) -> dict[str, tuple[tuple[str, ...], ...]]:
-        """Strata of each split, and `marginal`: everyone and each single axis, for baselines."""
-        return {**self.splits, "marginal": ((), *((axis,) for axis in self.axes))}
-
     def selections(self, split: str) -> tuple[specs.Selection, dict[str, specs.Selection]]:
         """Which questions, and which groups of each axis, a split keeps."""
         said = self.config["splits"][split]
@@ -159,8 +154,8 @@ def spec_clean(study: Study) -> specs.Clean:
 
 def spec_tally(study: Study, split: str) -> specs.Tally:
     """Settings of one split's tallies."""
-    minimum = 1 if split == "marginal" else study.config["minimum"]["respondents"]
-    return specs.Tally(study.tallied[split], minimum, _groups(study), study.survey_caveat)
+    minimum = study.config["minimum"]["respondents"]
+    return specs.Tally(study.splits[split], minimum, _groups(study), study.survey_caveat)
 
 
 def spec_diversity(study: Study) -> specs.Diversity:

@@ -261,8 +261,6 @@ def _split_problems(study: Study) -> Iterator[str]:
         twice = [s for i, s in enumerate(strata) if set(s) in map(set, strata[:i])]
         if twice:
             yield f"config: splits.{name}: stratum {' x '.join(twice[0])!r} stands there twice"
-        if name == "marginal":
-            yield "config: splits.marginal: the name is taken by the baselines' tallies"
         for stratum in strata:
             shown = " x ".join(stratum)
             for axis in stratum:

@@ -62,7 +62,7 @@ wildcard_constraints:
 
 def tallies(split):
     """The tally tables of a split, one a stratum."""
-    strata = [stratum_id(axes) for axes in STUDY.tallied[split]]
+    strata = [stratum_id(axes) for axes in STUDY.splits[split]]
     return [f"{RESULTS}/survey/tally/{split}/{stratum}.parquet" for stratum in strata]
 
 

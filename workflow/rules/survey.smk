@@ -56,7 +56,7 @@ rule clean:
 
 
 # one node a split, so that a new stratum of one split leaves the other splits' tallies alone
-for split in STUDY.tallied:
+for split in STUDY.splits:
 
     rule:
         name:

@@ -192,26 +192,27 @@ def _or_zero(value: float) -> float:
 
 
 def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]) -> Table:
-    """Sizes of the splits, and what rules that need no model score on them."""
+    """Sizes of the splits, what rules that need no model score on them, and what people do."""
     rows = []
-    rules: list[str] = []
+    scorers: list[str] = []
     for name in names:
         about = summary["splits"].get(name)
         if about is None:
             continue
-        rules = list(about["baselines"])
+        scored = {**about["baselines"], "half of the subgroup": about["ceiling"]}
+        scorers = list(scored)
         strata = ", ".join(f"{s.replace('-x-', ' × ')} ({n})" for s, n in about["strata"].items())
         scores = [
-            cell(number(about["baselines"][rule][metric]))
-            for rule in rules
+            cell(number(scored[scorer][metric]))
+            for scorer in scored
             for metric in ("accuracy", "nmae")
         ]
         sizes = (Cell(count(about[k])) for k in ("subgroups", "pairs", "tied_modes"))
         role = results.spec.roles.get(name, "")
         rows.append((Cell(name, small=role), Cell(strata.replace("_", " ")), *sizes, *scores))
-    scored = [f"{METRICS[m]} of {r}" for r in rules for m in ("accuracy", "nmae")]
-    columns = ("Split", "Strata (subgroups)", "Subgroups", "Pairs", "Tied modes", *scored)
-    return Table("Splits, and rules that need no model", columns, tuple(rows))
+    heads = [f"{METRICS[m]} of {s}" for s in scorers for m in ("accuracy", "nmae")]
+    columns = ("Split", "Strata (subgroups)", "Subgroups", "Pairs", "Tied modes", *heads)
+    return Table("Splits, rules that need no model, and people", columns, tuple(rows))
 
 
 def respondents_table(summary: dict[str, Any], axes: dict[str, str]) -> Table:
