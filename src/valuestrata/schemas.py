@@ -47,6 +47,9 @@ _PAIR = (
     Column("subgroup", "text", "cell, as axis=group joined by ' & '"),
     Column("question", "text", "question id in the survey"),
 )
+PAIR = [column.name for column in _PAIR]
+"""Columns that name a pair."""
+
 _INTERVAL = (
     Column("value", "float", "the estimate", optional=True),
     Column("low", "float", "lower end of the interval", optional=True),

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import io
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Ceiling, Evaluation, from_json
 from valuestrata.survey import ceiling, tally
 from valuestrata.survey.ceiling import ALL, METRICS
 from valuestrata.survey.tally import Scale
-
-PAIR = ["stratum", "subgroup", "question"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from valuestrata import io, paths, schemas
 from valuestrata.metrics import resample
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Compare, Evaluation, from_json
 
 log = logging.getLogger(__name__)
 Run = tuple[str, str, str]
 
-PAIR = ["stratum", "subgroup", "question"]
 SCORES = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "off_options")
 OUTCOMES = ("refusal", "invalid", "failed")
 COMPARED = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "refusal")

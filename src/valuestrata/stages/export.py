@@ -9,10 +9,10 @@ import pandas as pd
 
 from valuestrata import io, paths
 from valuestrata.errors import InputError
+from valuestrata.schemas import PAIR
 
 log = logging.getLogger(__name__)
 
-PAIR = ["stratum", "subgroup", "question"]
 BY_PAIR = {
     "predictions.parquet": "predictions",
     "texts.parquet": "texts",

@@ -7,9 +7,8 @@ import pandas as pd
 
 from valuestrata import answers, io
 from valuestrata.provenance import code_digest, text_digest
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Generate, from_json
-
-PAIR = ["stratum", "subgroup", "question"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

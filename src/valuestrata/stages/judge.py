@@ -7,9 +7,9 @@ import pandas as pd
 
 from valuestrata import io, judge
 from valuestrata.provenance import code_digest, text_digest
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Judge, from_json
 
-PAIR = ["stratum", "subgroup", "question"]
 log = logging.getLogger(__name__)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,10 @@ from scipy.special import softmax
 
 from valuestrata import answers, io, prompts
 from valuestrata.provenance import code_digest, text_digest
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Predict, from_json
 
 log = logging.getLogger(__name__)
-
-PAIR = ["stratum", "subgroup", "question"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +71,24 @@ def run(arguments: argparse.Namespace) -> None:
         return answers.parse(reply["text"], codes[i])[0] == "answer"
 
     replies = answered(Store(arguments.store), keys, ask, is_answer)
+    frame = _predictions(pairs, codes, replies).assign(
+        tokens=[len(prompt.ids) for prompt in rendered],
+        prompt_hash=[prompt.digest for prompt in rendered],
+        weights=weights,
+        adapter=adapter,
+    )
+    counts = frame["outcome"].value_counts().to_dict()
+    log.info("%d predictions: %s", len(frame), ", ".join(f"{v} {k}" for k, v in counts.items()))
+    io.write_table(frame, arguments.output, "predictions", spec.caveat)
+
+
+def _predictions(
+    pairs: pd.DataFrame, codes: list[list[int]], replies: list[dict[str, Any]]
+) -> pd.DataFrame:
+    """What each reply says: the text's outcome and code, and the probability of every option."""
     parsed = [answers.parse(r["text"], own) for r, own in zip(replies, codes, strict=True)]
     logprobs = [np.asarray(reply["logprobs"]) for reply in replies]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
             "text": [reply["text"] for reply in replies],
@@ -82,12 +97,5 @@ def run(arguments: argparse.Namespace) -> None:
             "codes": pairs["codes"],
             "distribution": [softmax(values) for values in logprobs],
             "off_options": [float(np.clip(1 - np.exp(v).sum(), 0, 1)) for v in logprobs],
-            "tokens": [len(prompt.ids) for prompt in rendered],
-            "prompt_hash": [prompt.digest for prompt in rendered],
-            "weights": weights,
-            "adapter": adapter,
         }
     )
-    counts = frame["outcome"].value_counts().to_dict()
-    log.info("%d predictions: %s", len(frame), ", ".join(f"{v} {k}" for k, v in counts.items()))
-    io.write_table(frame, arguments.output, "predictions", spec.caveat)

@@ -6,10 +6,9 @@ import pandas as pd
 
 from valuestrata import io, prompts
 from valuestrata.models import baseline
+from valuestrata.schemas import PAIR
 from valuestrata.specs import Predict, from_json
 from valuestrata.survey import joint, tally
-
-PAIR = ["stratum", "subgroup", "question"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,7 @@ import pandas as pd
 
 from valuestrata import io
 from valuestrata.metrics import distribution, ordinal
-
-PAIR = ["stratum", "subgroup", "question"]
+from valuestrata.schemas import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
