@@ -15,7 +15,7 @@ from valuestrata.report.results import (
 from valuestrata.report.wording import caveat_sentence, count, decimal, estimate, percent
 
 WIDE = 100
-ROWS = 6
+ROWS = 7
 
 
 def headline(results: Results) -> str:
