@@ -13,7 +13,7 @@ from valuestrata import io, paths
 from valuestrata.__main__ import main
 from valuestrata.metrics import distribution, fairness, ordinal, resample, winrate
 from valuestrata.schemas import TABLES
-from valuestrata.specs import Compare, Evaluation, Fairness, Summary, to_json
+from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, to_json
 
 NAN = float("nan")
 
@@ -490,7 +490,8 @@ def score(folder: Path, pairs: pd.DataFrame, predictions: pd.DataFrame) -> pd.Da
     io.write_table(predictions, folder / "predictions.parquet", "predictions")
     outputs = [str(folder / f"{stratum}.parquet") for stratum in sorted(set(pairs["stratum"]))]
     inputs = [x for n in ("pairs", "predictions") for x in (f"--{n}", str(folder / f"{n}.parquet"))]
-    assert main(["score", "--caveat", CAVEAT, *inputs, "--output", *outputs]) == 0
+    spec = to_json(Score(CAVEAT))
+    assert main(["score", "--spec", spec, *inputs, "--output", *outputs]) == 0
     return io.read_table(outputs, "scores")
 
 

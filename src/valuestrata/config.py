@@ -240,9 +240,9 @@ def spec_judge(study: Study, judge: str) -> specs.Judge:
     )
 
 
-def spec_score(study: Study, model: str) -> str:
-    """Caveat of a run's scores; the definitions have no settings."""
-    return _run_caveat(study, model)
+def spec_score(study: Study, model: str) -> specs.Score:
+    """Settings of a run's scores."""
+    return specs.Score(_run_caveat(study, model))
 
 
 def spec_evaluation(study: Study) -> specs.Evaluation:

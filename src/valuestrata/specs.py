@@ -257,6 +257,13 @@ class Judge:
 
 
 @dataclass(frozen=True)
+class Score:
+    """One run's scores; their definitions have no settings."""
+
+    caveat: str
+
+
+@dataclass(frozen=True)
 class Fairness:
     """Inequality over subgroups and over each axis' groups."""
 

@@ -18,12 +18,12 @@ for split in STUDY.splits:
         conda:
             "../../envs/core.yaml"
         params:
-            caveat=lambda wildcards: study_config.spec_score(STUDY, wildcards.model),
+            spec=spec("score", "model"),
             code=code("score"),
         message:
             f"scoring {{wildcards.model}}/{{wildcards.variant}} on {split}"
         shell:
-            "valuestrata score --caveat {params.caveat:q} --pairs {input.pairs} "
+            "valuestrata score --spec {params.spec:q} --pairs {input.pairs} "
             "--predictions {input.predictions} --output {output} 2> {log}"
 
 

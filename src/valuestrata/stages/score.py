@@ -9,11 +9,12 @@ import pandas as pd
 from valuestrata import io
 from valuestrata.metrics import distribution, ordinal
 from valuestrata.schemas import PAIR
+from valuestrata.specs import Score, from_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
-    parser.add_argument("--caveat", required=True)
+    parser.add_argument("--spec", required=True)
     parser.add_argument("--pairs", required=True)
     parser.add_argument("--predictions", required=True)
     parser.add_argument("--output", required=True, nargs="+", help="a file a stratum, named by it")
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score every pair; a pair without prediction or prediction without pair is an error."""
+    spec = from_json(Score, arguments.spec)
     pairs = io.read_table(arguments.pairs, "pairs")
     predictions = io.read_table(arguments.predictions, "predictions")
     both = pairs.merge(
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     scores = _scores(both)
     for path in arguments.output:
         own = scores[scores["stratum"] == Path(path).stem]
-        io.write_table(own, path, "scores", arguments.caveat)
+        io.write_table(own, path, "scores", spec.caveat)
 
 
 def _scores(both: pd.DataFrame) -> pd.DataFrame:
