@@ -11,7 +11,7 @@ from scipy.stats import binomtest, wasserstein_distance
 
 from valuestrata import io, paths
 from valuestrata.__main__ import main
-from valuestrata.metrics import distribution, fairness, ordinal, resample, winrate
+from valuestrata.metrics import distribution, fairness, ordinal, resample
 from valuestrata.schemas import TABLES
 from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, to_json
 
@@ -120,21 +120,6 @@ def test_an_unknown_distribution_has_no_distance() -> None:
 
 
 # Win rates -----------------------------------------------------------------------------------
-
-
-def test_a_win_rate_is_the_mean_of_the_verdicts_there_are() -> None:
-    assert winrate.win_rate(floats(1, 0.5, 0, NAN)) == pytest.approx(0.5)
-    assert np.isnan(winrate.win_rate(floats(NAN)))
-
-
-@pytest.mark.parametrize(
-    ("as_first", "as_second", "rate"),
-    [([1, 1], [0, 0], 1.0), ([0, 0], [1, 1], 0.0), ([1, 0], [1, 0], 0.5), ([0.5], [0.5], 0.5)],
-)
-def test_a_judge_that_prefers_the_first_position_is_found_out(
-    as_first: list[float], as_second: list[float], rate: float
-) -> None:
-    assert winrate.first_position_rate(floats(*as_first), floats(*as_second)) == rate
 
 
 # Norm.Range and CV ---------------------------------------------------------------------------
