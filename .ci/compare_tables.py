@@ -17,7 +17,7 @@ def difference(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     try:
         pd.testing.assert_frame_equal(one, other, check_exact=True)
     except AssertionError as error:
-        return " ".join(str(error).split())
+        return " ".join(str(error).split())[:300]
     return None
 
 

@@ -1,5 +1,6 @@
 """LoRA fine-tuning on the modal answers of a train split (paper.md, Training)."""
 
+import json
 import logging
 import math
 from collections.abc import Sequence
@@ -80,8 +81,20 @@ def finetune(
     if not 0 < shift < math.inf:
         raise RuntimeError(f"the tuned adapter changes logits by {shift}; mend learning_rate")
     log.info("mean change of the logits: %.2g", shift)
-    tuned.save_pretrained(folder, safe_serialization=True)
+    save(tuned, folder)
     return {"examples": len(data), "steps": history, "logit_shift": shift}
+
+
+def save(tuned: Any, folder: Path) -> None:
+    """Write the adapter; the same adapter makes the same bytes.
+
+    peft keeps the names of the tuned layers in a set and writes them in another order each time.
+    """
+    tuned.save_pretrained(folder, safe_serialization=True)
+    path = folder / "adapter_config.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    lists = {k: sorted(v) for k, v in said.items() if k.endswith("_modules") and isinstance(v, list)}
+    path.write_text(json.dumps({**said, **lists}, indent=2, sort_keys=True), encoding="utf-8")
 
 
 @torch.inference_mode()
