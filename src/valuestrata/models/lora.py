@@ -93,7 +93,9 @@ def save(tuned: Any, folder: Path) -> None:
     tuned.save_pretrained(folder, safe_serialization=True)
     path = folder / "adapter_config.json"
     said = json.loads(path.read_text(encoding="utf-8"))
-    lists = {k: sorted(v) for k, v in said.items() if k.endswith("_modules") and isinstance(v, list)}
+    lists = {
+        k: sorted(v) for k, v in said.items() if k.endswith("_modules") and isinstance(v, list)
+    }
     path.write_text(json.dumps({**said, **lists}, indent=2, sort_keys=True), encoding="utf-8")
 
 
