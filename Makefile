@@ -11,7 +11,7 @@ PYTHON ?= # python to make the environment with; found if not given
 PIP_FLAGS ?= # more for every `pip install`
 TORCH_INDEX ?= # wheel index to take torch from first, such as PyTorch's index of CPU wheels
 SLURM ?= # 1: the Slurm plugin too
-PYTEST_ARGS ?= # more for pytest, such as `-m slow` or `-n 2`
+PYTEST_ARGS ?= # more for pytest, such as `-k store` or `-n 8`
 SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
@@ -30,7 +30,7 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 	@cat results/demo/report/headline.txt
 
 test: setup ## the tests that need no GPU, no cluster and no vLLM
-	$(BIN)/pytest -q $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 check: setup ## formatting, lint, types and every study file
 	$(BIN)/ruff check .

@@ -12,3 +12,10 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     done = made.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the study that has run stay in one process, so that it runs once."""
+    for item in items:
+        if "graph" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("graph"))
