@@ -1,21 +1,30 @@
 """Every recipe learns what it says: whole options, exact gradients, fair weights, resumed runs."""
 
 import dataclasses
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests import toys
 from tests.toys import ARCHITECTURES, RECIPE, chat
+from valuestrata import __main__ as program
+from valuestrata import io
 from valuestrata.errors import InputError
 from valuestrata.metrics import distribution
 from valuestrata.models import groups, loop, lora, options
 from valuestrata.models.chat import Chat
-from valuestrata.specs import HeldBack
+from valuestrata.models.checkpoint import Checkpoint
+from valuestrata.specs import Finetune, HeldBack, Recipe, to_json
 
 
 @pytest.fixture(params=list(ARCHITECTURES))
@@ -292,3 +301,238 @@ def test_four_bits_without_a_gpu_are_refused_in_one_line() -> None:
     with pytest.raises(InputError, match="needs a GPU") as error:
         lora.ready(dataclasses.replace(RECIPE, quantize="4bit"))
     assert "\n" not in str(error.value)
+
+
+# ---- what a step adds up to
+
+LONG = dataclasses.replace(RECIPE, epochs=4, batch=4, held_back=HeldBack(0.25, "pair"))
+METHODS = ["sft", "soft", "ordinal", "dro"]
+
+
+def tuned(
+    recipe: Recipe, checkpoint: Checkpoint | None = None
+) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """The adapter of a toy and its steps' records, less what the clock says."""
+    talk = chat("llama")
+    torch.seed()
+    spec = Finetune(toys.model(Path("nowhere")), recipe, "english", "toy")
+    network = toys.network("Llama", talk.tokenizer)
+    made, record = lora.finetune(spec, network, some(talk), talk.pad, checkpoint)
+    weights = {k: v.detach().clone() for k, v in made.named_parameters() if "lora_" in k}
+    return weights, [{k: v for k, v in s.items() if k != "seconds"} for s in record["steps"]]
+
+
+def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[k] - other[k]).abs().max()) for k in one)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cutting_a_batch_into_passes_changes_nothing(method: str) -> None:
+    plain = dataclasses.replace(RECIPE, method=method, dropout=0.0)
+    whole, _ = tuned(plain)
+    cut, _ = tuned(dataclasses.replace(plain, accumulate=3))
+    assert 0 < furthest(whole, cut) < 1e-5 < max(float(w.abs().max()) for w in whole.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_computing_activations_again_changes_nothing(method: str) -> None:
+    plain = dataclasses.replace(RECIPE, method=method)
+    one, _ = tuned(plain)
+    assert furthest(one, tuned(dataclasses.replace(plain, checkpointing=True))[0]) < 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_differ_and_lower_their_own_loss(method: str) -> None:
+    _, steps = tuned(dataclasses.replace(RECIPE, method=method, epochs=12, batch=4))
+    losses = [step["loss"] for step in steps]
+    assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
+
+
+def test_a_robust_run_without_a_step_is_sft_with_subgroups_alike() -> None:
+    """Equal weights of subgroups, and as many pairs in each: nothing but sft is left."""
+    sft, _ = tuned(RECIPE)
+    robust, steps = tuned(dataclasses.replace(RECIPE, method="dro", step_size=0.0))
+    assert furthest(sft, robust) < 1e-6
+    assert steps[-1]["largest_weight"] == pytest.approx(1 / 3)
+    moved, steps = tuned(dataclasses.replace(RECIPE, method="dro", step_size=1.0))
+    assert furthest(sft, moved) > 1e-4
+    assert steps[-1]["largest_weight"] > 0.34
+    assert set(steps[-1]["groups"]) == {p.group for p in some(chat("llama"))}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [1, 2, 2, 1.5, 1, 0.5]),
+        ("cosine", [1, 2, 2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5]),
+        ("constant", [1, 2, 2, 2, 2, 2]),
+    ],
+)
+def test_the_rate_rises_and_then_keeps_its_schedule(schedule: str, expected: list[float]) -> None:
+    settings = loop.Settings(2.0, 6, 1 / 3, 0.0, 1.0, schedule)
+    rates = [2.0 * loop.SCHEDULES[schedule](step, settings) for step in range(6)]
+    assert rates == pytest.approx(expected)
+
+
+def test_the_log_holds_scores_on_what_was_held_back() -> None:
+    _, steps = tuned(LONG)
+    scored = [step for step in steps if "held_accuracy" in step]
+    assert 5 <= len(scored) <= 12
+    assert steps[-1] in scored
+    assert all(0 <= s["held_accuracy"] <= 1 and 0 <= s["held_wasserstein"] <= 1 for s in scored)
+
+
+# ---- going on after a kill
+
+
+class KilledError(Exception):
+    """What a test kills a training with."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, run: Callable[[], Any]) -> None:
+    """Run until a step has begun, and no further."""
+    seed = loop._seed
+
+    def stop(number: int, at: int) -> None:
+        if at == step:
+            raise KilledError
+        seed(number, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_seed", stop)
+        with pytest.raises(KilledError):
+            run()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_was_killed_ends_bitwise_as_one_that_was_not(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout is on; the optimiser, the schedule and the subgroups' weights go on, too."""
+    recipe = dataclasses.replace(LONG, method=method, step_size=0.5, schedule="cosine")
+    assert recipe.dropout > 0
+    weights, steps = tuned(recipe)
+    for step in (3, 4, 9):
+        killed_at(monkeypatch, step, lambda: tuned(recipe, Checkpoint(tmp_path, "aa", seconds=0.0)))
+        assert sorted(tmp_path.iterdir())[-1].name == f"aa-{step - 1:09d}.pt"
+    again, their_steps = tuned(recipe, Checkpoint(tmp_path, "aa", seconds=1e9))
+    assert furthest(weights, again) == 0.0
+    assert their_steps == steps
+
+
+def test_a_checkpoint_of_other_making_is_never_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    weights, _ = tuned(LONG)
+    killed_at(monkeypatch, 8, lambda: tuned(LONG, Checkpoint(tmp_path, "aa", seconds=0.0)))
+    caplog.clear()
+    again, _ = tuned(LONG, Checkpoint(tmp_path, "bb", seconds=1e9))
+    assert "other settings, data, weights or code: starting anew" in caplog.text
+    assert "going on" not in caplog.text
+    assert furthest(weights, again) == 0.0
+    # and it makes room for those of this one, though it had come further
+    killed_at(monkeypatch, 4, lambda: tuned(LONG, Checkpoint(tmp_path, "bb", seconds=0.0)))
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["bb-000000002.pt", "bb-000000003.pt"]
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    weights, _ = tuned(LONG)
+    killed_at(monkeypatch, 6, lambda: tuned(LONG, Checkpoint(tmp_path, "aa", seconds=0.0)))
+    last = tmp_path / "aa-000000005.pt"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    (tmp_path / ".aa-000000006.pt.half").write_bytes(b"half")
+    again, _ = tuned(LONG, Checkpoint(tmp_path, "aa", seconds=1e9))
+    assert "aa-000000005.pt is damaged" in caplog.text
+    assert "going on from" in caplog.text
+    assert "aa-000000004.pt" in caplog.text
+    assert furthest(weights, again) == 0.0
+
+
+def test_checkpoints_go_once_all_is_done(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "c", "aa", seconds=0.0)
+    tuned(LONG, kept)
+    assert list((tmp_path / "c").iterdir())
+    kept.remove()
+    assert not (tmp_path / "c").exists()
+    kept.remove()
+
+
+# ---- the stage, killed for real and in two processes
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a toy's weights and its pairs."""
+    folder = tmp_path_factory.mktemp("study")
+    toys.save(toys.network("Llama", chat("llama").tokenizer), chat("llama").tokenizer, folder / "w")
+    io.write_table(shared_out(toys.pairs()), folder / "pairs.parquet", "pairs")
+    return folder
+
+
+def command(study: Path, recipe: Recipe, out: Path, processes: int = 1) -> list[str]:
+    """The stage as the rule calls it."""
+    spec = Finetune(toys.model(study / "w"), recipe, "english", "toy")
+    shared = "torch.distributed.run --standalone --nproc-per-node"
+    return [
+        *(sys.executable, "-m"),
+        *([*shared.split(), str(processes), "-m"] if processes > 1 else []),
+        *("valuestrata", "finetune", "--spec", to_json(spec)),
+        *("--pairs", str(study / "pairs.parquet"), "--threads", "1", "--every", "0"),
+        *("--checkpoints", str(out / "checkpoints"), "--output", str(out / "adapter")),
+    ]
+
+
+def run_stage(study: Path, recipe: Recipe, out: Path) -> None:
+    """The stage in this process."""
+    program.main(command(study, recipe, out)[3:])
+
+
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_the_stage_goes_on_after_a_sigkill_and_ends_with_the_same_bytes(
+    study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = dataclasses.replace(LONG, method="dro", epochs=30)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_stage(study, recipe, whole)
+    process = subprocess.Popen(command(study, recipe, cut), stderr=subprocess.DEVNULL)
+    while len(list((cut / "checkpoints").glob("*.pt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (cut / "adapter").exists()
+    caplog.set_level("INFO")
+    run_stage(study, recipe, cut)
+    assert "going on from" in caplog.text
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        one, other = (f / "adapter" / name for f in (whole, cut))
+        assert one.read_bytes() == other.read_bytes()
+    assert not (cut / "checkpoints").exists()
+    assert [p.name for p in cut.iterdir() if not p.name.startswith(".adapter.")] == ["adapter"]
+
+
+def test_two_processes_tune_the_adapter_of_one(study: Path, tmp_path: Path) -> None:
+    """Same examples in the same batches; the last batch of an epoch is smaller than a process."""
+    recipe = dataclasses.replace(LONG, method="dro", dropout=0.0, held_back=HeldBack(0.4, "pair"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_stage(study, recipe, one)
+    done = subprocess.run(
+        command(study, recipe, two, 2), capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert furthest(adapter(one), adapter(two)) < 1e-5
+    alone, together = (io.read_json(f / "adapter" / "training_log.json") for f in (one, two))
+    assert together["processes"] == 2
+    for a, b in zip(alone["steps"], together["steps"], strict=True):
+        for key in ("loss", "hits", "gradient_norm", "tokens", "held_accuracy"):
+            assert b.get(key, 0) == pytest.approx(a.get(key, 0), abs=1e-4), key
+    assert done.stderr.count("step 2 of") == 1

@@ -175,7 +175,7 @@ def finetune(
     train = groups.balanced(kept, recipe.balance, recipe.favour, recipe.seed)
     tuned = adapted(network, recipe)
     probe = loop.collate(train[:PROBE], pad)
-    before = _logits(tuned, probe)
+    before = logits(tuned, probe)
     plan = objective(recipe, pad)
     settings = loop.Settings(
         learning_rate=recipe.learning_rate,
@@ -204,17 +204,14 @@ def finetune(
         measure=measure,
         checkpoint=checkpoint,
     )
-    shift = float((_logits(tuned, probe) - before).abs().mean())
-    if not 0 < shift < math.inf:
-        raise RuntimeError(f"the tuned adapter changes logits by {shift}; mend learning_rate")
-    log.info("mean change of the logits: %.2g", shift)
+    moved = shift(before, logits(tuned, probe))
     seconds = sum(record["seconds"] for record in history)
     return tuned, {
         "examples": len(train),
         "held_back": len(held),
         "processes": processes.count(),
         "tokens_per_second": sum(record["tokens"] for record in history) / seconds,
-        "logit_shift": shift,
+        "logit_shift": moved,
         "steps": history,
     }
 
@@ -241,6 +238,19 @@ def held_scores(
     return {"held_accuracy": hits_ / n, "held_wasserstein": far_ / n}
 
 
+def shift(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Mean |change| of logits.
+
+    Raises:
+        RuntimeError: it is 0 or no finite number, so the adapter does nothing or is broken.
+    """
+    found = float((after - before).abs().mean())
+    if not 0 < found < math.inf:
+        raise RuntimeError(f"the tuned adapter changes logits by {found}; mend learning_rate")
+    log.info("mean change of the logits: %.2g", found)
+    return found
+
+
 def save(tuned: Any, folder: Path) -> None:
     """Write the adapter; the same adapter makes the same bytes.
 
@@ -256,7 +266,8 @@ def save(tuned: Any, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def _logits(network: Any, batch: loop.Batch) -> torch.Tensor:
+def logits(network: Any, batch: loop.Batch) -> torch.Tensor:
+    """Logits at the columns of a batch's labels, on the CPU, the network in evaluation mode."""
     network.eval()
     where = next(network.parameters()).device
     inputs = {k: v.to(where) for k, v in batch.items() if k != "labels"}

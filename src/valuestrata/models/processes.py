@@ -4,6 +4,7 @@ Every process holds the whole model and reads its own part of each batch; what t
 up. A training that was started as one process takes no part in any of this.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -54,9 +55,12 @@ def add_up(parameters: Sequence[torch.nn.Parameter]) -> None:
 def together() -> Iterator[bool]:
     """Join the processes that were started with this one; gives whether this one is the first.
 
-    It is the first that writes. They part at the end of the block, once all have come there.
+    It is the first that writes, files as well as the log's lines. They part at the end of the
+    block, once all have come there.
     """
     state = _state()
+    if not state.is_main_process:
+        logging.getLogger("valuestrata").setLevel(logging.WARNING)
     yield bool(state.is_main_process)
     state.wait_for_everyone()
     state.destroy_process_group()
