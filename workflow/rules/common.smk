@@ -30,7 +30,7 @@ PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 # `processes=N` before it, in N processes that share the work
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1; "
-    'valuestrata() ( launch=; if [ "${processes:-1}" -gt 1 ]; then export OMP_NUM_THREADS=1 '
+    'valuestrata() ( launch=; if [ "${{processes:-1}}" -gt 1 ]; then export OMP_NUM_THREADS=1 '
     'launch="-m torch.distributed.run --standalone --nproc-per-node $processes"; fi; '
     f'exec {PYTHON} $launch -m valuestrata "$@" ); '
 )

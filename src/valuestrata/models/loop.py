@@ -325,7 +325,8 @@ def _tell(records: list[Record], settings: Settings) -> None:
     last = records[-1]
     mean = {k: sum(r[k] for r in records) / len(records) for k in ("loss", "hits")}
     speed = sum(r["tokens"] for r in records) / max(1e-9, sum(r["seconds"] for r in records))
-    more = [f"{k.replace('_', ' ')} {v:.3f}" for k, v in last.items() if k.startswith("held_")]
+    named = {"held_accuracy": "accuracy held back", "worst_group_loss": "worst subgroup's loss"}
+    more = [f"{says} {last[k]:.3f}" for k, says in named.items() if k in last]
     log.info(
         "step %d of %d: loss %.4f, hits %.3f, gradient %.2g, learning rate %.2g, %.0f tokens/s%s",
         last["step"], settings.steps, mean["loss"], mean["hits"], last["gradient_norm"],

@@ -217,10 +217,8 @@ def finetune(
 
 
 @torch.no_grad()
-def held_scores(
-    network: Any, held: Sequence[options.Pair], size: int, pad: int
-) -> dict[str, float]:
-    """held_accuracy: share of pairs whose likeliest option is the mode; held_wasserstein: mean W1.
+def held_scores(network: Any, held: Sequence[options.Pair], size: int, pad: int) -> dict[str, Any]:
+    """held_accuracy, held_wasserstein and held_n: of the likeliest options, mean W1, and pairs.
 
     Each process reads its part of the pairs.
     """
@@ -235,7 +233,7 @@ def held_scores(
         far = options.wasserstein(logprobs, batch).sum()
         found += torch.stack([hits, far, torch.ones_like(far) * len(part)]).double().cpu()
     hits_, far_, n = processes.total(found).tolist()
-    return {"held_accuracy": hits_ / n, "held_wasserstein": far_ / n}
+    return {"held_accuracy": hits_ / n, "held_wasserstein": far_ / n, "held_n": int(n)}
 
 
 def shift(before: torch.Tensor, after: torch.Tensor) -> float:
