@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.toys import RECIPE
 from valuestrata import schemas, specs
 from valuestrata.report import figures as drawings
 from valuestrata.report import findings, html, wording
@@ -39,7 +40,7 @@ def spec(models: int = 2, tuned: bool = True, judge: bool = True, caveat: str = 
         evaluation=specs.Evaluation(level=0.95, resamples=1000, seed=1),
         caveat=caveat,
     )
-    recipe = specs.Recipe("sft", "train", 1e-6, 1, 8, 0.1, 8, 16.0, 0.0, 0.0, 1.0, 1)
+    recipe = replace(RECIPE, learning_rate=1e-6)
     return specs.Report(
         study="demo",
         title="A <small> study",

@@ -307,7 +307,8 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = Finetune(toys.model(base), recipe, "english", "toy model")
     talk = transformers.load_chat(spec.model)
     data = lora.examples(toys.pairs(), talk, "english")
-    lora.finetune(spec, transformers.load_network(spec.model), data, talk.pad, folder)
+    tuned, _ = lora.finetune(spec, transformers.load_network(spec.model), data, talk.pad)
+    lora.save(tuned, folder)
     return folder
 
 

@@ -369,13 +369,13 @@ def test_nothing_asked_is_nothing_answered_and_loads_nothing(
 
 def tune(folder: Path, out: Path, recipe: Recipe) -> Path:
     spec = toys.model(folder)
-    lora.finetune(
+    tuned, _ = lora.finetune(
         Finetune(spec, recipe, "english", "toy model"),
         transformers.load_network(spec),
         toys.lessons(load_chat(spec))[::-1][:8],
         load_chat(spec).pad,
-        out,
     )
+    lora.save(tuned, out)
     return out
 
 

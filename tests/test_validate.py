@@ -264,6 +264,7 @@ UNKNOWN_KEYS = [
     "models/toy-llama/zzz",
     "models/toy-llama/toy/zzz",
     "recipes/sft/zzz",
+    "recipes/sft/held_back/zzz",
     "prediction/zzz",
     "generation/zzz",
     "judges/toy-judge/zzz",
@@ -469,6 +470,25 @@ WRONG = [
         "no number as rate", put("recipes/sft/learning_rate", float("nan")), "recipes.sft.learning"
     ),
     case("a fraction of epochs", put("recipes/sft/epochs", 1.5), "recipes.sft.epochs", "integer"),
+    case(
+        "one layer by name", put("recipes/sft/targets", "q_proj"), "recipes.sft.targets", "a list"
+    ),
+    case("an unknown schedule", put("recipes/sft/schedule", "x"), "recipes.sft.schedule", "cosine"),
+    case(
+        "all held back", put("recipes/sft/held_back", {"share": 1}), "recipes.sft.held_back.share"
+    ),
+    case(
+        "favour without balance",
+        put("recipes/sft/favour", {"sex=male": 2}),
+        "recipes.sft.favour",
+        "balance: weight",
+    ),
+    case(
+        "favour of no group",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "balance": "weight", "favour": {"x": 2}}),
+        "recipes.sft.favour",
+        "'x'; known are age_group=16-24",
+    ),
     case("an unknown backend", put("models/m", {"backend": "x"}), "models.m.backend", "baseline"),
     case("a baseline without rule", put("models/m", {"backend": "baseline"}), "models.m.rule"),
     case(

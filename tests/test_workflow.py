@@ -70,7 +70,7 @@ def test_editing_a_metric_reruns_scores_and_what_follows(graph: Graph) -> None:
 
 def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) -> None:
     source = graph.folder / "src/valuestrata/models/lora.py"
-    with edited(source, "data[:8]", "data[:9]"):
+    with edited(source, "PROBE = 8", "PROBE = 9"):
         plan = graph.planned()
     assert plan.jobs["finetune"] == 1
     assert not jobs(plan) & {"toy", "pairs", "clean", "predict_baseline"}

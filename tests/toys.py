@@ -1,5 +1,6 @@
 """Tiny chat templates, tokenizers and networks, made at run time; nothing is downloaded."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from valuestrata import prompts
 from valuestrata.models import loop
 from valuestrata.models.base import Question
 from valuestrata.models.chat import Chat
-from valuestrata.specs import Model, Prompt, Recipe
+from valuestrata.specs import HeldBack, Model, Prompt, Recipe
 
 torch.set_num_threads(1)
 
@@ -37,7 +38,29 @@ CLOSED = {
 }
 TAUGHT = dict(zip(SCALES, (2, 1, 10, 1), strict=True))
 
-RECIPE = Recipe("sft", "train", 1e-2, 2, 8, 0.1, 4, 8.0, 0.1, 0.01, 1.0, 1)
+RECIPE = Recipe(
+    method="sft",
+    split="train",
+    learning_rate=1e-2,
+    epochs=2,
+    batch=8,
+    warmup=0.1,
+    rank=4,
+    alpha=8.0,
+    dropout=0.1,
+    weight_decay=0.01,
+    gradient_norm=1.0,
+    seed=1,
+    schedule="linear",
+    accumulate=1,
+    targets=None,
+    quantize="none",
+    checkpointing=False,
+    held_back=HeldBack(0.0, "pair"),
+    balance="none",
+    favour={},
+    step_size=0.01,
+)
 
 TURNS = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -204,7 +227,7 @@ def teach(net: Any, talk: Chat, steps: int = 60, learning_rate: float = 5e-3) ->
     """Train a whole network on the lessons until it writes them down."""
     settings = loop.Settings(learning_rate, steps, 0.1, 0.0, 1.0)
     parts = loop.batches(lessons(talk), 16, steps, 0)
-    loop.train(net, parts, settings, talk.pad)
+    loop.train(net, parts, settings, loop.Replies(talk.pad))
     return net
 
 
@@ -219,6 +242,11 @@ def save(net: Any, words: Any, folder: Path) -> Path:
 def _learned(architecture: str) -> Any:
     words = tokenizer(ARCHITECTURES[architecture])
     return teach(network(architecture, words), Chat(words))
+
+
+def taught_network(architecture: str) -> Any:
+    """A network of its own that was taught the lessons."""
+    return copy.deepcopy(_learned(architecture))
 
 
 def taught(architecture: str, folder: Path) -> Path:

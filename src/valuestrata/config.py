@@ -16,6 +16,7 @@ from valuestrata import specs
 
 SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
 BASE = "base"
+ALL_LINEAR = "all-linear"
 HALVES = 50
 """Random splits of each subgroup in halves, for its human ceiling."""
 
@@ -336,7 +337,9 @@ def _model(study: Study, name: str) -> specs.Model:
 
 
 def _recipe(study: Study, name: str) -> specs.Recipe:
-    return specs.from_dict(specs.Recipe, study.config["recipes"][name])
+    said = study.config["recipes"][name]
+    targets = None if said["targets"] == ALL_LINEAR else said["targets"]
+    return specs.from_dict(specs.Recipe, {**said, "targets": targets})
 
 
 def _run_caveat(study: Study, model: str) -> str:

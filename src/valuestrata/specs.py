@@ -196,8 +196,16 @@ class Model:
 
 
 @dataclass(frozen=True)
+class HeldBack:
+    """A share of the train split that is never trained on, by pairs or by whole questions."""
+
+    share: float
+    by: str
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A way of fine-tuning."""
+    """A way of fine-tuning. `targets` names the layers tuned, None all linear ones."""
 
     method: str
     split: str
@@ -211,6 +219,15 @@ class Recipe:
     weight_decay: float
     gradient_norm: float
     seed: int
+    schedule: str
+    accumulate: int
+    targets: tuple[str, ...] | None
+    quantize: str
+    checkpointing: bool
+    held_back: HeldBack
+    balance: str
+    favour: dict[str, float]
+    step_size: float
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         message = f"{value!r} cannot stand here: {_REMEDIES[_kind_of(error)]}"
     elif error.validator == "oneOf" and where.endswith("questions"):
         message = f"{value!r} is neither `all` nor a list of question ids"
+    elif error.validator == "oneOf" and where.endswith("targets"):
+        message = f"{value!r} is neither all-linear nor a list of layers' names"
     elif error.validator == "oneOf":
         message = "give either groups (code: label) or bands (lower bounds), and not both"
     return f"config: {where}: {message}"
@@ -170,6 +172,7 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         split = config["splits"].get(recipe["split"])
         if split is None or split["role"] != "train":
             yield f"config: recipes.{name}.split: {recipe['split']!r} is not a train split"
+        yield from _favour_problems(study, name, recipe)
     for name, model in study.models.items():
         yield from _model_problems(f"models.{name}", model, root, files)
         for recipe in model["recipes"]:
@@ -180,6 +183,18 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     yield from _judge_problems(study, root, files)
     for key, folder in (("prompt.template", "prompts"),):
         yield from _data_problems(key, config["prompt"]["template"], folder)
+
+
+def _favour_problems(study: Study, name: str, recipe: dict[str, Any]) -> Iterator[str]:
+    if recipe["favour"] and recipe["balance"] == "none":
+        yield f"config: recipes.{name}.favour: does nothing without balance: weight or upsample"
+    known = {f"{axis}={group}" for axis, said in study.axes.items() for group in said.names()}
+    for group in recipe["favour"]:
+        if group not in known:
+            yield (
+                f"config: recipes.{name}.favour: no group {group!r}; "
+                f"known are {', '.join(sorted(known))}"
+            )
 
 
 def _number_problems(value: Any, where: tuple[str, ...]) -> Iterator[str]:

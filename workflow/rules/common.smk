@@ -26,10 +26,13 @@ RUN = f"{RESULTS}/runs/{{model}}/{{variant}}/{{split}}"
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 
-# in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not
+# in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not; with
+# `processes=N` before it, in N processes that share the work
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1; "
-    f'valuestrata() ( exec {PYTHON} -m valuestrata "$@" ); '
+    'valuestrata() ( launch=; if [ "${{processes:-1}}" -gt 1 ]; then export OMP_NUM_THREADS=1 '
+    'launch="-m torch.distributed.run --standalone --nproc-per-node $processes"; fi; '
+    f'exec {PYTHON} $launch -m valuestrata "$@" ); '
 )
 
 

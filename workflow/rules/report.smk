@@ -8,7 +8,7 @@ FIGURES = {
     "diversity": "Where subgroups disagree",
     "fairness": "Inequality against its null",
     "groups": "Accuracy by group",
-    "training": "Training loss",
+    "training": "Training",
 }
 
 

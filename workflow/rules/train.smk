@@ -46,8 +46,11 @@ rule finetune:
     params:
         spec=spec("finetune", "model", "recipe"),
         code=code("finetune"),
+        # no output: snakemake deletes those of a killed job, and a checkpoint must outlive it
+        checkpoints=f"{RESULTS}/checkpoints/{{model}}/{{recipe}}",
     message:
         "tuning {wildcards.model} by {wildcards.recipe}"
     shell:
-        "valuestrata finetune --spec {params.spec:q} --pairs {input.pairs} --threads {threads} "
+        "processes={resources.gpu} valuestrata finetune --spec {params.spec:q} "
+        "--pairs {input.pairs} --threads {threads} --checkpoints {params.checkpoints} --every 300 "
         "--output {output} 2> {log}"

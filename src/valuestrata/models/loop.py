@@ -1,43 +1,152 @@
 """The training loop shared by fine-tunes and toys.
 
-Prompts are read, replies are learned: logits are computed at reply positions only and prompt
-tokens never enter the loss. Batches hold sequences of like length; their order is drawn from the
-seed. Sequences are padded at the left, so that replies are the last columns.
+The loop draws batches, steps, logs and saves; an `Objective` says what a batch looks like and what
+is learned from it, a `Weighting` how much each example counts. Another layout of a batch is another
+objective: the loop knows neither prompts nor options. `Replies` is the plain one: prompts are read,
+replies are learned, logits are computed at reply positions only.
+
+A step's batch is cut into equal runs of examples, one a process and accumulation pass, and its
+gradient is the sum over all of them: what is learned does not depend on how many there are. All
+that a step draws by chance (dropout) comes from the seed, the step's number and the process, and
+the order of batches from the seed alone, so that a run that goes on from a saved step ends where
+one in one go does.
 """
 
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
+from valuestrata.models import processes
+from valuestrata.models.checkpoint import Checkpoint
+from valuestrata.provenance import text_digest
+
 log = logging.getLogger(__name__)
 
 POOL = 32
 """Batches that are sorted by length together; wider pools pad less and shuffle less."""
+MOMENTS = 10
+"""How often in a training progress is measured and told."""
+
+Batch = dict[str, torch.Tensor]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the reply to learn, terminator included, as token ids."""
+    """A prompt and the reply to learn, terminator included, as token ids.
+
+    group: the subgroup it belongs to; weight: how much it counts in the loss, 1 on average.
+    """
 
     prompt: tuple[int, ...]
     reply: tuple[int, ...]
+    group: str = field(default="", kw_only=True)
+    weight: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Optimisation. learning_rate peaks after `warmup` (share of all steps), then falls to 0."""
+    """Optimisation. learning_rate rises for `warmup`, a share of the steps, then has a `schedule`.
+
+    accumulate: forward passes that a batch is cut into; seed: of what a step draws by chance.
+    """
 
     learning_rate: float
     steps: int
     warmup: float
     weight_decay: float
     gradient_norm: float
+    schedule: str = "linear"
+    accumulate: int = 1
+    seed: int = 0
+
+
+class Objective:
+    """Examples -> batches -> tensors -> losses. Subclass it to lay batches out in another way.
+
+    `batches` decides which examples are stepped on together, `collate` lays some of them out as
+    tensors on the CPU (the loop moves them), `losses` reads what `collate` made. The loop may cut a
+    batch into runs of neighbours before it collates them, and weighs the losses.
+    """
+
+    def batches(
+        self, examples: Sequence[Any], size: int, epochs: int, seed: int
+    ) -> Iterator[list[Any]]:
+        """Lists of examples, one a step, the same for the same arguments."""
+        return batches(examples, size, epochs, seed)
+
+    def collate(self, part: Sequence[Any]) -> Batch:
+        """Tensors of the examples, on the CPU."""
+        raise NotImplementedError
+
+    def losses(self, network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """[n] the loss of each example, and [n] how far it is answered rightly, 0 to 1."""
+        raise NotImplementedError
+
+    def read(self, batch: Batch) -> int:
+        """Tokens that a batch makes the network read, padding left out."""
+        raise NotImplementedError
+
+
+class Weighting:
+    """How much each example counts: as much as its own weight says."""
+
+    def of(self, part: Sequence[Example]) -> list[float]:
+        """[n] weights of a batch's examples, before its step."""
+        return [example.weight for example in part]
+
+    def update(self, part: Sequence[Example], losses: torch.Tensor) -> Record:
+        """Take note of a batch's losses [n]; returns what to add to the step's record."""
+        return {}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint must keep."""
+        return {}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from a kept state."""
+
+
+@dataclass(frozen=True)
+class Replies(Objective):
+    """Cross-entropy of the replies' tokens; `pad` fills up short rows.
+
+    A reply's loss is the mean over its tokens, so that a long reply weighs as much as a short one.
+    """
+
+    pad: int
+
+    def collate(self, part: Sequence[Example]) -> Batch:
+        """See `collate`."""
+        return collate(part, self.pad)
+
+    def losses(self, network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss, and the share of the reply's tokens that greedy decoding hits."""
+        labels = batch["labels"]
+        logits = network(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            logits_to_keep=labels.shape[1],
+            use_cache=False,
+        ).logits.float()
+        each = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2), labels, ignore_index=-100, reduction="none"
+        )
+        tokens = (labels != -100).sum(dim=1)
+        hits = (logits.argmax(dim=-1) == labels).sum(dim=1) / tokens
+        return each.sum(dim=1) / tokens, hits
+
+    def read(self, batch: Batch) -> int:
+        """Real tokens."""
+        return int(batch["attention_mask"].sum())
 
 
 def batches(
@@ -58,10 +167,11 @@ def batches(
             yield [examples[i] for i in parts[part]]
 
 
-def collate(batch: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
+def collate(batch: Sequence[Example], pad: int) -> Batch:
     """input_ids, attention_mask, position_ids, all [n, T], and labels [n, K] of the last K columns.
 
-    labels[i, j] is the token that column j predicts, or -100 where it predicts none of a reply.
+    Padded at the left, so that replies are the last columns. labels[i, j] is the token that column
+    j predicts, or -100 where it predicts none of a reply.
     """
     longest = max(len(e.prompt) + len(e.reply) for e in batch)
     keep = max(len(e.reply) for e in batch) + 1
@@ -83,91 +193,172 @@ def collate(batch: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
     }
 
 
-def loss_and_hits(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """Cross-entropy of the replies, and the share of their tokens that greedy decoding hits.
-
-    The loss is the mean over replies of the mean over their tokens, so that a long reply weighs as
-    much as a short one.
-    """
-    labels = batch["labels"]
-    logits = network(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        position_ids=batch["position_ids"],
-        logits_to_keep=labels.shape[1],
-        use_cache=False,
-    ).logits.float()
-    each = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), labels, ignore_index=-100, reduction="none"
-    )
-    counted = labels != -100
-    loss = (each.sum(dim=1) / counted.sum(dim=1)).mean()
-    hits = (logits.argmax(dim=-1) == labels)[counted].float().mean()
-    return loss, float(hits)
-
-
 def train(
     network: Any,
-    parts: Iterator[list[Example]],
+    parts: Iterator[list[Any]],
     settings: Settings,
-    pad: int,
-    progress: Callable[[dict[str, float]], None] | None = None,
-) -> list[dict[str, float]]:
-    """Minimise the loss over the batches given; returns one record a step.
+    objective: Objective,
+    weighting: Weighting | None = None,
+    measure: Callable[[], Record] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[Record]:
+    """Minimise the weighted mean loss over the batches given; returns one record a step.
 
-    A record holds step, loss, hits, learning_rate, gradient_norm and tokens (read, padding left
-    out).
+    Args:
+        network: what is tuned, by the parameters that require a gradient.
+        parts: batches of examples, from the first step on.
+        settings: of the optimisation.
+        objective: what is learned from a batch.
+        weighting: how much each example counts; its own weight by default.
+        measure: called MOMENTS times, the network in evaluation mode; adds to the step's record.
+        checkpoint: where to save the state now and then, and to go on from if it holds any.
+
+    Returns:
+        For each step: step, loss (unweighted mean), hits, learning_rate, gradient_norm (before
+        clipping), tokens (read, padding left out) and seconds; what `weighting` and `measure` add.
+
+    Raises:
+        FloatingPointError: a loss is no finite number.
     """
-    trained = [p for p in network.parameters() if p.requires_grad]
-    where = trained[0].device
+    weighting = weighting or Weighting()
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
-        trained, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(settings))
-    history: list[dict[str, float]] = []
-    began = time.monotonic()
+    history = _resumed(checkpoint, trained, optimizer, weighting)
+    factor = SCHEDULES[settings.schedule]
+    often = max(1, settings.steps // MOMENTS)
     network.train()
-    for step, part in enumerate(parts, start=1):
-        batch = {k: v.to(where) for k, v in collate(part, pad).items()}
-        loss, hits = loss_and_hits(network, batch)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"loss is {loss.item()} at step {step}; lower learning_rate")
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained, settings.gradient_norm)
-        rate = schedule.get_last_lr()[0]
+    for step, part in enumerate(
+        islice(parts, len(history), settings.steps), start=len(history) + 1
+    ):
+        began = time.monotonic()
+        _seed(settings.seed, step)
+        rate = settings.learning_rate * factor(step - 1, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses, hits, tokens = _backward(network, part, objective, weighting, settings)
+        if not bool(losses.isfinite().all()):
+            raise FloatingPointError(f"loss is {losses.mean()} at step {step}; lower learning_rate")
+        processes.add_up(list(trained.values()))
+        norm = torch.nn.utils.clip_grad_norm_(trained.values(), settings.gradient_norm)
         optimizer.step()
-        schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        record: dict[str, float] = {
+        record = {
             "step": step,
-            "loss": loss.item(),
-            "hits": hits,
-            "learning_rate": float(rate),
+            "loss": float(losses.mean()),
+            "hits": float(hits.mean()),
+            "learning_rate": rate,
             "gradient_norm": float(norm),
-            "tokens": int(batch["attention_mask"].sum()),
+            "tokens": tokens,
+            "seconds": time.monotonic() - began,
+            **weighting.update(part, losses),
         }
         history.append(record)
-        if step == settings.steps or step % max(1, settings.steps // 10) == 0:
-            seconds = time.monotonic() - began
-            tokens = sum(r["tokens"] for r in history)
-            log.info(
-                "step %d of %d, loss %.4f, hits %.3f, %.0f tokens/s",
-                step, settings.steps, record["loss"], hits, tokens / seconds,
-            )  # fmt: skip
-        if progress is not None:
-            progress(record)
-        if step == settings.steps:
-            break
+        if step == settings.steps or step % often == 0:
+            if measure is not None:
+                network.eval()
+                record |= measure()
+                network.train()
+            _tell(history[-often:], settings)
+        if checkpoint is not None and checkpoint.due() and step < settings.steps:
+            checkpoint.save(
+                {
+                    "weights": {name: p.detach() for name, p in trained.items()},
+                    "optimizer": optimizer.state_dict(),
+                    "weighting": weighting.state(),
+                    "history": history,
+                },
+                step,
+            )
     network.eval()
     return history
 
 
-def _linear(settings: Settings) -> Callable[[int], float]:
+def _resumed(
+    checkpoint: Checkpoint | None,
+    trained: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    weighting: Weighting,
+) -> list[Record]:
+    """Records of the steps that a checkpoint holds, once all is set back to it; none without."""
+    saved = checkpoint.load() if checkpoint is not None else None
+    if saved is None:
+        return []
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(saved["weights"][name])
+    optimizer.load_state_dict(saved["optimizer"])
+    weighting.restore(saved["weighting"])
+    return list(saved["history"])
+
+
+def _seed(seed: int, step: int) -> None:
+    """Seed what a step draws by chance; no process draws what another one does."""
+    mixed = text_digest([str(seed), str(step), str(processes.rank())])
+    torch.manual_seed(int(mixed[:15], 16))
+
+
+def _backward(
+    network: Any, part: list[Any], objective: Objective, weighting: Weighting, settings: Settings
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Add this process' share of the gradient; losses [n], hits [n] and tokens are of the batch."""
+    where = next(network.parameters()).device
+    weights = weighting.of(part)
+    runs = np.array_split(np.arange(len(part)), processes.count() * settings.accumulate)
+    own = runs[processes.rank() * settings.accumulate :][: settings.accumulate]
+    found = torch.zeros(3, len(part), dtype=torch.float64)
+    for run in own:
+        if len(run):
+            batch = objective.collate([part[i] for i in run])
+            found[2, run[0]] = objective.read(batch)
+            losses, hits = objective.losses(network, {k: v.to(where) for k, v in batch.items()})
+            weight = torch.tensor([weights[i] for i in run], device=where, dtype=losses.dtype)
+            (losses @ weight / len(part)).backward()
+            found[:2, run] = torch.stack([losses.detach(), hits]).double().cpu()
+    losses, hits, tokens = processes.total(found)
+    return losses, hits, int(tokens.sum())
+
+
+def _tell(records: list[Record], settings: Settings) -> None:
+    """One line of progress over the steps since the last one."""
+    last = records[-1]
+    mean = {k: sum(r[k] for r in records) / len(records) for k in ("loss", "hits")}
+    speed = sum(r["tokens"] for r in records) / max(1e-9, sum(r["seconds"] for r in records))
+    named = {"held_accuracy": "accuracy held back", "worst_group_loss": "worst subgroup's loss"}
+    more = [f"{says} {last[k]:.3f}" for k, says in named.items() if k in last]
+    log.info(
+        "step %d of %d: loss %.4f, hits %.3f, gradient %.2g, learning rate %.2g, %.0f tokens/s%s",
+        last["step"], settings.steps, mean["loss"], mean["hits"], last["gradient_norm"],
+        last["learning_rate"], speed, "".join(f", {one}" for one in more),
+    )  # fmt: skip
+
+
+def _warm(step: int, settings: Settings) -> tuple[float, float]:
+    """How far the rate has risen, and how far the rest of the steps is gone; both 0 to 1."""
     rising = max(1, round(settings.warmup * settings.steps))
+    if step < rising:
+        return (step + 1) / rising, 0.0
+    return 1.0, min(1.0, (step - rising) / max(1, settings.steps - rising))
 
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return max(0.0, (settings.steps - step) / max(1, settings.steps - rising))
 
-    return factor
+def _linear(step: int, settings: Settings) -> float:
+    risen, gone = _warm(step, settings)
+    return risen * (1 - gone)
+
+
+def _cosine(step: int, settings: Settings) -> float:
+    risen, gone = _warm(step, settings)
+    return risen * (1 + math.cos(math.pi * gone)) / 2
+
+
+def _constant(step: int, settings: Settings) -> float:
+    return _warm(step, settings)[0]
+
+
+SCHEDULES: dict[str, Callable[[int, Settings], float]] = {
+    "linear": _linear,
+    "cosine": _cosine,
+    "constant": _constant,
+}
+"""Name -> share of the peak learning rate at a step, counted from 0, after its warm-up."""

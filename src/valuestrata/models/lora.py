@@ -1,5 +1,10 @@
-"""LoRA fine-tuning on the modal answers of a train split (paper.md, Training)."""
+"""LoRA fine-tuning on the pairs of a train split, by the recipes that share our loop.
 
+sft: cross-entropy on the modal answer (paper.md, Training). soft: cross-entropy to the subgroup's
+distribution over the answers. ordinal: Wasserstein distance to it. dro: sft, worst subgroup first.
+"""
+
+import importlib.util
 import json
 import logging
 import math
@@ -7,82 +12,241 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from valuestrata import prompts
+from valuestrata.errors import InputError
 from valuestrata.io import records
-from valuestrata.models import loop
+from valuestrata.models import groups, loop, options, processes
 from valuestrata.models.chat import Chat
-from valuestrata.specs import Finetune, Recipe
+from valuestrata.models.checkpoint import Checkpoint
+from valuestrata.specs import Finetune, HeldBack, Recipe
 
 log = logging.getLogger(__name__)
 
+PROBE = 8
+"""Examples on which the change of the logits is measured."""
 
-def examples(pairs: pd.DataFrame, chat: Chat, template: str) -> list[loop.Example]:
-    """One example a pair: persona and question in, modal answer out."""
+
+def examples(pairs: pd.DataFrame, chat: Chat, template: str) -> list[options.Pair]:
+    """One example a pair: persona and question in, modal answer out, beside all other answers."""
     return [
-        loop.Example(
+        options.Pair(
             chat.prompt(row["persona"], row["closed_prompt"]).ids,
             chat.reply(prompts.answer(template, int(row["mode"]))),
+            options=tuple(chat.reply(prompts.answer(template, int(c))) for c in row["codes"]),
+            shares=tuple(map(float, row["distribution"])),
+            place=_place(row) if row["kind"] == "ordinal" else (),
+            question=str(row["question"]),
+            group=str(row["subgroup"]),
         )
         for row in records(pairs)
     ]
 
 
-def adapted(network: Any, recipe: Recipe) -> Any:
-    """The network with a fresh LoRA on every linear layer but the output layer.
+def _place(row: dict[str, Any]) -> tuple[float, ...]:
+    """Where each code lies between the ends of the scale."""
+    lowest, highest = int(row["lowest"]), int(row["highest"])
+    return tuple((int(code) - lowest) / (highest - lowest) for code in row["codes"])
+
+
+def split(data: Sequence[Any], held_back: HeldBack, seed: int) -> tuple[list[Any], list[Any]]:
+    """Pairs to train on, and pairs held back.
 
     Raises:
-        RuntimeError: some linear layer was left out, so part of the model would not be tuned.
+        InputError: nothing would be left to train on, or nothing held back though a share is asked.
     """
-    from peft import LoraConfig, get_peft_model
+    if not held_back.share:
+        return list(data), []
+    units = [p.question if held_back.by == "question" else str(i) for i, p in enumerate(data)]
+    names = list(dict.fromkeys(units))
+    n = round(held_back.share * len(names))
+    if not 0 < n < len(names):
+        raise InputError(
+            f"recipe: held_back: a share of {held_back.share} of {len(names)} "
+            f"{held_back.by}s is {n}; name another share"
+        )
+    chosen = np.random.default_rng([seed, 1]).choice(len(names), size=n, replace=False)
+    out = {names[i] for i in chosen}
+    return (
+        [pair for pair, unit in zip(data, units, strict=True) if unit not in out],
+        [pair for pair, unit in zip(data, units, strict=True) if unit in out],
+    )
 
+
+def ready(recipe: Recipe) -> None:
+    """Raise InputError where this machine cannot do what the recipe asks for."""
+    if recipe.quantize == "none":
+        return
+    lacks = "a GPU" if not torch.cuda.is_available() else ""
+    lacks = lacks or (
+        "" if importlib.util.find_spec("bitsandbytes") else "the package bitsandbytes"
+    )
+    if lacks:
+        raise InputError(
+            f"recipe: quantize: {recipe.quantize} needs {lacks}, which this machine has not; "
+            "use quantize: none, or run where it has"
+        )
+
+
+def objective(recipe: Recipe, pad: int) -> loop.Objective:
+    """What a recipe learns from a batch; a recipe with another layout of batches goes here."""
+    match recipe.method:
+        case "soft":
+            return options.Soft(pad)
+        case "ordinal":
+            return options.Ordinal(pad)
+        case _:
+            return loop.Replies(pad)
+
+
+def adapted(network: Any, recipe: Recipe) -> Any:
+    """The network with a fresh LoRA on the layers that the recipe names.
+
+    Raises:
+        InputError: the network has no layer of a name.
+        RuntimeError: all linear layers were asked for and some was left out.
+    """
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if recipe.quantize != "none":
+        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=False)
+    if recipe.checkpointing:
+        network.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+    output = network.get_output_embeddings()
+    linear = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not output
+    ]
+    if recipe.targets is not None:
+        linear = _named(linear, recipe.targets)
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear",
+        target_modules="all-linear" if recipe.targets is None else list(recipe.targets),
         task_type="CAUSAL_LM",
     )
-    output = network.get_output_embeddings()
-    linear = sum(isinstance(m, torch.nn.Linear) and m is not output for m in network.modules())
     tuned = get_peft_model(network, config)
     layers = sum(hasattr(m, "lora_A") for m in tuned.modules())
     fused = [name for name, p in network.named_parameters() if p.dim() > 2]
-    if fused:
+    if recipe.targets is None and fused:
         raise RuntimeError(f"LoRA adapts no fused experts, such as {fused[0]}")
-    if layers != linear:
-        raise RuntimeError(f"LoRA adapts {layers} of {linear} linear layers")
+    if layers != len(linear):
+        raise RuntimeError(f"LoRA adapts {layers} of {len(linear)} linear layers")
     log.info("LoRA of rank %d on %d linear layers", recipe.rank, layers)
     return tuned
 
 
-def finetune(
-    spec: Finetune, network: Any, data: Sequence[loop.Example], pad: int, folder: Path
-) -> dict[str, Any]:
-    """Tune, save the adapter to `folder`, and return the log.
+def _named(linear: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """The linear layers whose last names are among the targets."""
+    known = {name.rpartition(".")[2] for name in linear}
+    for target in targets:
+        if target not in known:
+            raise InputError(
+                f"recipe: targets: the model has no linear layer {target!r}; "
+                f"it has {', '.join(sorted(known))}"
+            )
+    return [name for name in linear if name.rpartition(".")[2] in targets]
 
-    The log holds the steps' records and `logit_shift`, the mean |change| of the logits at the
-    replies of the first examples: 0 would mean an adapter that does nothing.
+
+def finetune(
+    spec: Finetune,
+    network: Any,
+    data: Sequence[loop.Example],
+    pad: int,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Tune; returns the network with its adapter, and the log.
+
+    The log holds `examples` (trained on), `held_back` (pairs that were not), the steps' records
+    (loop.train's; at some steps held_accuracy and held_wasserstein, of dro also `groups`),
+    tokens_per_second and `logit_shift`, the mean |change| of the logits at the replies of the first
+    examples: 0 would mean an adapter that does nothing.
     """
     recipe = spec.recipe
+    kept, held = split(data, recipe.held_back, recipe.seed)
+    train = groups.balanced(kept, recipe.balance, recipe.favour, recipe.seed)
     tuned = adapted(network, recipe)
-    probe = loop.collate(data[:8], pad)
-    before = _logits(tuned, probe)
-    steps = recipe.epochs * -(-len(data) // recipe.batch)
+    probe = loop.collate(train[:PROBE], pad)
+    before = logits(tuned, probe)
+    plan = objective(recipe, pad)
     settings = loop.Settings(
-        recipe.learning_rate, steps, recipe.warmup, recipe.weight_decay, recipe.gradient_norm
+        learning_rate=recipe.learning_rate,
+        steps=recipe.epochs * -(-len(train) // recipe.batch),
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        gradient_norm=recipe.gradient_norm,
+        schedule=recipe.schedule,
+        accumulate=recipe.accumulate,
+        seed=recipe.seed,
     )
-    parts = loop.batches(data, recipe.batch, recipe.epochs, recipe.seed)
-    history = loop.train(tuned, parts, settings, pad)
-    shift = float((_logits(tuned, probe) - before).abs().mean())
-    if not 0 < shift < math.inf:
-        raise RuntimeError(f"the tuned adapter changes logits by {shift}; mend learning_rate")
-    log.info("mean change of the logits: %.2g", shift)
-    save(tuned, folder)
-    return {"examples": len(data), "steps": history, "logit_shift": shift}
+    robust = groups.Robust(train, recipe.step_size) if recipe.method == "dro" else None
+
+    def measure() -> loop.Record:
+        size = max(1, recipe.batch // recipe.accumulate)
+        found = held_scores(tuned, held, size, pad) if held else {}
+        return found | ({"groups": robust.by_group()} if robust else {})
+
+    log.info("%s: %d examples, %d held back", recipe.method, len(train), len(held))
+    history = loop.train(
+        tuned,
+        plan.batches(train, recipe.batch, recipe.epochs, recipe.seed),
+        settings,
+        plan,
+        weighting=robust,
+        measure=measure,
+        checkpoint=checkpoint,
+    )
+    moved = shift(before, logits(tuned, probe))
+    seconds = sum(record["seconds"] for record in history)
+    return tuned, {
+        "examples": len(train),
+        "held_back": len(held),
+        "processes": processes.count(),
+        "tokens_per_second": sum(record["tokens"] for record in history) / seconds,
+        "logit_shift": moved,
+        "steps": history,
+    }
+
+
+@torch.no_grad()
+def held_scores(network: Any, held: Sequence[options.Pair], size: int, pad: int) -> dict[str, Any]:
+    """held_accuracy, held_wasserstein and held_n: of the likeliest options, mean W1, and pairs.
+
+    Each process reads its part of the pairs.
+    """
+    reader = options.Options(pad)
+    order = sorted(held, key=lambda pair: len(pair.prompt))[processes.rank() :: processes.count()]
+    found = torch.zeros(3, dtype=torch.float64)
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        batch = {k: v.to(network.device) for k, v in reader.collate(part).items()}
+        logprobs = reader.logprobs(network, batch)
+        hits = options.hits(logprobs, batch).sum()
+        far = options.wasserstein(logprobs, batch).sum()
+        found += torch.stack([hits, far, torch.ones_like(far) * len(part)]).double().cpu()
+    hits_, far_, n = processes.total(found).tolist()
+    return {"held_accuracy": hits_ / n, "held_wasserstein": far_ / n, "held_n": int(n)}
+
+
+def shift(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Mean |change| of logits.
+
+    Raises:
+        RuntimeError: it is 0 or no finite number, so the adapter does nothing or is broken.
+    """
+    found = float((after - before).abs().mean())
+    if not 0 < found < math.inf:
+        raise RuntimeError(f"the tuned adapter changes logits by {found}; mend learning_rate")
+    log.info("mean change of the logits: %.2g", found)
+    return found
 
 
 def save(tuned: Any, folder: Path) -> None:
@@ -100,7 +264,8 @@ def save(tuned: Any, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def _logits(network: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def logits(network: Any, batch: loop.Batch) -> torch.Tensor:
+    """Logits at the columns of a batch's labels, on the CPU, the network in evaluation mode."""
     network.eval()
     where = next(network.parameters()).device
     inputs = {k: v.to(where) for k, v in batch.items() if k != "labels"}

@@ -44,7 +44,9 @@ def make(speaker: Speaker, folder: Path) -> list[dict[str, float]]:
     torch.manual_seed(toy.seed)
     network = make_network(toy, tokenizer)
     settings = loop.Settings(toy.learning_rate, toy.steps, 0.1, 0.01, 1.0)
-    history = loop.train(network, _parts(messages, chat, toy), settings, tokenizer.pad_token_id)
+    history = loop.train(
+        network, _parts(messages, chat, toy), settings, loop.Replies(tokenizer.pad_token_id)
+    )
     network.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     return history

@@ -41,16 +41,26 @@ def load_chat(spec: Model) -> Chat:
     return Chat(_from_pretrained(PreTrainedTokenizerFast if generic else AutoTokenizer, spec))
 
 
-def load_network(spec: Model) -> Any:
-    """The model's network in evaluation mode, on the GPU where there is one."""
-    from transformers import AutoModelForCausalLM, GenerationConfig
+def load_network(spec: Model, quantize: str = "none") -> Any:
+    """The model's network in evaluation mode, on the GPU where there is one.
 
+    `quantize: 4bit` stores the weights in bitsandbytes' NF4 and computes in the model's dtype.
+    """
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+
+    dtype = getattr(torch, spec.dtype)
+    more: dict[str, Any] = {}
+    if quantize == "4bit":
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+        more["device_map"] = {"": torch.cuda.current_device()}
     network = _from_pretrained(
-        AutoModelForCausalLM, spec, dtype=getattr(torch, spec.dtype), use_safetensors=True
+        AutoModelForCausalLM, spec, dtype=dtype, use_safetensors=True, **more
     )
     # penalties and samplers that the model ships with would enter generated texts alone
     network.generation_config = GenerationConfig()
-    return network.to(device()).eval()
+    return (network if more else network.to(device())).eval()
 
 
 def device() -> torch.device:

@@ -33,8 +33,11 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Accuracy for the groups of each axis on the test split, base against tuned.",
     ),
     "training": (
-        "Training loss",
-        "Loss of each fine-tune by optimiser step: faint as logged, bold as a rolling mean.",
+        "Training",
+        "Each fine-tune by optimiser step: its loss (faint as logged, bold as a rolling mean; "
+        "dashed the running loss of the worst subgroup, where a recipe weighs subgroups by it), "
+        "its accuracy on pairs held back from training, and the norm of its gradient before "
+        "clipping. Methods have losses of their own: compare courses, not two methods' levels.",
     ),
 }
 
@@ -46,6 +49,6 @@ def alternative(name: str) -> str:
         "diversity": "The numbers stand in the table of conflict scores by block.",
         "fairness": "The numbers stand in the table of inequality.",
         "groups": "The numbers stand in the table of scores by group.",
-        "training": "",
+        "training": "The numbers stand in the training log beside each adapter.",
     }.get(name, "The numbers stand in the table of main results.")
     return f"Figure: {title}. {shows} {where}".strip()

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.figures_groups import fairness_figure, groups_figure
+from valuestrata.report.figures_training import Logs, training_figure
 from valuestrata.report.panels import (
     BASELINE_COLOUR,
     PALETTE,
@@ -39,11 +38,7 @@ from valuestrata.report.results import (
     splits,
     systems,
 )
-from valuestrata.report.wording import decimal, plural
-from valuestrata.specs import Report
-
-Logs = dict[System, list[dict[str, Any]]]
-"""Steps of each fine-tune's training log."""
+from valuestrata.report.wording import decimal
 
 
 def figures(results: Results, logs: Logs) -> dict[str, str]:
@@ -181,35 +176,3 @@ def diversity_figure(results: Results) -> Figure:
         " Means over the strata, then over the block's questions."
     ]
     return finish(figure, FIGURES["diversity"][0], notes, spec.caveat)
-
-
-def training_figure(spec: Report, logs: Logs) -> Figure:
-    """Loss by step, a panel a fine-tune."""
-    title = FIGURES["training"][0]
-    drawn = {system: steps for system, steps in logs.items() if steps}
-    if not drawn:
-        return words(title, "No model was fine-tuned in this study.", spec.caveat)
-    figure, panels = grid(len(drawn), 3, 0, height=2.1)
-    for axes, (system, steps) in zip(panels, drawn.items(), strict=True):
-        frame = pd.DataFrame(steps)
-        window = max(5, len(frame) // 20)
-        smooth = frame["loss"].rolling(window, center=True, min_periods=1).mean()
-        colour = look_of(system, spec).colour
-        axes.plot(frame["step"], frame["loss"], color=colour, lw=0.6, alpha=0.3)
-        axes.plot(frame["step"], smooth, color=colour, lw=1.6)
-        last = float(smooth.iloc[-1])
-        axes.annotate(
-            f"{last:.2f}", (float(frame["step"].iloc[-1]), last), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=8, color=colour,
-        )  # fmt: skip
-        axes.set_title(label(system, spec))
-        axes.set_xlabel("optimiser step")
-        axes.set_ylim(bottom=0)
-        axes.tick_params(left=True)
-        axes.grid(axis="y")
-    panels[0].set_ylabel("cross-entropy (nats)")
-    said = [
-        f"{plural(len(drawn), 'fine-tune')}. Faint: each step; bold: rolling mean over a twentieth "
-        "of the steps."
-    ]
-    return finish(figure, title, said, spec.caveat)

@@ -1,0 +1,79 @@
+"""Training curves as a figure: a row a model, a column a quantity, a colour a recipe. Pure."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from valuestrata.report.captions import FIGURES
+from valuestrata.report.panels import QUIET, finish, grid, look_of, words
+from valuestrata.report.results import System
+from valuestrata.report.wording import plural
+from valuestrata.specs import Report
+
+Logs = dict[System, list[dict[str, Any]]]
+"""Steps of each fine-tune's training log; every one holds step and loss, some hold more."""
+
+COLUMNS = {
+    "loss": "loss (nats)",
+    "held_accuracy": "accuracy on pairs held back",
+    "gradient_norm": "norm of the gradient",
+}
+
+
+def training_figure(spec: Report, logs: Logs) -> Figure:
+    """Loss, accuracy on what was held back and gradient norm by step, as far as logged."""
+    title = FIGURES["training"][0]
+    frames = {system: pd.DataFrame(steps) for system, steps in logs.items() if steps}
+    if not frames:
+        return words(title, "No model was fine-tuned in this study.", spec.caveat)
+    shown = [c for c in COLUMNS if any(c in frame for frame in frames.values())]
+    models = list(dict.fromkeys(model for model, _ in frames))
+    figure, panels = grid(len(models) * len(shown), len(shown), 0, share=False, height=1.9)
+    for i, axes in enumerate(panels):
+        model, column = models[i // len(shown)], shown[i % len(shown)]
+        own = {system: frame for system, frame in frames.items() if system[0] == model}
+        for system, frame in own.items():
+            if column in frame:
+                _curve(axes, frame, column, look_of(system, spec).colour, system[1])
+        axes.set_title(f"{model}: {COLUMNS[column]}")
+        axes.set_ylim(bottom=0, top=1 if column == "held_accuracy" else None)
+        axes.tick_params(left=True)
+        axes.grid(axis="y")
+        if i // len(shown) == len(models) - 1:
+            axes.set_xlabel("optimiser step")
+    return finish(figure, title, _notes(frames), spec.caveat)
+
+
+def _curve(axes: Axes, frame: pd.DataFrame, column: str, colour: str, name: str) -> None:
+    """One fine-tune's quantity by step, its name and last value at the end."""
+    known = frame[["step", column]].dropna()
+    smooth = known[column]
+    if column == "held_accuracy":
+        axes.plot(known["step"], smooth, color=colour, lw=1.3, marker="o", ms=3)
+    else:
+        window = max(5, len(known) // 20)
+        smooth = known[column].rolling(window, center=True, min_periods=1).mean()
+        axes.plot(known["step"], known[column], color=colour, lw=0.6, alpha=0.3)
+        axes.plot(known["step"], smooth, color=colour, lw=1.6)
+    if column == "loss" and "worst_group_loss" in frame:
+        axes.plot(frame["step"], frame["worst_group_loss"], color=colour, lw=1, ls=(0, (4, 2)))
+    last = float(smooth.iloc[-1])
+    axes.annotate(
+        f"{name} {last:.2f}", (float(known["step"].iloc[-1]), last), xytext=(4, 0),
+        textcoords="offset points", va="center", fontsize=7.5, color=colour or QUIET,
+    )  # fmt: skip
+
+
+def _notes(frames: dict[System, pd.DataFrame]) -> list[str]:
+    """What the lines are, and how many pairs were held back."""
+    said = (
+        f"{plural(len(frames), 'fine-tune')}. Faint: each step; bold: rolling mean over a "
+        "twentieth of the steps; dashed: the subgroup with the highest running loss."
+    )
+    held = {int(f["held_n"].dropna().iloc[-1]) for f in frames.values() if "held_n" in f}
+    if not held:
+        return [f"{said} No pairs were held back."]
+    some = " or ".join(map(str, sorted(held)))
+    return [f"{said} Held back: {some} pairs, each with an answer; one run each, so no interval."]
