@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import cityblock, jensenshannon
 from scipy.stats import binomtest, wasserstein_distance
 
 from valuestrata import io, paths
@@ -111,12 +111,111 @@ def test_jensen_shannon_goes_from_0_to_1() -> None:
     np.testing.assert_allclose(distribution.jensen_shannon(one, other), [1])
 
 
+def test_total_variation_is_half_of_scipy_s_city_block_distance() -> None:
+    rng = np.random.default_rng(6)
+    model, people = rng.dirichlet(np.ones(5), 20), rng.dirichlet(np.ones(5) / 5, 20)
+    expected = [cityblock(p, q) / 2 for p, q in zip(model, people, strict=True)]
+    np.testing.assert_allclose(distribution.total_variation(model, people), expected)
+    one, other = floats([0.2, 0.8, 0, 0]), floats([0, 0, 0.5, 0.5])
+    np.testing.assert_allclose(distribution.total_variation(one, other), [1])
+
+
 def test_an_unknown_distribution_has_no_distance() -> None:
     known, unknown = floats([0.5, 0.5]), floats([NAN, NAN])
     codes = floats([1, 2])
     for one, other in ((known, unknown), (unknown, known)):
         assert np.isnan(distribution.jensen_shannon(one, other))[0]
+        assert np.isnan(distribution.total_variation(one, other))[0]
         assert np.isnan(distribution.wasserstein(one, other, codes, floats(1), floats(2)))[0]
+
+
+# Calibration ---------------------------------------------------------------------------------
+
+
+def by_hand(confidence: np.ndarray, hit: np.ndarray) -> float:
+    """Expected calibration error, bin by bin."""
+    gaps = []
+    for low in range(10):
+        inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
+        if inside.any():
+            gaps.append(inside.sum() * abs(hit[inside].mean() - confidence[inside].mean()))
+    return float(sum(gaps) / np.isfinite(confidence).sum())
+
+
+def test_the_likeliest_code_is_the_first_of_equals() -> None:
+    rows = floats([0.4, 0.4, 0.2], [0.1, 0.2, 0.7], [NAN, NAN, NAN])
+    top, confidence = distribution.likeliest(rows)
+    np.testing.assert_array_equal(top[:2], [0, 2])
+    np.testing.assert_array_equal(confidence, [0.4, 0.7, NAN])
+
+
+def test_calibration_error_is_that_of_its_definition() -> None:
+    rng = np.random.default_rng(7)
+    confidence = rng.uniform(0.01, 1, 400)
+    confidence[:3] = [0.1, 0.3, 1.0]  # the edges, one of which is not exact
+    confidence[-20:] = NAN
+    hit = (rng.random(400) < 0.5).astype(float)
+    cluster = np.repeat(np.arange(40), 10)
+    value, low, high = distribution.calibration_error(confidence, hit, cluster, 500, 0.95, 1)
+    assert value == pytest.approx(by_hand(confidence, hit))
+    assert low < value < high
+    assert distribution.calibration_error(confidence, hit, cluster, 500, 0.95, 1) == (
+        value,
+        low,
+        high,
+    )
+
+
+def test_calibration_error_is_0_where_confidence_is_right_and_1_where_it_is_all_wrong() -> None:
+    cluster = np.arange(10)
+    half = np.full(10, 0.5), np.tile([0.0, 1.0], 5)
+    assert distribution.calibration_error(*half, cluster, 20, 0.95, 1)[0] == 0
+    wrong = distribution.calibration_error(np.ones(10), np.zeros(10), cluster, 20, 0.95, 1)
+    assert wrong == (1.0, 1.0, 1.0)
+    unknown = np.full(10, NAN)
+    assert np.isnan(distribution.calibration_error(unknown, unknown, cluster, 20, 0.95, 1)).all()
+
+
+def test_the_interval_of_a_calibration_error_covers() -> None:
+    """A model that says .7 and is right in half of the cases, on 60 questions of 8 pairs."""
+    rng = np.random.default_rng(8)
+    cluster = np.repeat(np.arange(60), 8)
+    covered = 0
+    for _ in range(100):
+        share = rng.beta(4, 4, 60)[cluster]
+        hit = (rng.random(480) < share).astype(float)
+        _, low, high = distribution.calibration_error(np.full(480, 0.7), hit, cluster, 200, 0.95, 1)
+        covered += low <= 0.2 <= high
+    assert covered >= 88
+
+
+def test_a_difference_of_calibration_is_paired_and_tested() -> None:
+    rng = np.random.default_rng(9)
+    cluster = np.repeat(np.arange(40), 10)
+    hit = (rng.random(400) < 0.5).astype(float)
+    good, bad = np.full(400, 0.5), np.full(400, 0.9)
+    good[:7] = bad[-5:] = NAN
+    value, low, high, p, n = distribution.calibration_difference(
+        (bad, hit), (good, hit), cluster, 400, 0.95, 1
+    )
+    both = np.isfinite(good) & np.isfinite(bad)
+    expected = by_hand(bad[both], hit[both]) - by_hand(good[both], hit[both])
+    assert (value, n) == (pytest.approx(expected), 388)
+    assert 0 < low < value < high
+    assert p < 0.01
+    copy = distribution.calibration_difference((bad, hit), (bad, hit), cluster, 400, 0.95, 1)
+    assert copy == (0, 0, 0, 1, 395)
+
+
+def test_the_test_of_calibration_keeps_its_level() -> None:
+    """Runs that differ by noise alone: about one p-value in twenty lies below .05."""
+    rng = np.random.default_rng(10)
+    cluster = np.repeat(np.arange(30), 5)
+    below = 0
+    for _ in range(200):
+        runs = [(rng.uniform(0.3, 1, 150), (rng.random(150) < 0.6).astype(float)) for _ in "ab"]
+        below += distribution.calibration_difference(*runs, cluster, 100, 0.95, 1)[3] < 0.05
+    assert binomtest(below, 200, 0.05).pvalue > 0.001
 
 
 # Win rates -----------------------------------------------------------------------------------
@@ -489,6 +588,13 @@ def test_the_stage_scores_every_pair_of_every_stratum(tmp_path: Path) -> None:
     expected = np.where(both["kind"] == "ordinal", (both["mode"] - 1) / 2, NAN)
     np.testing.assert_allclose(both["nmae"], expected)
     np.testing.assert_allclose(both["jensen_shannon"], 0, atol=1e-12)
+    np.testing.assert_allclose(both["total_variation"], 0, atol=1e-12)
+    np.testing.assert_allclose(both["confidence"], both["distribution"].map(max))
+    likeliest = [
+        c[int(np.argmax(d))] for c, d in zip(both["codes"], both["distribution"], strict=True)
+    ]
+    np.testing.assert_array_equal(both["top_accuracy"], likeliest == both["mode"])
+    assert (both["answer"] == 1).all()
     np.testing.assert_allclose(both["wasserstein"], np.where(both["kind"] == "ordinal", 0, NAN))
     assert io.caveat_of(tmp_path / "sex.parquet") == CAVEAT
 
@@ -512,7 +618,8 @@ def test_without_a_distribution_there_is_no_distance(tmp_path: Path) -> None:
     lists: list[Any] = [[0.2, 0.3, 0.5]] * len(pairs)
     lists[4] = None
     scores = score(tmp_path, pairs, predictions_table(pairs, distribution=lists))
-    assert scores["jensen_shannon"].isna().sum() == 1
+    for metric in ("jensen_shannon", "total_variation", "top_accuracy", "confidence"):
+        assert scores[metric].isna().sum() == 1
     assert scores["accuracy"].notna().all()
 
 
@@ -544,10 +651,14 @@ def scores_table(pairs: pd.DataFrame, accuracy: np.ndarray | None = None) -> pd.
     is_ordinal = (pairs["kind"] == "ordinal").to_numpy()
     scores = pairs[["stratum", "subgroup", "question", "block", "kind"]].assign(
         outcome=np.where(np.isnan(found), "refusal", "answer"),
+        answer=pd.array(2 - found, dtype="Float64").astype("Int64"),
         accuracy=found,
         nmae=np.where(is_ordinal, 1 - found, NAN),
         wasserstein=np.where(is_ordinal, 0.25, NAN),
         jensen_shannon=0.125,
+        total_variation=0.5,
+        top_accuracy=np.nan_to_num(found),
+        confidence=0.75,
         off_options=0.0,
     )
     return scores[[c.name for c in TABLES["scores"]]]
@@ -702,10 +813,14 @@ def results(folder: Path, runs: dict[tuple[str, str], np.ndarray]) -> Path:
 
 
 def compare(
-    folder: Path, models: dict[str, tuple[str, ...]], judges: tuple[str, ...] = ()
+    folder: Path,
+    models: dict[str, tuple[str, ...]],
+    judges: tuple[str, ...] = (),
+    wordings: dict[str, tuple[str, ...]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     spec = Compare(
         models=models,
+        wordings=dict.fromkeys(models, ()) | (wordings or {}),
         baselines=tuple(m for m in models if m.endswith("-mode")),
         splits={"ood": ("sex-x-age",)},
         judges=judges,
@@ -796,6 +911,53 @@ def test_every_language_model_is_compared_with_every_baseline(tmp_path: Path) ->
     language = [("a", "base"), ("a", "sft"), ("b", "base")]
     against = {(*one, other, "base") for one in language for other in ("x-mode", "y-mode")}
     assert found == {("a", "sft", "a", "base"), *against}
+
+
+def test_a_wording_is_compared_with_the_study_s_own_and_a_tuned_one_with_its_base(
+    tmp_path: Path,
+) -> None:
+    own, other = some_accuracy(12, 0.6), some_accuracy(13, 0.4)
+    other[:10] = NAN
+    runs = {("m", v): own for v in ("base", "sft")} | {("x-mode", "base"): own}
+    runs |= {("m", v): other for v in ("base+w", "sft+w")}
+    metrics, differences = compare(
+        results(tmp_path, runs),
+        {"m": ("base", "sft"), "x-mode": ("base",)},
+        wordings={"m": ("base+w", "sft+w")},
+    )
+    assert set(metrics["variant"]) == {"base", "sft", "base+w", "sft+w"}
+    pairs = differences[["variant", "other_model", "other_variant"]].drop_duplicates()
+    assert sorted(pairs.itertuples(index=False, name=None)) == [
+        ("base", "x-mode", "base"),
+        ("base+w", "m", "base"),
+        ("sft", "m", "base"),
+        ("sft", "x-mode", "base"),
+        ("sft+w", "m", "base+w"),
+        ("sft+w", "m", "sft"),
+    ]
+    changed = differences[differences["metric"] == "changed"]
+    assert list(changed["variant"]) == ["base+w", "sft+w"]
+    assert list(changed["other_variant"]) == ["base", "sft"]
+    found = cell(changed, variant="sft+w")
+    assert (found["n"], found["missing"]) == (150, 10)
+    assert found["value"] == pytest.approx((own != other)[10:].mean())
+    assert found["low"] < found["value"] < found["high"]
+    assert pd.isna(found["p_value"])
+    gap = cell(differences, metric="accuracy", variant="sft+w", other_variant="sft")
+    assert gap["value"] == pytest.approx((other - own)[10:].mean())
+
+
+def test_calibration_is_compared_too(tmp_path: Path) -> None:
+    base, tuned = some_accuracy(14, 0.3), some_accuracy(15, 0.75)
+    runs = {("m", "base"): base, ("m", "sft"): tuned}
+    metrics, differences = compare(results(tmp_path, runs), {"m": ("base", "sft")})
+    found = cell(metrics, metric="calibration_error", variant="base")
+    assert found["value"] == pytest.approx(abs(base.mean() - 0.75))
+    assert (found["n"], found["missing"]) == (160, 0)
+    gap = cell(differences, metric="calibration_error")
+    assert gap["value"] == pytest.approx(abs(tuned.mean() - 0.75) - abs(base.mean() - 0.75))
+    assert gap["high"] < 0
+    assert gap["p_value"] < 0.05
 
 
 def test_a_study_of_baselines_alone_has_no_differences(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from valuestrata.stages import judge as judge_stage
 from valuestrata.survey import codebook
 
 STUDIES = Path(__file__).parent.parent / "studies"
-SAID = Prompt("english", "Utopia", {"sex": "{group}", "age": "aged {group}"})
+AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
+SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
 FOUR, TEN = [1, 2, 3, 4], list(range(1, 11))
 RUBRIC = judge.rubric("pairwise")
 BOOKS = {path.stem: codebook.load(path) for path in sorted((STUDIES / "codebooks").glob("*.yaml"))}

@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
-from valuestrata import provenance
+from tests.graph import ROOT
+from valuestrata import config, provenance
 from valuestrata.__main__ import STAGES
 from valuestrata.provenance import code_digest, file_digest, text_digest
+from valuestrata.validate import load, read_yaml
 
 SRC = provenance.SOURCE
+DEMO = read_yaml(ROOT / "config.yaml")
 LIGHT = [
     *("ceiling", "check", "clean", "codebook", "compare", "diversity", "export", "fairness"),
     *("figures", "pairs"),
@@ -211,13 +214,30 @@ def test_any_change_of_an_expression_counts(source: Path, one: str, other: str) 
 # Data files ----------------------------------------------------------------------------------
 
 
-def test_editing_a_prompt_file_reruns_what_words_prompts(
+def test_editing_a_prompt_file_reruns_what_it_words_and_nothing_else(
     source: Path, before: dict[str, str]
 ) -> None:
+    """A template's hash is part of the specs of what it words, so that no other wording reruns."""
+    study = load({**DEMO, "wordings": {"mandarin": {"template": "mandarin"}}})
+
+    def said() -> dict[str, Any]:
+        return {
+            "pairs": config.spec_pairs(study, "ood"),
+            "toy": config.spec_toy(study, "toy-llama"),
+            "finetune": config.spec_finetune(study, "toy-llama", "sft"),
+            "predict": config.spec_predict(study, "toy-llama", "sft"),
+            "pairs+": config.spec_pairs(study, "ood", "mandarin"),
+            "predict+": config.spec_predict(study, "toy-llama", "sft+mandarin"),
+        }
+
+    first = said()
+    edit(source / "data/prompts/mandarin.yaml", lambda text: text + "\n")
+    second = said()
+    assert {k for k in first if first[k] != second[k]} == {"pairs+", "predict+"}
     edit(source / "data/prompts/english.yaml", lambda text: text + "\n")
-    changed = moved(before)
-    assert {"pairs", "finetune", "predict"} <= changed
-    assert not changed & {"clean", "tally", "diversity", "score", "fairness", "compare"}
+    third = said()
+    assert {k for k in first if second[k] != third[k]} == {"pairs", "toy", "finetune", "predict"}
+    assert moved(before) == set()
 
 
 def test_editing_a_rubric_reruns_judges_and_no_score(source: Path, before: dict[str, str]) -> None:
@@ -227,25 +247,16 @@ def test_editing_a_rubric_reruns_judges_and_no_score(source: Path, before: dict[
     assert not changed & {"score", "fairness", "compare", "predict", "finetune", "pairs"}
 
 
-def test_every_prompt_and_rubric_stands_in_data_files() -> None:
-    declared = {
-        file
-        for module in ("valuestrata.prompts", "valuestrata.judge")
-        for file in provenance._data_files(module)
-    }
+def test_every_rubric_stands_in_data_files() -> None:
     package = SRC / "valuestrata"
-    present = {
-        str(path.relative_to(package))
-        for folder in ("prompts", "rubrics")
-        for path in (package / "data" / folder).iterdir()
-    }
-    assert present == declared
+    present = [str(p.relative_to(package)) for p in (package / "data" / "rubrics").iterdir()]
+    assert sorted(present) == sorted(provenance._data_files("valuestrata.judge"))
 
 
 def test_a_data_file_that_is_not_there_is_an_error(source: Path) -> None:
-    (source / "data/prompts/english.yaml").unlink()
+    (source / "data/rubrics/pairwise.yaml").unlink()
     with pytest.raises(FileNotFoundError):
-        code_digest("valuestrata.stages.pairs")
+        code_digest("valuestrata.stages.judge")
 
 
 # The closure ---------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import main_table
 from valuestrata.report.figures_groups import apart
 from valuestrata.report.headline import headline
-from valuestrata.report.results import Results, systems
+from valuestrata.report.results import Results, systems, worded
+from valuestrata.report.rewording import rewording_table
 from valuestrata.report.samples import samples_table
 from valuestrata.report.tables import tables
 
@@ -27,12 +28,19 @@ GROUPS = {"sex": ["male", "female"], "age": ["young", "$ old & <wise>"]}
 Row = dict[str, Any]
 
 
-def spec(models: int = 2, tuned: bool = True, judge: bool = True, caveat: str = CAVEAT) -> Any:
+def spec(
+    models: int = 2,
+    tuned: bool = True,
+    judge: bool = True,
+    caveat: str = CAVEAT,
+    wordings: tuple[str, ...] = (),
+) -> Any:
     """A study of some language models and a baseline."""
     variants = ("base", "sft") if tuned else ("base",)
     named = {f"model-{i}": variants for i in range(models)}
     compare = specs.Compare(
         models={"rule": ("base",), **named},
+        wordings={"rule": (), **dict.fromkeys(named, wordings)},
         baselines=("rule",),
         splits=SPLITS,
         judges=("judge",) if judge else (),
@@ -52,6 +60,7 @@ def spec(models: int = 2, tuned: bool = True, judge: bool = True, caveat: str = 
         compare=compare,
         reference={"judge": ("model-0", "base")} if judge else {},
         recipes={"sft": recipe} if tuned else {},
+        wordings={"w": {"template": "mandarin"}} if wordings else {},
         toys=(),
     )
 
@@ -64,7 +73,7 @@ def number(value: float, half: float = 0.05, n: int = 100, missing: int = 0) -> 
 def runs(said: Any) -> pd.DataFrame:
     rows = []
     for split in SPLITS:
-        for i, (model, variant) in enumerate(systems(said)):
+        for i, (model, variant) in enumerate([*systems(said), *worded(said)]):
             run = {"model": model, "variant": variant, "split": split}
             values = {"accuracy": 0.4 + 0.01 * i, "nmae": 0.3, "wasserstein": 0.2}
             values |= {"refusal": 0.1, "invalid": 0.0, "failed": 0.0}
@@ -87,6 +96,11 @@ def differences(said: Any, against_base: float, against_rule: float, p: float) -
                 for metric, value in (("accuracy", gap), ("refusal", -0.1)):
                     row = {"split": split, "metric": metric, **pair, **number(value)}
                     rows.append({**row, "p_value": p})
+        for model, variant in worded(said):
+            plain = {"other_model": model, "other_variant": variant.partition("+")[0]}
+            row = {"split": split, "model": model, "variant": variant, **plain}
+            rows.append({**row, "metric": "changed", **number(0.25), "p_value": None})
+            rows.append({**row, "metric": "accuracy", **number(against_base), "p_value": p})
     return pd.DataFrame(rows, columns=[c.name for c in schemas.TABLES["differences"]])
 
 
@@ -296,6 +310,35 @@ def test_inequality_counts_runs_beyond_chance() -> None:
     assert "accuracy in 4 by Norm.Range and 4 by CV" in answers(made())[question]
     equal = replace(made(), fairness=made().fairness.assign(p_value=0.5))
     assert "accuracy in 0 by Norm.Range and 0 by CV" in answers(equal)[question]
+
+
+WORDED = ("base+w", "sft+w")
+HOLD = "Do answers hold in another wording?"
+
+
+def test_the_wording_sentence_turns_with_the_difference() -> None:
+    assert HOLD not in answers(made())
+    said = answers(made(against_base=-0.2, wordings=WORDED))[HOLD]
+    assert "changes 25.0% of the answers on ood" in said
+    assert "falls clearly in 4 of 4 reworded runs" in said
+    assert "rises clearly in 4 of 4" in answers(made(wordings=WORDED))[HOLD]
+    assert "changes clearly in none of 4" in answers(made(against_base=0.01, wordings=WORDED))[HOLD]
+
+
+def test_the_wordings_have_a_table_and_stand_in_no_other() -> None:
+    results = made(wordings=WORDED)
+    table = rewording_table(results, "ood")
+    assert [(row[0].text, row[1].text) for row in table.rows] == [
+        (f"model-{i} {v}", "w") for i in range(2) for v in ("base", "sft")
+    ]
+    assert table.rows[0][4].text == "25.0%"
+    assert "w: template mandarin." in table.note
+    assert [row[0].text for row in main_table(results, "ood").rows] == [
+        row[0].text for row in main_table(made(), "ood").rows
+    ]
+    assert "25.0%" in page(results)
+    assert "Other wordings" not in page(made())
+    assert list(tables(results)["main"]["variant"].unique()) == ["base", "sft", *WORDED]
 
 
 def test_judge_and_disagreement() -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +414,150 @@ def test_subgroups_with_one_persona_are_asked_once(
     table = predicted(tmp_path, base, twice)
     assert asked == [12]
     assert table["text"][:12].to_list() == table["text"][12:].to_list()
+
+
+def test_a_new_stratum_asks_only_its_new_prompts(
+    base: Path, tmp_path: Path, asked: list[int]
+) -> None:
+    """Half of the stratum's subgroups have personas that another stratum's had."""
+    pairs = toys.pairs(toys.PERSONAS[:2])
+    predicted(tmp_path, base, pairs)
+    another = toys.pairs(toys.PERSONAS[1:3]).assign(stratum="another")
+    grown = predicted(tmp_path, base, pd.concat([pairs, another], ignore_index=True))
+    assert asked == [8, 4]
+    assert len(grown) == 16
+
+
+def test_a_corrupt_shard_is_asked_again_and_kept_for_inspection(
+    base: Path, tmp_path: Path, asked: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = predicted(tmp_path, base, toys.pairs())
+    (shard,) = shards(tmp_path / "store")
+    half = shard.read_bytes()[: shard.stat().st_size // 2]
+    shard.write_bytes(half)
+    with caplog.at_level(logging.WARNING):
+        again = predicted(tmp_path, base, toys.pairs())
+    assert asked == [12, 12]
+    pd.testing.assert_frame_equal(again, first, check_exact=True)
+    assert [f"{shard}: not a readable shard" in r.message for r in caplog.records] == [True]
+    assert shard.with_suffix(".corrupt").read_bytes() == half
+
+
+SERVER = """
+import argparse, json, os, sys
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from valuestrata.models import runtime, store, transformers
+from valuestrata.stages import predict
+store.answered.__defaults__ = (2,)
+parser = argparse.ArgumentParser()
+predict.add_arguments(parser)
+for line in sys.stdin:
+    if line.strip() == "wait":
+        print(*os.wait(), flush=True)
+    elif pid := os.fork():
+        print(pid, flush=True)
+    else:
+        predict.run(parser.parse_args(json.loads(line)))
+        os._exit(0)
+"""
+"""Forks a process for each run of the stage, so that torch is imported once; shards of two."""
+
+
+class Server:
+    """Runs the stage predict in processes of their own, over one store."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.model = folder, model
+        pairs = toys.pairs()
+        some = [pairs.assign(closed_prompt=pairs["closed_prompt"] + "." * i) for i in range(5)]
+        many = [own.assign(stratum=f"{i}") for i, own in enumerate(some)]
+        io.write_table(pd.concat(many, ignore_index=True), folder / "pairs.parquet", "pairs")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            env={**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def say(self, line: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def start(self, output: str, store: str) -> int:
+        """Id of a process that predicts into a file."""
+        spec = Predict(toys.model(self.model), "english", 16, "toy")
+        said = {"spec": to_json(spec), "pairs": self.folder / "pairs.parquet", "threads": 1}
+        said |= {"store": self.folder / store, "output": self.folder / output}
+        return int(self.say(json.dumps([str(x) for k, v in said.items() for x in (f"--{k}", v)])))
+
+    def wait(self) -> int:
+        """Status of the next process that ends: 0, or the signal that killed it."""
+        return int(self.say("wait").split()[1])
+
+    def table(self, output: str) -> pd.DataFrame:
+        return io.read_table(self.folder / output, "predictions")
+
+
+@pytest.fixture(scope="module")
+def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"), base)
+    yield made
+    made.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server) -> pd.DataFrame:
+    """The table of one run that nothing disturbs."""
+    server.start("whole.parquet", "whole")
+    assert server.wait() == 0
+    table = server.table("whole.parquet")
+    assert (table["outcome"] == "answer").all()
+    assert len(set(table["prompt_hash"])) == len(table) == 60
+    return table
+
+
+def kept(server: Server, store: str) -> int:
+    """How many replies a store holds."""
+    return len({record["key"] for record in records(server.folder / store)})
+
+
+def test_a_run_killed_at_ten_moments_ends_with_the_table_of_one_run(
+    server: Server, whole: pd.DataFrame
+) -> None:
+    began = time.monotonic()
+    server.start("again.parquet", "again")
+    assert server.wait() == 0
+    took = time.monotonic() - began
+    rng = np.random.default_rng(1)
+    left = []
+    while len(left) < 10:
+        process = server.start("killed.parquet", "killed")
+        time.sleep(rng.uniform(0, took))
+        os.kill(process, signal.SIGKILL)
+        if server.wait() == signal.SIGKILL:
+            left.append(kept(server, "killed"))
+        else:  # it had ended before: the next one starts anew
+            shutil.rmtree(server.folder / "killed")
+    assert any(0 < replies < 60 for replies in left)
+    server.start("killed.parquet", "killed")
+    assert server.wait() == 0
+    pd.testing.assert_frame_equal(server.table("killed.parquet"), whole, check_exact=True)
+    assert kept(server, "killed") == 60
+
+
+def test_two_jobs_at_once_on_one_store_lose_nothing(server: Server, whole: pd.DataFrame) -> None:
+    for output in ("one.parquet", "two.parquet"):
+        server.start(output, "both")
+    assert [server.wait(), server.wait()] == [0, 0]
+    for output in ("one.parquet", "two.parquet"):
+        pd.testing.assert_frame_equal(server.table(output), whole, check_exact=True)
+    assert kept(server, "both") == 60
+    assert not [p for p in (server.folder / "both").iterdir() if p.suffix != ".jsonl"]
 
 
 def test_refusals_are_counted_but_not_kept(base: Path, tmp_path: Path, asked: list[int]) -> None:

@@ -320,7 +320,8 @@ QUESTIONS = pd.DataFrame(
 )
 # in the order of the spec's JSON, which sorts its keys
 GROUPS = {"age": ("18-29", "30-64", "65 and over"), "sex": ("female", "male")}
-SAID = Prompt("english", "Utopia", {"sex": "{group}", "age": "aged {group}"})
+AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
+SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
 SMALL = Toy("llama", "answer", 32, 1, 320, 30, 8, 5e-3, 1)
 
 

@@ -182,7 +182,7 @@ def test_defaults_are_filled_at_every_level(raw: Raw) -> None:
     assert filled["models"]["toy-llama"]["toy"]["hidden"] == 96
     assert filled["judges"]["toy-judge"]["reference"]["variant"] == "base"
     assert filled["judges"]["toy-judge"]["model"]["batch_tokens"] == 16384
-    assert filled["prompt"] == {"template": "english"}
+    assert filled["prompt"] == {"template": "english", "persona": "second", "options": "asked"}
     assert filled["prediction"] == {"max_new_tokens": 16}
 
 
@@ -261,6 +261,7 @@ UNKNOWN_KEYS = [
     "splits/ood/zzz",
     "splits/ood/questions/zzz",
     "prompt/zzz",
+    "wordings/mandarin/zzz",
     "models/toy-llama/zzz",
     "models/toy-llama/toy/zzz",
     "recipes/sft/zzz",
@@ -458,6 +459,27 @@ WRONG = [
     ),
     case(
         "an unknown template", put("prompt/template", "x"), "prompt.template", "known are english"
+    ),
+    case("the study's template", put("wordings/w", {"template": "english"}), "wordings.w", "own"),
+    case("the study's wording", put("wordings/w", {"order": "persona"}), "wordings.w", "own"),
+    case("an empty wording", put("wordings/w", {}), "wordings.w"),
+    case("no such persona", put("wordings/w", {"persona": "first"}), "wordings.w.persona", "list"),
+    case(
+        "a wording's template", put("wordings/w", {"template": "x"}), "wordings.w.template", "'x'"
+    ),
+    case("a plus in a name", put("wordings/a+b", {"persona": "list"}), "wordings", "'a+b'"),
+    case("order of the study's own wording", put("prompt/order", "question"), "prompt", "'order'"),
+    case(
+        "an unknown wording",
+        put("models/toy-llama/wordings", ["x"]),
+        "models.toy-llama.wordings",
+        "'x'",
+    ),
+    case(
+        "a wording of a baseline",
+        both(put("wordings/w", {"persona": "list"}), put("models/axis-mode/wordings", ["w"])),
+        "models.axis-mode.wordings",
+        "no prompt",
     ),
     case("a recipe on a test split", put("recipes/sft/split", "ood"), "recipes.sft.split", "'ood'"),
     case("a recipe on no split", put("recipes/sft/split", "no"), "recipes.sft.split", "'no'"),
@@ -719,11 +741,14 @@ def all_specs(study: Study) -> dict[str, Any]:
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
     found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
+    for wording in study.config["wordings"]:
+        found |= {f"pairs {s}+{wording}": c.spec_pairs(study, s, wording) for s in study.splits}
     found |= {f"tally {split}": c.spec_tally(study, split) for split in study.splits}
     found |= {f"toy {name}": c.spec_toy(study, name) for name in study.toys()}
     found |= {f"judge {name}": c.spec_judge(study, name) for name in study.config["judges"]}
     for model in study.models:
-        found[f"predict {model}"] = c.spec_predict(study, model)
+        for variant in [*study.variants(model), *study.reworded(model)]:
+            found[f"predict {model} {variant}"] = c.spec_predict(study, model, variant)
         found[f"score {model}"] = c.spec_score(study, model)
         if not study.is_baseline(model):
             found[f"generate {model}"] = c.spec_generate(study, model)
@@ -788,6 +813,29 @@ def test_adding_a_recipe_changes_no_other_fine_tune(raw: Raw, demo: Study) -> No
     assert moved(demo, load(raw)) == {"compare", "report"}
 
 
+def test_adding_a_wording_changes_no_other_spec(raw: Raw, demo: Study) -> None:
+    raw["wordings"] = {"mandarin": {"template": "mandarin"}, "listed": {"persona": "list"}}
+    raw["models"]["toy-qwen"]["wordings"] = ["listed"]
+    study = load(raw)
+    assert moved(demo, study) == {"compare", "report"}
+    assert study.reworded("toy-llama") == [
+        "base+mandarin", "sft+mandarin", "base+listed", "sft+listed",
+    ]  # fmt: skip
+    assert study.reworded("toy-qwen") == ["base+listed", "sft+listed"]
+    assert study.reworded("additive") == []
+    assert study.writing_runs() == demo.writing_runs()
+    assert len(study.runs()) == len(demo.runs()) + 6 * 2
+
+
+def test_a_wording_says_only_what_it_words_otherwise(raw: Raw) -> None:
+    raw["prompt"] = {"persona": "third"}
+    raw["wordings"] = {"turned": {"options": "reversed", "order": "question"}}
+    own, turned = (study_config.spec_pairs(load(raw), "ood", w).prompt for w in ("", "turned"))
+    assert (own.persona, own.order, own.options) == ("third", "persona", "asked")
+    assert (turned.persona, turned.order, turned.options) == ("third", "question", "reversed")
+    assert turned.template == own.template
+
+
 def test_adding_real_weights_changes_no_spec_of_a_toy(raw: Raw, demo: Study) -> None:
     raw["models"]["real"] = {"backend": "transformers", "weights": "a/b", "revision": "0"}
     assert moved(demo, load(raw)) == {"compare", "report"}
@@ -838,7 +886,8 @@ def test_every_setting_is_in_the_spec_of_some_stage(demo: Study) -> None:
         inside = config
         for key in path[:-1]:
             inside = inside[key]
-        inside[path[-1]] = not value if isinstance(value, bool) else value + type(value)(1)
+        other = "malay" if path[-1] == "template" else value + type(value)(1)
+        inside[path[-1]] = not value if isinstance(value, bool) else other
         known = all(name in config["models"] for name in demo.models)
         if known and all_specs(Study(config)) == before:
             unused.add(path)

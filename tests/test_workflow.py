@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.graph import Graph, Plan
+from valuestrata import io
+from valuestrata.models.transformers import adapter_digest
 
 REPORT = {"compare", "tables", "figures", "report", "all"}
 
@@ -23,6 +25,9 @@ models:
     dtype: float32
     threads: 1
 """
+
+
+WORDING = "wordings: {listed: {persona: list, order: question}}\n"
 
 
 @contextmanager
@@ -123,6 +128,43 @@ def test_adding_a_recipe_touches_no_base_run(graph: Graph) -> None:
     about = [m for m in plan.messages if "tiny" in m]
     assert about
     assert all("gentle" in m for m in about)
+
+
+def test_adding_a_wording_asks_in_it_and_reruns_nothing_else(graph: Graph) -> None:
+    plan = graph.planned(*graph.overlay(WORDING), "all")
+    assert plan.jobs == {
+        **dict.fromkeys(REPORT, 1),
+        "pairs_reworded": 2,
+        "predict": 4,
+        "score_train": 2,
+        "score_ood": 2,
+        "fairness": 4,
+    }
+    about = [m for m in plan.messages if "tiny" in m]
+    assert all("tiny/base+listed" in m or "tiny/sft+listed" in m for m in about)
+
+
+def test_adding_a_second_wording_leaves_the_first_alone(graph: Graph) -> None:
+    """And a model that is not asked in it is left alone, too."""
+    some = "wordings: {listed: {persona: list, order: question}, malay: {template: malay}}\n"
+    done = graph.run(
+        *graph.overlay(WORDING),
+        "results/mini/runs/tiny/sft+listed/ood/scores/age_group-x-religion.parquet",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = io.read_table(graph.results / "pairs/ood+listed.parquet", "pairs")
+    assert asked["closed_prompt"].str.startswith("Answer every question as a person").all()
+    run = graph.results / "runs/tiny"
+    for variant in ("sft", "sft+listed"):
+        told = io.read_table(run / variant / "ood/predictions.parquet", "predictions")
+        assert set(told["adapter"]) == {adapter_digest(graph.results / "models/tiny/sft/adapter")}
+    assert set(told["adapter"]) != {""}
+    second = graph.planned(*graph.overlay(some), "all")
+    own = "tiny/sft+listed answers ood"
+    assert own not in second.messages
+    assert "tiny/sft+malay answers ood" in second.messages
+    fewer = graph.planned(*graph.overlay(some + "models: {tiny: {wordings: [listed]}}\n"), "all")
+    assert not [m for m in fewer.messages if "malay" in m]
 
 
 def test_more_resamples_rerun_no_model(graph: Graph) -> None:

@@ -19,7 +19,8 @@ from valuestrata.specs import HeldBack, Model, Prompt, Recipe
 torch.set_num_threads(1)
 
 REFUSAL = "I'm sorry, I cannot answer that."
-SAID = Prompt("english", "Utopia", {"sex": "{group}", "age": "aged {group}"})
+AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
+SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
 PERSONAS = [
     prompts.persona(SAID, groups)
     for groups in ({"sex": "female"}, {"sex": "male"}, {"age": "18-29"}, {"age": "65 and over"})

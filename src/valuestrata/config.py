@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from valuestrata import specs
+from valuestrata import provenance, specs
 
 SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
 BASE = "base"
@@ -90,19 +90,29 @@ class Study:
         """Variants of a model: base, then its recipes."""
         return [BASE, *self.models[model]["recipes"]]
 
-    def runs(self, splits: list[str] | None = None) -> list[tuple[str, str, str]]:
+    def reworded(self, model: str) -> list[str]:
+        """The variants of a model once more in each of its other wordings."""
+        said = self.models[model]["wordings"]
+        return [specs.reworded(v, wording) for wording in said for v in self.variants(model)]
+
+    def runs(self) -> list[tuple[str, str, str]]:
         """All (model, variant, split), model by model."""
         return [
             (model, variant, split)
             for model in self.models
-            for variant in self.variants(model)
-            for split in (splits or list(self.splits))
+            for variant in [*self.variants(model), *self.reworded(model)]
+            for split in self.splits
         ]
 
     def writing_runs(self) -> list[tuple[str, str, str]]:
         """The runs that write open-ended answers: language models on the splits asked."""
-        splits = self.config["generation"]["splits"] if "generation" in self.config else []
-        return [r for r in (self.runs(splits) if splits else []) if not self.is_baseline(r[0])]
+        return [
+            (model, variant, split)
+            for model in self.models
+            if not self.is_baseline(model)
+            for variant in self.variants(model)
+            for split in self.config.get("generation", {}).get("splits", [])
+        ]
 
     def judgements(self) -> list[tuple[str, str, str, str]]:
         """All (model, variant, split, judge)."""
@@ -177,14 +187,14 @@ def spec_ceiling(study: Study) -> specs.Ceiling:
     )
 
 
-def spec_pairs(study: Study, split: str) -> specs.Pairs:
-    """Settings of one split's pairs and prompts."""
+def spec_pairs(study: Study, split: str, wording: str = "") -> specs.Pairs:
+    """Settings of one split's pairs and prompts, in the study's own or in another wording."""
     questions, groups = study.selections(split)
     return specs.Pairs(
         minimum=study.config["minimum"]["answers"],
         questions=questions,
         groups=groups,
-        prompt=_prompt(study),
+        prompt=_prompt(study, wording),
         caveat=study.survey_caveat,
     )
 
@@ -206,11 +216,11 @@ def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
     )
 
 
-def spec_predict(study: Study, model: str) -> specs.Predict:
-    """Settings of one model's structured answers."""
+def spec_predict(study: Study, model: str, variant: str) -> specs.Predict:
+    """Settings of one variant's structured answers."""
     return specs.Predict(
         model=_model(study, model),
-        template=_prompt(study).template,
+        template=_prompt(study, specs.variant_parts(variant)[1]).template,
         max_new_tokens=study.config["prediction"]["max_new_tokens"],
         caveat=_run_caveat(study, model),
     )
@@ -273,6 +283,7 @@ def spec_compare(study: Study) -> specs.Compare:
     """Settings of the comparison of all runs."""
     return specs.Compare(
         models={m: tuple(study.variants(m)) for m in study.models},
+        wordings={m: tuple(study.reworded(m)) for m in study.models},
         baselines=tuple(m for m in study.models if study.is_baseline(m)),
         splits={k: tuple(map(specs.stratum_id, v)) for k, v in study.splits.items()},
         judges=tuple(study.config["judges"]),
@@ -299,6 +310,7 @@ def spec_report(study: Study) -> specs.Report:
             for k, v in config["judges"].items()
         },
         recipes={k: _recipe(study, k) for k in config["recipes"]},
+        wordings=config["wordings"],
         toys=tuple(study.toys()),
     )
 
@@ -321,12 +333,25 @@ def _groups(study: Study) -> dict[str, tuple[str, ...]]:
     return {name: tuple(axis.names()) for name, axis in study.axes.items()}
 
 
-def _prompt(study: Study) -> specs.Prompt:
+def _prompt(study: Study, wording: str = "") -> specs.Prompt:
+    """The study's own wording, or another, which says only what it words otherwise."""
+    own = {**study.config["prompt"], "order": "persona"}
+    said = {**own, **(study.config["wordings"][wording] if wording else {})}
     return specs.Prompt(
-        template=study.config["prompt"]["template"],
+        template=_template(said["template"]),
         country=study.config["survey"]["country"],
         personas={name: axis.persona for name, axis in study.axes.items()},
+        labels={name: axis.label for name, axis in study.axes.items()},
+        persona=said["persona"],
+        order=said["order"],
+        options=said["options"],
     )
+
+
+def _template(name: str) -> str:
+    """A template's name with its file's hash: editing it reruns what it words, and nothing else."""
+    path = provenance.SOURCE / provenance.PACKAGE / "data" / "prompts" / f"{name}.yaml"
+    return f"{name}@{provenance.file_digest(path)[:12]}"
 
 
 def _model(study: Study, name: str) -> specs.Model:

@@ -116,11 +116,25 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Prompt:
-    """How personas and questions are worded."""
+    """How personas and questions are worded.
+
+    Attributes:
+        template: name of a prompt file, pinned by its hash.
+        country: where the respondents live.
+        personas: an axis' phrase of its group.
+        labels: an axis' label.
+        persona: second (You are), third (Think of) or list (of attributes).
+        order: what comes first, persona or question.
+        options: asked, reversed, or shuffled by question.
+    """
 
     template: str
     country: str
     personas: dict[str, str]
+    labels: dict[str, str]
+    persona: str
+    order: str
+    options: str
 
 
 @dataclass(frozen=True)
@@ -303,9 +317,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Compare:
-    """All runs side by side: variants by model, strata by split, judges and what they judged."""
+    """All runs side by side: variants by model, the same in other wordings, strata by split, judges
+    and what they judged.
+    """
 
     models: dict[str, tuple[str, ...]]
+    wordings: dict[str, tuple[str, ...]]
     baselines: tuple[str, ...]
     splits: dict[str, tuple[str, ...]]
     judges: tuple[str, ...]
@@ -328,6 +345,7 @@ class Report:
     compare: Compare
     reference: dict[str, tuple[str, str]]
     recipes: dict[str, Recipe]
+    wordings: dict[str, dict[str, str]]
     toys: tuple[str, ...]
 
 
@@ -360,6 +378,17 @@ def _build(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         return typing.cast(Any, kind)(**{k: _build(hints[k], v) for k, v in value.items()})
     return value
+
+
+def reworded(variant: str, wording: str) -> str:
+    """Name of a variant that is asked in another wording; no recipe's name holds a plus."""
+    return f"{variant}+{wording}"
+
+
+def variant_parts(variant: str) -> tuple[str, str]:
+    """The variant itself and its wording, '' for the study's own."""
+    plain, _, wording = variant.partition("+")
+    return plain, wording
 
 
 def stratum_id(axes: tuple[str, ...]) -> str:

@@ -56,8 +56,8 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
         raise InputError(_explain(problems[0]))
     filled = _filled(plain, schema, schema)
     for model in filled["models"].values():
-        tuned = list(filled["recipes"]) if model["backend"] != "baseline" else []
-        model.setdefault("recipes", tuned)
+        for key in ("recipes", "wordings"):
+            model.setdefault(key, [] if model["backend"] == "baseline" else list(filled[key]))
     study = Study(filled)
     problem = next(_problems(study, root, files), None)
     if problem:
@@ -180,9 +180,18 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
                 yield f"config: models.{name}.recipes: no recipe is named {recipe!r}"
             if model["backend"] == "baseline":
                 yield f"config: models.{name}.recipes: a baseline has nothing to tune"
+        for wording in model["wordings"]:
+            if wording not in config["wordings"]:
+                yield f"config: models.{name}.wordings: no wording is named {wording!r}"
+            if model["backend"] == "baseline":
+                yield f"config: models.{name}.wordings: a baseline reads no prompt"
     yield from _judge_problems(study, root, files)
-    for key, folder in (("prompt.template", "prompts"),):
-        yield from _data_problems(key, config["prompt"]["template"], folder)
+    yield from _data_problems("prompt.template", config["prompt"]["template"], "prompts")
+    for name, wording in config["wordings"].items():
+        if "template" in wording:
+            yield from _data_problems(f"wordings.{name}.template", wording["template"], "prompts")
+        if wording.items() <= {**config["prompt"], "order": "persona"}.items():
+            yield f"config: wordings.{name}: words every prompt as the study's own `prompt` does"
 
 
 def _favour_problems(study: Study, name: str, recipe: dict[str, Any]) -> Iterator[str]:

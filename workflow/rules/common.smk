@@ -12,7 +12,7 @@ sys.path.insert(0, str(SOURCE))
 from valuestrata import config as study_config
 from valuestrata.errors import InputError
 from valuestrata.provenance import code_digest
-from valuestrata.specs import stratum_id, to_json
+from valuestrata.specs import stratum_id, to_json, variant_parts
 from valuestrata.validate import load
 
 try:
@@ -56,8 +56,9 @@ def names(some):
 
 wildcard_constraints:
     model=names([*STUDY.models, *STUDY.judge_models]),
-    variant=names([study_config.BASE, *STUDY.config["recipes"]]),
+    variant=names(sorted({variant for _, variant, _ in STUDY.runs()})),
     recipe=names(STUDY.config["recipes"]),
+    wording=names(STUDY.config["wordings"]),
     split=names(STUDY.splits),
     stratum=r"[a-z0-9_-]+",
     judge=names(STUDY.judge_models),
@@ -97,9 +98,16 @@ def weights(wildcards):
 
 
 def adapter(wildcards):
-    """The adapter of a tuned variant; the base has none."""
-    tuned = f"{RESULTS}/models/{wildcards.model}/{wildcards.variant}/adapter"
-    return [] if wildcards.variant == study_config.BASE else tuned
+    """The adapter of a tuned variant, the same in every wording; the base has none."""
+    variant, _ = variant_parts(wildcards.variant)
+    tuned = f"{RESULTS}/models/{wildcards.model}/{variant}/adapter"
+    return [] if variant == study_config.BASE else tuned
+
+
+def worded(wildcards):
+    """The pairs with the prompts of a variant's wording."""
+    _, wording = variant_parts(wildcards.variant)
+    return f"{RESULTS}/pairs/{wildcards.split}{'+' + wording if wording else ''}.parquet"
 
 
 def judge_weights(wildcards):

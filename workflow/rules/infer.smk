@@ -20,7 +20,7 @@ rule predict_baseline:
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("predict", "model"),
+        spec=spec("predict", "model", "variant"),
         code=code("predict_baseline"),
     message:
         "{wildcards.model} answers {wildcards.split}"
@@ -31,7 +31,7 @@ rule predict_baseline:
 
 rule predict:
     input:
-        pairs=rules.pairs.output,
+        pairs=worded,
         weights=weights,
         adapter=adapter,
     output:
@@ -48,7 +48,7 @@ rule predict:
         mem_mb=asks_for("memory_mb"),
         runtime=asks_for("minutes"),
     params:
-        spec=spec("predict", "model"),
+        spec=spec("predict", "model", "variant"),
         code=code("predict"),
         store=f"{RESULTS}/replies/{{model}}/{{variant}}/predict",
     message:
@@ -69,6 +69,7 @@ rule generate:
         f"{RESULTS}/logs/generate/{{model}}/{{variant}}/{{split}}.log",
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
+        variant=names([study_config.BASE, *STUDY.config["recipes"]]),
     priority: 10
     conda:
         "../../envs/train.yaml"

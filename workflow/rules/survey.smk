@@ -123,6 +123,18 @@ rule pairs:
         "--questions {input.questions} --output {output} 2> {log}"
 
 
+use rule pairs as pairs_reworded with:
+    output:
+        f"{RESULTS}/pairs/{{split}}+{{wording}}.parquet",
+    log:
+        f"{RESULTS}/logs/pairs/{{split}}+{{wording}}.log",
+    params:
+        spec=spec("pairs", "split", "wording"),
+        code=code("pairs"),
+    message:
+        "wording the prompts of {wildcards.split} as {wildcards.wording}"
+
+
 rule ceiling:
     input:
         questions=rules.clean.output.questions,

@@ -55,6 +55,9 @@ def answered(
 ) -> list[Reply]:
     """The reply of each key, from the store or, where it is absent, by asking.
 
+    Prompts are asked in parts that do not depend on what is stored, so that a run which takes up a
+    killed one asks the same batches: batches of another shape move log-probabilities a little.
+
     Args:
         store: where replies are looked up and kept.
         keys: one a prompt; equal keys are asked once.
@@ -64,14 +67,15 @@ def answered(
     """
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     known = {key: reply for key in first if (reply := store.get(key)) is not None}
-    absent = sorted(i for key, i in first.items() if key not in known)
-    log.info("%d of %d replies are stored, %d to ask", len(known), len(first), len(absent))
-    for start in range(0, len(absent), shard):
-        part = absent[start : start + shard]
-        fresh = dict(zip(part, ask(part), strict=True))
-        store.put({keys[i]: reply for i, reply in fresh.items() if keep(i, reply)})
-        known |= {keys[i]: reply for i, reply in fresh.items()}
-        log.info("asked %d of %d", start + len(part), len(absent))
+    log.info("%d of %d replies are stored", len(known), len(first))
+    distinct = sorted(first.values())
+    for start in range(0, len(distinct), shard):
+        part = [i for i in distinct[start : start + shard] if keys[i] not in known]
+        if part:
+            fresh = dict(zip(part, ask(part), strict=True))
+            store.put({keys[i]: reply for i, reply in fresh.items() if keep(i, reply)})
+            known |= {keys[i]: reply for i, reply in fresh.items()}
+            log.info("asked %d, have %d of %d", len(part), len(known), len(first))
     return [known[key] for key in keys]
 
 

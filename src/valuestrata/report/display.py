@@ -33,6 +33,16 @@ from valuestrata.report.wording import (
 
 KEPT = "\N{NO-BREAK SPACE}"
 SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
+OF_DISTRIBUTIONS = (
+    "wasserstein",
+    "total_variation",
+    "jensen_shannon",
+    "top_accuracy",
+    "confidence",
+    "calibration_error",
+    "off_options",
+)
+NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "changed")
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,16 @@ def main_table(results: Results, split: str) -> Table:
         columns=("Run", *(METRICS[m] for m in SHOWN), *names),
         rows=tuple(rows),
     )
+
+
+def distributions_table(results: Results, split: str) -> Table:
+    """The probabilities of the options against the subgroups' distributions, one row a run."""
+    rows = [
+        (_name(results, s), *(cell(results.of(s, split, m)) for m in OF_DISTRIBUTIONS))
+        for s in systems(results.spec)
+    ]
+    columns = ("Run", *(METRICS[m] for m in OF_DISTRIBUTIONS))
+    return Table(f"Distributions, {split}", columns, tuple(rows))
 
 
 def _name(results: Results, system: System) -> Cell:
@@ -151,7 +171,7 @@ def differences_table(results: Results, split: str) -> Table:
     pairs = [(s, (s[0], BASE)) for s in tuned(spec)]
     pairs += [(s, b) for b in baselines(spec) for s in language(spec)]
     own = results.differences[results.differences["split"] == split]
-    metrics = [m for m in dict.fromkeys(map(str, own["metric"])) if m != "jensen_shannon"]
+    metrics = [m for m in dict.fromkeys(map(str, own["metric"])) if m not in NOT_IN_DIFFERENCES]
     rows = [
         (
             Cell(label(one, spec), small=f"less {label(other, spec)}"),

@@ -20,7 +20,9 @@ from valuestrata.report.results import (
     records,
     tested,
     tuned,
+    worded,
 )
+from valuestrata.report.rewording import rewording
 from valuestrata.report.wording import (
     decimal,
     estimate,
@@ -54,6 +56,8 @@ def findings(results: Results) -> list[Finding]:
             "Is accuracy fairer and error less fair after tuning?": paradox(results, split),
             "What does the judge say?": judged(results, split),
         }
+        if worded(results.spec):
+            said["Do answers hold in another wording?"] = rewording(results, split)
         for question, (answer, details) in said.items():
             made.append(Finding(question + where, answer, tuple(details)))
     answer, details = disagreement(results)

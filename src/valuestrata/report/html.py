@@ -23,7 +23,9 @@ from valuestrata.report.results import (
     systems,
     tested,
     tuned,
+    worded,
 )
+from valuestrata.report.rewording import rewording_table
 from valuestrata.report.wording import caveat_sentence, count
 from valuestrata.specs import Report
 
@@ -67,6 +69,8 @@ def page(
         about=_about(summary),
         survey=_survey(results, summary),
         mains=[display.main_table(results, split) for split in splits(spec)],
+        distributions=[display.distributions_table(results, split) for split in splits(spec)],
+        rewordings=[rewording_table(results, split) for split in splits(spec) if worded(spec)],
         figures=drawn,
         fairness=_fairness(results),
         groups=_groups(results),

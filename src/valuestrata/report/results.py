@@ -156,9 +156,15 @@ def tuned(spec: Report) -> list[System]:
     return [(model, variant) for model, variant in language(spec) if variant != BASE]
 
 
+def worded(spec: Report) -> list[System]:
+    """Language models' variants in other wordings than the study's own."""
+    return [(m, v) for m, vs in spec.compare.wordings.items() for v in vs]
+
+
 def variants(spec: Report) -> list[str]:
-    """Names of all variants of language models, base first."""
-    return list(dict.fromkeys([BASE, *(variant for _, variant in language(spec))]))
+    """Names of all variants of language models, base first, other wordings last."""
+    some = [*language(spec), *worded(spec)]
+    return list(dict.fromkeys([BASE, *(variant for _, variant in some)]))
 
 
 def label(system: System, spec: Report) -> str:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from valuestrata.report.results import RUN, Results, baselines, in_order, systems
+from valuestrata.report.results import RUN, Results, baselines, in_order, systems, worded
 from valuestrata.report.wording import METRICS
 
 PARTS = ("value", "low", "high", "n", "missing")
@@ -39,7 +39,7 @@ def main(results: Results) -> pd.DataFrame:
             whole = part in ("n", "missing")
             columns[column] = wide[(part, metric)].astype("Int64" if whole else "float64")
     flat = pd.DataFrame(columns, index=wide.index).reset_index()
-    known = set(systems(spec))
+    known = {*systems(spec), *worded(spec)}
     is_known = [
         (str(m), str(v)) in known for m, v in zip(flat["model"], flat["variant"], strict=True)
     ]

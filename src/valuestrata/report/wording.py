@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 from valuestrata.report.results import Number
 
-RATES = ("refusal", "invalid", "failed", "flip_rate")
+RATES = ("refusal", "invalid", "failed", "flip_rate", "changed")
 METRICS = {
     "accuracy": "Accuracy",
     "nmae": "NMAE",
     "wasserstein": "Wasserstein",
+    "total_variation": "Total variation",
     "jensen_shannon": "Jensen-Shannon",
+    "top_accuracy": "Accuracy of the likeliest option",
+    "confidence": "Its probability",
+    "calibration_error": "Calibration error",
     "off_options": "Off options",
     "refusal": "Refusals",
     "invalid": "Invalid",
     "failed": "Failed",
+    "changed": "Answers changed",
 }
 METRIC_NAMES = {"accuracy": "accuracy", "nmae": "NMAE"}
 STATISTICS = {"norm_range": "Norm.Range", "cv": "CV"}

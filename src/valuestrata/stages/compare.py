@@ -9,16 +9,20 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import io, paths, schemas
-from valuestrata.metrics import resample
+from valuestrata.metrics import distribution, resample
 from valuestrata.schemas import PAIR
-from valuestrata.specs import Compare, Evaluation, from_json
+from valuestrata.specs import Compare, Evaluation, from_json, reworded, variant_parts
 
 log = logging.getLogger(__name__)
 Run = tuple[str, str, str]
+System = tuple[str, str]
 
-SCORES = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "off_options")
+OF_DISTRIBUTIONS = ("wasserstein", "jensen_shannon", "total_variation")
+SCORES = ("accuracy", "nmae", *OF_DISTRIBUTIONS, "top_accuracy", "confidence", "off_options")
 OUTCOMES = ("refusal", "invalid", "failed")
-COMPARED = ("accuracy", "nmae", "wasserstein", "jensen_shannon", "refusal")
+COMPARED = ("accuracy", "nmae", *OF_DISTRIBUTIONS, "refusal")
+CALIBRATION = "calibration_error"
+CHANGED = "changed"
 BASE = "base"
 
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         values = {
             (model, variant): _values(arguments.results, spec, (model, variant, split))
             for model, variants in spec.models.items()
-            for variant in variants
+            for variant in (*variants, *spec.wordings[model])
         }
         for (model, variant), table in values.items():
             shared = {"model": model, "variant": variant, "split": split}
@@ -48,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
             named = {"split": split, "model": one[0], "variant": one[1]}
             named |= {"other_model": other[0], "other_variant": other[1]}
             rows = _differences(values[one], values[other], spec.evaluation)
+            if _same_but_worded(one, other):
+                rows.append(_changed(values[one], values[other], spec.evaluation))
             differences += [{**named, **row} for row in rows]
     log.info("%d metrics, %d paired differences", len(metrics), len(differences))
     columns = [c.name for c in schemas.TABLES["differences"]]
@@ -74,7 +80,8 @@ def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
         table[outcome] = (scores["outcome"] == outcome).astype("float64")
     asked = pd.DataFrame(True, index=table.index, columns=table.columns)
     asked["nmae"] = asked["wasserstein"] = scores["kind"].eq("ordinal")
-    judges = spec.judges if split in spec.judged_splits and model not in spec.baselines else ()
+    judged = split in spec.judged_splits and variant in spec.models[model]
+    judges = spec.judges if judged and model not in spec.baselines else ()
     for judge in judges:
         file = results / paths.VERDICTS.format(**parts, judge=judge)
         for dimension, own in io.read_table(file, "verdicts").groupby("dimension"):
@@ -84,6 +91,7 @@ def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
                 table[key] = indexed[column].astype("Float64").astype("float64")
                 asked[key] = table.index.isin(indexed.index)
     table.attrs["asked"] = asked
+    table.attrs["answer"] = scores["answer"].astype("Float64").astype("float64")
     return table
 
 
@@ -99,17 +107,34 @@ def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
         )
         missing = int(asked[metric].sum()) - n
         rows.append(_row(metric, value, low, high, n, missing))
-    return rows
+    known = int(np.isfinite(table["confidence"]).sum())
+    error = distribution.calibration_error(
+        *_confidence(table), cluster, e.resamples, e.level, e.seed
+    )
+    return [*rows, _row(CALIBRATION, *error, known, len(table) - known)]
 
 
-def _contrasts(spec: Compare) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Each tuned variant against its base, then every language model against each baseline."""
+def _confidence(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """[n] probability of the likeliest code, and whether it is the mode."""
+    return table["confidence"].to_numpy(), table["top_accuracy"].to_numpy()
+
+
+def _contrasts(spec: Compare) -> list[tuple[System, System]]:
+    """Each tuned variant against its base, in every wording; each other wording against the
+    study's own; then every language model against each baseline.
+    """
     tuned = [
         ((model, variant), (model, BASE))
         for model, variants in spec.models.items()
         for variant in variants
         if variant != BASE
     ]
+    for model, variants in spec.wordings.items():
+        for variant in variants:
+            plain, wording = variant_parts(variant)
+            tuned.append(((model, variant), (model, plain)))
+            if plain != BASE:
+                tuned.append(((model, variant), (model, reworded(BASE, wording))))
     language = [(m, v) for m, vs in spec.models.items() if m not in spec.baselines for v in vs]
     return [*tuned, *product(language, [(m, BASE) for m in spec.baselines])]
 
@@ -128,7 +153,32 @@ def _differences(one: pd.DataFrame, other: pd.DataFrame, e: Evaluation) -> list[
         p = resample.sign_flip(gap, cluster, e.resamples, e.seed)
         missing = int(one.attrs["asked"][metric].sum()) - n
         rows.append({**_row(metric, value, low, high, n, missing), "p_value": p})
+    value, low, high, p, n = distribution.calibration_difference(
+        _confidence(one),
+        _confidence(other.reindex(one.index)),
+        cluster,
+        e.resamples,
+        e.level,
+        e.seed,
+    )
+    if n:
+        row = _row(CALIBRATION, value, low, high, n, len(one) - n)
+        rows.append({**row, "p_value": p})
     return rows
+
+
+def _same_but_worded(one: System, other: System) -> bool:
+    """Whether two systems differ in the wording of their prompts alone."""
+    return one != other and (one[0], variant_parts(one[1])[0]) == other
+
+
+def _changed(one: pd.DataFrame, other: pd.DataFrame, e: Evaluation) -> dict[str, object]:
+    """Share of pairs answered otherwise, among those that both answered; nothing to test."""
+    first, second = one.attrs["answer"], other.attrs["answer"].reindex(one.index)
+    both = first.notna() & second.notna()
+    values = np.where(both, first != second, np.nan)
+    number = resample.mean_with_interval(values, _clusters(one), e.resamples, e.level, e.seed)
+    return _row(CHANGED, *number, int(both.sum()), int((~both).sum()))
 
 
 def _clusters(table: pd.DataFrame) -> np.ndarray:

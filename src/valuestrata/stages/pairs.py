@@ -42,7 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     share = modal.shares(counted.weighted)
     about = questions.iloc[q].reset_index(drop=True)
     personas = [prompts.persona(spec.prompt, tally.subgroup_groups(n)) for n in counted.subgroups]
-    closed = [_closed(spec, row) for row in io.records(questions)]
+    asked = [_asked(spec, row) for row in io.records(questions)]
+    closed = [
+        prompts.messages(spec.prompt, personas[i], asked[j]) for i, j in zip(s, q, strict=True)
+    ]
     open_ended = [prompts.open_ended(spec.prompt, text) for text in questions["text"]]
     frame = pd.DataFrame(
         {
@@ -59,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
             "distribution": [share[i, j, scale.real[j]] for i, j in zip(s, q, strict=True)],
             "n": answers[s, q].astype(np.int64),
             "respondents": counted.respondents[s],
-            "persona": np.asarray(personas, dtype=object)[s],
-            "closed_prompt": np.asarray(closed, dtype=object)[q],
+            "persona": [first for first, _ in closed],
+            "closed_prompt": [second for _, second in closed],
             "open_prompt": np.asarray(open_ended, dtype=object)[q],
         }
     )
@@ -79,7 +82,7 @@ def _kept(spec: Pairs, subgroups: Sequence[str], questions: Sequence[str]) -> ND
     return np.outer(of_subgroup, of_question)
 
 
-def _closed(spec: Pairs, row: dict[str, Any]) -> str:
+def _asked(spec: Pairs, row: dict[str, Any]) -> str:
     codes, labels = [int(c) for c in row["codes"]], list(row["labels"])
     ends = (int(row["lowest"]), int(row["highest"]))
-    return prompts.closed(spec.prompt, row["text"], codes, labels, ends)
+    return prompts.asked(spec.prompt, row["text"], codes, labels, ends)

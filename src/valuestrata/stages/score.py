@@ -54,13 +54,18 @@ def _scores(both: pd.DataFrame) -> pd.DataFrame:
     people = _padded(both["distribution"], codes.shape[1])
     model = _padded(both["distribution_model"], codes.shape[1])
     w1 = distribution.wasserstein(model, people, codes, lowest, highest)
+    top, confidence = distribution.likeliest(model)
+    likeliest = np.where(np.isnan(confidence), np.nan, codes[np.arange(len(codes)), top])
     return pd.DataFrame(
         {
-            **{name: both[name] for name in [*PAIR, "block", "kind", "outcome"]},
+            **{name: both[name] for name in [*PAIR, "block", "kind", "outcome", "answer"]},
             "accuracy": ordinal.accuracy(answer, mode),
             "nmae": ordinal.nmae(answer, mode, lowest, highest, is_ordinal),
             "wasserstein": np.where(is_ordinal, w1, np.nan),
             "jensen_shannon": distribution.jensen_shannon(model, people),
+            "total_variation": distribution.total_variation(model, people),
+            "top_accuracy": ordinal.accuracy(likeliest, mode),
+            "confidence": confidence,
             "off_options": both["off_options"],
         }
     )

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from valuestrata import io, paths
-from valuestrata.report.results import Results, systems
+from valuestrata.report.results import Results, systems, worded
 from valuestrata.report.tables import tables
 from valuestrata.specs import Report, from_json
 
@@ -28,7 +28,7 @@ def read(folder: Path, spec: Report) -> Results:
     runs = [
         {"model": model, "variant": variant, "split": split}
         for split in spec.compare.splits
-        for model, variant in systems(spec)
+        for model, variant in [*systems(spec), *worded(spec)]
     ]
     return Results(
         spec=spec,
