@@ -233,7 +233,7 @@ def test_a_tokenizer_without_pad_pads_with_the_terminator(kind: str, pad: str) -
 
 def test_a_saved_tokenizer_makes_the_same_ids(tmp_path: Any) -> None:
     """Trap 4: what was trained with and what is loaded later."""
-    from valuestrata.models.transformers import load_chat
+    from valuestrata.models.local import load_chat
 
     for architecture, kind in toys.ARCHITECTURES.items():
         words = tokenizer(kind)

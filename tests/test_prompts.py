@@ -324,7 +324,7 @@ def judged(
     folder: Path, monkeypatch: pytest.MonkeyPatch, says: object, texts: dict, reference: dict
 ) -> pd.DataFrame:
     """Verdicts of a judge that says(first, second); texts: question -> (outcome, text)."""
-    from valuestrata.models import transformers
+    from valuestrata.models import backends
 
     table = toys.pairs(toys.PERSONAS[:1])
     for name, said in (("texts", texts), ("reference", reference)):
@@ -341,17 +341,18 @@ def judged(
     io.write_table(table, folder / "pairs", "pairs")
 
     class FakeModel:
-        def __init__(self, *_: object) -> None: ...
+        __module__ = "valuestrata.models.transformers"  # whose code is part of the store's keys
+        weights, adapter, settings, longest, shard = "judge", "", (), None, 4096
+
+        def prompt(self, *said: str) -> SimpleNamespace:
+            return SimpleNamespace(digest=json.dumps(said), tokens=None)
 
         def generate(self, asked: list[tuple[str, str]], *_: object) -> list[str]:
             parts = [user.split("Answer 1: ")[1].split("Which answer")[0] for _, user in asked]
             shown = [[t.strip() for t in part.split("Answer 2: ")] for part in parts]
             return [says(*both) for both in shown]  # type: ignore[operator]
 
-    monkeypatch.setattr(transformers, "TransformersModel", FakeModel)
-    monkeypatch.setattr(transformers, "weights_digest", lambda _: "judge")
-    fake = SimpleNamespace(prompt=lambda *p: SimpleNamespace(digest=json.dumps(p)))
-    monkeypatch.setattr(transformers, "load_chat", lambda _: fake)
+    monkeypatch.setattr(backends, "open_model", lambda *_: FakeModel())
     spec = Judge(toys.model(folder), "pairwise", "Utopia", 16, "")
     judge_stage.run(
         Namespace(

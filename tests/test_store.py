@@ -23,7 +23,7 @@ import pytest
 
 from tests import toys
 from valuestrata import io
-from valuestrata.models import lora, transformers
+from valuestrata.models import local, lora, transformers
 from valuestrata.models.base import Answer
 from valuestrata.models.chat import Prompt
 from valuestrata.models.store import Reply, Store, answered
@@ -305,9 +305,9 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
     recipe = dataclasses.replace(toys.RECIPE, learning_rate=1e-4, epochs=1)
     spec = Finetune(toys.model(base), recipe, "english", "toy model")
-    talk = transformers.load_chat(spec.model)
+    talk = local.load_chat(spec.model)
     data = lora.examples(toys.pairs(), talk, "english")
-    tuned, _ = lora.finetune(spec, transformers.load_network(spec.model), data, talk.pad)
+    tuned, _ = lora.finetune(spec, local.load_network(spec.model), data, talk.pad)
     lora.save(tuned, folder)
     return folder
 
@@ -366,9 +366,9 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     assert table["distribution"].map(sum).to_numpy() == pytest.approx(np.ones(16))
     assert [len(d) for d in table["distribution"]] == [len(c) for c in pairs["codes"]]
     assert table["off_options"][:12].max() < 0.5 < table["off_options"][12:].min()
-    assert set(table["weights"]) == {transformers.weights_digest(toys.model(base))}
+    assert set(table["weights"]) == {local.weights_digest(toys.model(base))}
     assert set(table["adapter"]) == {""}
-    talk = transformers.load_chat(toys.model(base))
+    talk = local.load_chat(toys.model(base))
     taught = [example.prompt for example in lora.examples(pairs, talk, "english")]
     assert table["prompt_hash"].to_list() == [Prompt(ids).digest for ids in taught]
     assert table["tokens"].to_list() == [len(ids) for ids in taught]
@@ -446,9 +446,9 @@ def test_a_corrupt_shard_is_asked_again_and_kept_for_inspection(
 SERVER = """
 import argparse, json, os, sys
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
-from valuestrata.models import runtime, store, transformers
+from valuestrata.models import local, transformers
 from valuestrata.stages import predict
-store.answered.__defaults__ = (2,)
+local.LocalModel.shard = 2
 parser = argparse.ArgumentParser()
 predict.add_arguments(parser)
 for line in sys.stdin:
@@ -578,7 +578,7 @@ def test_an_adapter_is_named_and_changes_what_is_said(
     """Trap 13."""
     plain = predicted(tmp_path, base, toys.pairs())
     tuned = predicted(tmp_path, base, toys.pairs(), adapter)
-    assert set(tuned["adapter"]) == {transformers.adapter_digest(adapter)} != {""}
+    assert set(tuned["adapter"]) == {local.adapter_digest(adapter)} != {""}
     assert (tuned["weights"] == plain["weights"]).all()
     assert (tuned["prompt_hash"] == plain["prompt_hash"]).all()
     both = zip(plain["distribution"], tuned["distribution"], strict=True)

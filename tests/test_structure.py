@@ -80,10 +80,11 @@ def test_every_rule_names_a_log_and_an_environment_that_exists() -> None:
     rules = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow/rules").glob("*.smk"))
     shells = rules.count("shell:\n")
     named = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rules)
+    directive = r'conda:\n +("\.\./\.\./envs/\w+\.yaml"|environment)\n'
+    assert len(re.findall(directive, rules)) == rules.count("conda:\n") == shells
     again = len(re.findall(r"^use rule ", rules, re.MULTILINE))
-    assert shells == len(named)
     assert shells + again == rules.count("log:\n") == rules.count("message:\n")
-    assert set(named) <= {p.stem for p in ENVIRONMENTS}
+    assert set(named) == {p.stem for p in ENVIRONMENTS}
 
 
 def test_git_refuses_survey_files_results_and_keys() -> None:

@@ -20,7 +20,8 @@ from valuestrata import io, judge, prompts
 from valuestrata.answers import free_outcome, parse
 from valuestrata.models import loop, lora, toy, toytalk
 from valuestrata.models.chat import Chat
-from valuestrata.models.transformers import TransformersModel, load_chat, load_network
+from valuestrata.models.local import load_chat, load_network
+from valuestrata.models.transformers import TransformersModel
 from valuestrata.specs import Finetune, MakeToy, Prompt, Recipe, Toy, to_json
 from valuestrata.stages import finetune as finetune_stage
 from valuestrata.stages import toy as toy_stage

@@ -16,12 +16,8 @@ from tests import toys
 from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES
 from valuestrata.models import lora, transformers, trie
 from valuestrata.models.base import Answer, Question
-from valuestrata.models.transformers import (
-    TransformersModel,
-    adapter_digest,
-    load_chat,
-    weights_digest,
-)
+from valuestrata.models.local import adapter_digest, load_chat, load_network, weights_digest
+from valuestrata.models.transformers import TransformersModel
 from valuestrata.specs import Finetune, Recipe
 
 TOLERANCE = 1e-5
@@ -371,7 +367,7 @@ def tune(folder: Path, out: Path, recipe: Recipe) -> Path:
     spec = toys.model(folder)
     tuned, _ = lora.finetune(
         Finetune(spec, recipe, "english", "toy model"),
-        transformers.load_network(spec),
+        load_network(spec),
         toys.lessons(load_chat(spec))[::-1][:8],
         load_chat(spec).pad,
     )

@@ -264,6 +264,7 @@ UNKNOWN_KEYS = [
     "wordings/mandarin/zzz",
     "models/toy-llama/zzz",
     "models/toy-llama/toy/zzz",
+    "models/toy-llama/service/zzz",
     "recipes/sft/zzz",
     "recipes/sft/held_back/zzz",
     "prediction/zzz",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.graph import Graph, Plan
 from valuestrata import io
-from valuestrata.models.transformers import adapter_digest
+from valuestrata.models.local import adapter_digest
 
 REPORT = {"compare", "tables", "figures", "report", "all"}
 

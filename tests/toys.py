@@ -257,7 +257,15 @@ def taught(architecture: str, folder: Path) -> Path:
 
 def model(folder: Path, batch_tokens: int = 4096, dtype: str = "float32") -> Model:
     """The spec of a model in a folder."""
-    return Model("transformers", None, str(folder), None, dtype, False, batch_tokens)
+    return Model(
+        backend="transformers",
+        rule=None,
+        weights=str(folder),
+        revision=None,
+        dtype=dtype,
+        remote_code=False,
+        batch_tokens=batch_tokens,
+    )
 
 
 def questions() -> list[Question]:

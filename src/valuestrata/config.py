@@ -358,7 +358,7 @@ def _model(study: Study, name: str) -> specs.Model:
     said = study.model_config(name)
     weights = f"{study.results}/models/{name}/base" if "toy" in said else said.get("weights")
     fields: dict[str, Any] = {f.name: said.get(f.name) for f in dataclasses.fields(specs.Model)}
-    return specs.Model(**{**fields, "weights": weights})
+    return specs.from_dict(specs.Model, {**fields, "weights": weights})
 
 
 def _recipe(study: Study, name: str) -> specs.Recipe:

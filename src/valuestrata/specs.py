@@ -197,8 +197,23 @@ class MakeToy:
 
 
 @dataclass(frozen=True)
+class Service:
+    """Where a served model answers. `key_variable` names what holds the key, never the key."""
+
+    address: str
+    key_variable: str | None
+    parallel: int
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True)
 class Model:
-    """What loading a model depends on. `weights` is a hub name or a directory."""
+    """What loading a model depends on. `weights` is a hub or service name, or a directory.
+
+    `attention` and `device_map` are the library's own choice and one device where they are None;
+    `max_length` is then what the network was made for.
+    """
 
     backend: str
     rule: str | None
@@ -207,6 +222,10 @@ class Model:
     dtype: str
     remote_code: bool
     batch_tokens: int
+    max_length: int | None = None
+    attention: str | None = None
+    device_map: str | None = None
+    service: Service | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ from valuestrata.specs import Selection
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = {"respondent", "weight", "all", "mean", "subgroups"}
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+TUNABLE = {"transformers", "vllm"}
+"""Backends whose weights are here: they have recipes and adapters, the others the base alone."""
+NO_USE = {
+    "baseline": ("weights", "revision", "toy", "device_map", "attention", "service"),
+    "transformers": ("rule", "service"),
+    "vllm": ("rule", "service", "device_map", "attention"),
+    "openai": ("rule", "revision", "toy", "device_map", "attention"),
+}
+"""Keys of a model that its backend cannot follow."""
 
 
 def read_yaml(path: Path | str) -> Any:
@@ -56,8 +65,9 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
         raise InputError(_explain(problems[0]))
     filled = _filled(plain, schema, schema)
     for model in filled["models"].values():
-        for key in ("recipes", "wordings"):
-            model.setdefault(key, [] if model["backend"] == "baseline" else list(filled[key]))
+        tunable, reads = model["backend"] in TUNABLE, model["backend"] != "baseline"
+        model.setdefault("recipes", list(filled["recipes"]) if tunable else [])
+        model.setdefault("wordings", list(filled["wordings"]) if reads else [])
     study = Study(filled)
     problem = next(_problems(study, root, files), None)
     if problem:
@@ -105,6 +115,9 @@ def _explain(error: jsonschema.ValidationError) -> str:
         message = f"{value!r} is text, not {_one_of(error.validator_value)}"
         if _number_like(value):
             message += f"; YAML reads 1e-6 as text, write {_with_point(value)}"
+    elif error.validator == "pattern" and where.endswith("key_variable"):
+        # what stands there may be the key itself, so it is not repeated
+        message = "name the environment variable that holds the key, in A-Z 0-9 _; never the key"
     elif error.validator in ("pattern", "not"):
         message = f"{value!r} cannot stand here: {_REMEDIES[_kind_of(error)]}"
     elif error.validator == "oneOf" and where.endswith("questions"):
@@ -122,6 +135,7 @@ _REMEDIES = {
     "label": "a group's label must not hold ' & ' or '='",
     "persona": "a persona says {group} where the group's label goes",
     "recode": "recode maps whole numbers, the codes of the file",
+    "address": "an address begins with http:// or https:// and holds no user name",
     "base": "the variant base is the untuned model; name the recipe otherwise",
 }
 
@@ -131,8 +145,8 @@ def _kind_of(error: jsonschema.ValidationError) -> str:
     where = [str(part) for part in error.absolute_path]
     if error.validator == "not":
         return "base"
-    if where[-1:] == ["persona"]:
-        return "persona"
+    if where[-1:] in (["persona"], ["address"]):
+        return where[-1]
     if "recode" in where:
         return "recode"
     if "groups" in where:
@@ -178,8 +192,11 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         for recipe in model["recipes"]:
             if recipe not in config["recipes"]:
                 yield f"config: models.{name}.recipes: no recipe is named {recipe!r}"
-            if model["backend"] == "baseline":
-                yield f"config: models.{name}.recipes: a baseline has nothing to tune"
+            if model["backend"] not in TUNABLE:
+                yield (
+                    f"config: models.{name}.recipes: the backend {model['backend']} has no weights "
+                    "that we could tune; drop the recipes"
+                )
         for wording in model["wordings"]:
             if wording not in config["wordings"]:
                 yield f"config: models.{name}.wordings: no wording is named {wording!r}"
@@ -327,15 +344,21 @@ def _apart(study: Study, name: str, other: str, stratum: tuple[str, ...]) -> boo
 
 
 def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) -> Iterator[str]:
-    if model["backend"] == "baseline":
-        if "rule" not in model:
-            yield f"config: {where}.rule: a baseline needs one"
-        for key in ("weights", "revision", "toy"):
-            if key in model:
-                yield f"config: {where}.{key}: a baseline has none"
-        return
-    if "rule" in model:
-        yield f"config: {where}.rule: only a baseline has one"
+    backend = model["backend"]
+    for key in NO_USE[backend]:
+        if key in model:
+            yield f"config: {where}.{key}: means nothing to the backend {backend}; drop it"
+    if backend == "baseline" and "rule" not in model:
+        yield f"config: {where}.rule: a baseline needs one"
+    if backend == "openai":
+        for key in ("weights", "service"):
+            if key not in model:
+                yield f"config: {where}.{key}: missing; name the model and where it is served"
+    if backend in TUNABLE:
+        yield from _weights_problems(where, model, root, files)
+
+
+def _weights_problems(where: str, model: dict[str, Any], root: Path, files: bool) -> Iterator[str]:
     if ("toy" in model) == ("weights" in model):
         yield f"config: {where}: needs either weights or toy"
     elif "weights" in model:
@@ -346,7 +369,10 @@ def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) 
         if files and looks_local and not local:
             yield f"config: {where}.weights: {model['weights']}: no such directory"
         if not local and not looks_local and "revision" not in model:
-            yield f"config: {where}.revision: missing; pin the commit of {model['weights']}"
+            yield (
+                f"config: {where}.revision: missing; pin the commit of {model['weights']}: "
+                "write `revision: main`, then `python -m valuestrata pin` on the study's file"
+            )
 
 
 def _judge_problems(study: Study, root: Path, files: bool) -> Iterator[str]:

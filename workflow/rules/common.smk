@@ -131,7 +131,15 @@ def asks_for(key):
     return lambda wildcards: STUDY.model_config(asked(wildcards))[key]
 
 
+def environment(wildcards):
+    """The conda environment of a job that asks a model."""
+    is_vllm = STUDY.model_config(asked(wildcards))["backend"] == "vllm"
+    return "../../envs/vllm.yaml" if is_vllm else "../../envs/train.yaml"
+
+
 def gpus(wildcards):
     """GPUs that a job asks for. A toy asks on a cluster, as a real model does, but never here."""
     name = asked(wildcards)
-    return 0 if workflow.local_exec and STUDY.is_toy(name) else STUDY.model_config(name)["gpus"]
+    said = STUDY.model_config(name)
+    elsewhere = said["backend"] == "openai" or (workflow.local_exec and STUDY.is_toy(name))
+    return 0 if elsewhere else said["gpus"]

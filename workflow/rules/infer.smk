@@ -41,7 +41,7 @@ rule predict:
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
     conda:
-        "../../envs/train.yaml"
+        environment
     threads: asks_for("threads")
     resources:
         gpu=gpus,
@@ -72,7 +72,7 @@ rule generate:
         variant=names([study_config.BASE, *STUDY.config["recipes"]]),
     priority: 10
     conda:
-        "../../envs/train.yaml"
+        environment
     threads: asks_for("threads")
     resources:
         gpu=gpus,

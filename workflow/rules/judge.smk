@@ -13,7 +13,7 @@ rule judge:
     log:
         f"{RESULTS}/logs/judge/{{model}}/{{variant}}/{{split}}/{{judge}}.log",
     conda:
-        "../../envs/train.yaml"
+        environment
     threads: asks_for("threads")
     resources:
         gpu=gpus,

@@ -1,4 +1,8 @@
-"""What a backend can do, whatever runs behind it."""
+"""What a backend can do, whatever runs behind it, and what a stage does with any of them.
+
+Baselines keep to the same tables but not to this protocol: they answer from the survey's own
+tallies, not from prompts (stages/predict_baseline.py).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +10,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from valuestrata.errors import InputError
+from valuestrata.provenance import code_digest, text_digest
 
 
 @dataclass(frozen=True)
@@ -19,14 +26,52 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Both readings of a closed prompt: what was written, and log p of each whole reply [C]."""
+    """Both readings of a closed prompt: what was written, and log p of each whole reply [C].
 
-    text: str
-    logprobs: NDArray[np.float64]
+    `text` is None where the call failed, `logprobs` where the backend cannot tell them.
+    """
+
+    text: str | None
+    logprobs: NDArray[np.float64] | None
+
+
+class Rendered(Protocol):
+    """A prompt as a model reads it."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of what is read."""
+
+    @property
+    def tokens(self) -> int | None:
+        """Length in tokens, None where only the server knows."""
 
 
 class LanguageModel(Protocol):
-    """A loaded model. Replies come in the order of the prompts."""
+    """A model that loads, or connects, when it is first asked. Replies keep the prompts' order."""
+
+    @property
+    def weights(self) -> str:
+        """What identifies the weights: a revision, a hash, or the name at a service."""
+
+    @property
+    def adapter(self) -> str:
+        """Hash of the adapter, '' for none."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Other settings that a reply depends on."""
+
+    @property
+    def longest(self) -> int | None:
+        """Longest prompt with its reply, in tokens."""
+
+    @property
+    def shard(self) -> int:
+        """Replies between two writes to the store: what a killed job loses at most."""
+
+    def prompt(self, persona: str, user: str) -> Rendered:
+        """A prompt as the model will read it."""
 
     def answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
         """Greedy text and log-probability of every option, up to its terminator."""
@@ -37,5 +82,43 @@ class LanguageModel(Protocol):
         max_new_tokens: int,
         temperature: float,
         seed: int,
-    ) -> list[str]:
-        """Text for each (persona, user) prompt; temperature 0 is greedy."""
+    ) -> Sequence[str | None]:
+        """Text for each (persona, user) prompt, None for a failed call; temperature 0 is greedy."""
+
+
+def rendered(
+    model: LanguageModel, prompts: Sequence[tuple[str, str]], max_new_tokens: int
+) -> list[Rendered]:
+    """Every (persona, user) prompt as the model will read it.
+
+    Raises:
+        InputError: a prompt leaves no room for a reply; one line that names it.
+    """
+    made = [model.prompt(persona, user) for persona, user in prompts]
+    for prompt, (persona, user) in zip(made, prompts, strict=True):
+        tokens = prompt.tokens or 0
+        if model.longest is not None and tokens + max_new_tokens > model.longest:
+            shown = " ".join(f"{persona} {user}".split())
+            raise InputError(
+                f"{model.weights}: a prompt of {tokens} tokens and {max_new_tokens} for the reply "
+                f"are more than its max_length of {model.longest}: {shown[:100]!r}..."
+            )
+    return made
+
+
+def keys(
+    model: LanguageModel, prompts: Sequence[Rendered], asked: Sequence[Sequence[str]]
+) -> list[str]:
+    """Store key of each prompt: all that its reply depends on.
+
+    Args:
+        model: who is asked.
+        prompts: what it reads.
+        asked: for each prompt, what else the reply depends on: options, sampling.
+    """
+    scorer = code_digest(type(model).__module__)
+    about = [scorer, model.weights, model.adapter, *model.settings]
+    return [
+        text_digest([*about, prompt.digest, *own])
+        for prompt, own in zip(prompts, asked, strict=True)
+    ]

@@ -32,6 +32,11 @@ class Prompt:
         """Sixteen hex digits over the ids."""
         return text_digest([" ".join(map(str, self.ids))])[:16]
 
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
 
 class Chat:
     """A tokenizer with its chat template.

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from valuestrata.errors import InputError
 from valuestrata.models import trie
 from valuestrata.models.base import Answer, Question
 from valuestrata.models.chat import Chat, Prompt
-from valuestrata.provenance import file_digest, text_digest
+from valuestrata.models.local import LocalModel, device, load_network
+from valuestrata.provenance import text_digest
 from valuestrata.specs import Model
 
 log = logging.getLogger(__name__)
@@ -27,85 +27,12 @@ ROW = 384
 """Nodes of a prefix tree; longer rows share more and attend more."""
 
 
-def load_chat(spec: Model) -> Chat:
-    """The model's tokenizer, without its weights.
-
-    Where the repository declares a generic tokenizer, its tokenizer.json is the whole truth; asked
-    automatically, transformers 5 would put some architectures' own splitting rules in its place.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
-    declared = get_tokenizer_config(spec.weights, revision=spec.revision).get("tokenizer_class")
-    generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    return Chat(_from_pretrained(PreTrainedTokenizerFast if generic else AutoTokenizer, spec))
-
-
-def load_network(spec: Model, quantize: str = "none") -> Any:
-    """The model's network in evaluation mode, on the GPU where there is one.
-
-    `quantize: 4bit` stores the weights in bitsandbytes' NF4 and computes in the model's dtype.
-    """
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
-
-    dtype = getattr(torch, spec.dtype)
-    more: dict[str, Any] = {}
-    if quantize == "4bit":
-        more["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-        )
-        more["device_map"] = {"": torch.cuda.current_device()}
-    network = _from_pretrained(
-        AutoModelForCausalLM, spec, dtype=dtype, use_safetensors=True, **more
-    )
-    # penalties and samplers that the model ships with would enter generated texts alone
-    network.generation_config = GenerationConfig()
-    return (network if more else network.to(device())).eval()
-
-
-def device() -> torch.device:
-    """The device that everything runs on."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def weights_digest(spec: Model) -> str:
-    """What identifies the weights: the pinned revision, or a hash of a local directory's."""
-    folder = Path(str(spec.weights))
-    if not folder.is_dir():
-        return f"{spec.weights}@{spec.revision}"
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")])
-    return text_digest([p.name + file_digest(p) for p in files])[:16]
-
-
-def adapter_digest(folder: Path | str | None) -> str:
-    """What identifies an adapter: a hash of its weights and settings; '' for none."""
-    if folder is None:
-        return ""
-    names = ("adapter_config.json", "adapter_model.safetensors")
-    return text_digest([file_digest(Path(folder) / name) for name in names])[:16]
-
-
-def _from_pretrained(kind: Any, spec: Model, **more: Any) -> Any:
-    try:
-        return kind.from_pretrained(
-            spec.weights, revision=spec.revision, trust_remote_code=spec.remote_code, **more
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{spec.weights} at {spec.revision or 'its directory'}: cannot be loaded "
-            f"({str(error).strip().splitlines()[0]}); check name and revision, log in with "
-            "`hf auth login` if it is gated, or download it first and name the directory"
-        ) from None
-
-
-class TransformersModel:
+class TransformersModel(LocalModel):
     """A model with or without an adapter; its weights are loaded at the first call."""
 
     def __init__(self, spec: Model, chat: Chat, adapter: Path | str | None = None) -> None:
         """Remember what to load."""
-        self.spec = spec
-        self.chat = chat
-        self.adapter = adapter
+        super().__init__(spec, chat, adapter)
         self._network: Any = None
 
     @property
@@ -113,11 +40,12 @@ class TransformersModel:
         """The network, adapter unmerged: at a small learning rate a merge would round it away."""
         if self._network is None:
             self._network = load_network(self.spec)
-            if self.adapter is not None:
+            folder = self.adapter_folder
+            if folder is not None:
                 from peft import PeftModel
 
-                self._network = PeftModel.from_pretrained(self._network, str(self.adapter)).eval()
-            log.info("loaded %s%s", self.spec.weights, " with its adapter" if self.adapter else "")
+                self._network = PeftModel.from_pretrained(self._network, str(folder)).eval()
+            log.info("loaded %s%s", self.spec.weights, " with its adapter" if folder else "")
         return self._network
 
     def answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:

@@ -27,23 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write the adapter and its log."""
-    from valuestrata.models import lora, processes, runtime, transformers
+    from valuestrata.models import local, lora, processes, runtime
     from valuestrata.models.checkpoint import Checkpoint
 
     spec = from_json(Finetune, arguments.spec)
     lora.ready(spec.recipe)
     runtime.prepare(arguments.threads)
-    chat = transformers.load_chat(spec.model)
+    chat = local.load_chat(spec.model)
     data = lora.examples(io.read_table(arguments.pairs, "pairs"), chat, spec.template)
     made_of = [
         arguments.spec,
         file_digest(arguments.pairs),
-        transformers.weights_digest(spec.model),
+        local.weights_digest(spec.model),
         code_digest(__name__),
     ]
     checkpoint = Checkpoint(arguments.checkpoints, text_digest(made_of)[:16], arguments.every)
     with processes.together() as first:
-        network = transformers.load_network(spec.model, spec.recipe.quantize)
+        network = local.load_network(spec.model, spec.recipe.quantize)
         tuned, record = lora.finetune(spec, network, data, chat.pad, checkpoint)
         if first:
             with io.replacing_folder(arguments.output) as folder:

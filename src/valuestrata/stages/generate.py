@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import answers, io
-from valuestrata.provenance import code_digest, text_digest
+from valuestrata.provenance import text_digest
 from valuestrata.schemas import PAIR
 from valuestrata.specs import Generate, from_json
 
@@ -25,21 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write one text for each pair drawn; the draw is the same for every model."""
-    from valuestrata.models import runtime, transformers
+    from valuestrata.models import base
+    from valuestrata.models.backends import open_model
     from valuestrata.models.store import Reply, Store, answered
 
     spec = from_json(Generate, arguments.spec)
-    runtime.prepare(arguments.threads)
     pairs = drawn(io.read_table(arguments.pairs, "pairs"), spec.per_subgroup, spec.seed)
-    chat = transformers.load_chat(spec.model)
-    model = transformers.TransformersModel(spec.model, chat, arguments.adapter)
-    weights = transformers.weights_digest(spec.model)
-    adapter = transformers.adapter_digest(arguments.adapter)
+    model = open_model(spec.model, arguments.threads, arguments.adapter)
     asked = list(zip(pairs["persona"], pairs["open_prompt"], strict=True))
-    hashes = [chat.prompt(*prompt).digest for prompt in asked]
-    settings = f"{spec.max_new_tokens} {spec.temperature} {spec.seed} {spec.model.dtype}"
-    about = [code_digest(transformers.__name__), weights, adapter, settings]
-    keys = [text_digest([*about, digest]) for digest in hashes]
+    rendered = base.rendered(model, asked, spec.max_new_tokens)
+    sampling = [f"{spec.max_new_tokens} {spec.temperature} {spec.seed}"]
+    keys = base.keys(model, rendered, [sampling] * len(asked))
 
     def ask(part: list[int]) -> list[Reply]:
         chosen = [asked[i] for i in part]
@@ -49,16 +45,17 @@ def run(arguments: argparse.Namespace) -> None:
     def is_answer(_: int, reply: Reply) -> bool:
         return answers.free_outcome(reply["text"]) == "answer"
 
-    texts = [r["text"] for r in answered(Store(arguments.store), keys, ask, is_answer)]
+    replies = answered(Store(arguments.store), keys, ask, is_answer, model.shard)
+    texts = [reply["text"] for reply in replies]
     frame = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
             "prompt": pairs["open_prompt"],
             "text": texts,
             "outcome": [answers.free_outcome(text) for text in texts],
-            "prompt_hash": hashes,
-            "weights": weights,
-            "adapter": adapter,
+            "prompt_hash": [prompt.digest for prompt in rendered],
+            "weights": model.weights,
+            "adapter": model.adapter,
         }
     )
     io.write_table(frame, arguments.output, "texts", spec.caveat)

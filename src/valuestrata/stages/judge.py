@@ -6,7 +6,6 @@ import logging
 import pandas as pd
 
 from valuestrata import io, judge
-from valuestrata.provenance import code_digest, text_digest
 from valuestrata.schemas import PAIR
 from valuestrata.specs import Judge, from_json
 
@@ -26,25 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write a row for each pair and dimension; answers that either run lacks count as failed."""
-    from valuestrata.models import runtime, transformers
+    from valuestrata.models import base
+    from valuestrata.models.backends import open_model
     from valuestrata.models.store import Reply, Store, answered
 
     spec = from_json(Judge, arguments.spec)
-    runtime.prepare(arguments.threads)
     rubric = judge.rubric(spec.rubric)
     pairs = _responses(arguments)
-    chat = transformers.load_chat(spec.model)
-    model = transformers.TransformersModel(spec.model, chat)
-    weights = transformers.weights_digest(spec.model)
+    model = open_model(spec.model, arguments.threads)
     both = pairs[pairs["comparable"]]
     prompts = [
         (rubric.system, judge.comparison(rubric, row["persona"], row["prompt"], *shown))
         for row in io.records(both)
         for shown in ((row["text"], row["reference"]), (row["reference"], row["text"]))
     ]
-    settings = f"{spec.max_new_tokens} {spec.model.dtype}"
-    about = [code_digest(transformers.__name__), weights, settings]
-    keys = [text_digest([*about, chat.prompt(*p).digest]) for p in prompts]
+    rendered = base.rendered(model, prompts, spec.max_new_tokens)
+    keys = base.keys(model, rendered, [[str(spec.max_new_tokens)]] * len(prompts))
 
     def ask(part: list[int]) -> list[Reply]:
         texts = model.generate([prompts[i] for i in part], spec.max_new_tokens, 0.0, 0)
@@ -53,8 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
     def is_complete(_: int, reply: Reply) -> bool:
         return None not in judge.verdicts(reply["text"], rubric.dimensions).values()
 
-    replies = answered(Store(arguments.store), keys, ask, is_complete)
-    said = [judge.verdicts(reply["text"], rubric.dimensions) for reply in replies]
+    replies = answered(Store(arguments.store), keys, ask, is_complete, model.shard)
+    said = [
+        None if reply["text"] is None else judge.verdicts(reply["text"], rubric.dimensions)
+        for reply in replies
+    ]
     rows = [
         _row(pair, name, first, second)
         for pair, (first, second) in zip(
@@ -67,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         for pair in io.records(pairs[~pairs["comparable"]])
         for name in rubric.dimensions
     ]
-    frame = pd.DataFrame(rows).assign(judge=weights)
+    frame = pd.DataFrame(rows).assign(judge=model.weights)
     log.info("%d verdicts, %d invalid or failed", len(frame), (frame.outcome != "verdict").sum())
     io.write_table(frame, arguments.output, "verdicts", spec.caveat)
 
@@ -95,7 +94,7 @@ def _row(
     as_first = first[dimension] if first else None
     as_second = judge.unswapped(second[dimension]) if second else None
     known = as_first is not None and as_second is not None
-    outcome = "verdict" if known else "failed" if first is None else "invalid"
+    outcome = "verdict" if known else "failed" if first is None or second is None else "invalid"
     return {
         **{name: pair[name] for name in PAIR},
         "dimension": dimension,

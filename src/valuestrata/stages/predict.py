@@ -9,7 +9,6 @@ import pandas as pd
 from scipy.special import softmax
 
 from valuestrata import answers, io, prompts
-from valuestrata.provenance import code_digest, text_digest
 from valuestrata.schemas import PAIR
 from valuestrata.specs import Predict, from_json
 
@@ -30,22 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write one prediction a pair."""
-    from valuestrata.models import runtime
+    from valuestrata.models import base
+    from valuestrata.models.backends import open_model
     from valuestrata.models.base import Question
     from valuestrata.models.store import Reply, Store, answered
-    from valuestrata.models.transformers import (
-        TransformersModel,
-        adapter_digest,
-        load_chat,
-        weights_digest,
-    )
 
     spec = from_json(Predict, arguments.spec)
     pairs = io.read_table(arguments.pairs, "pairs")
-    runtime.prepare(arguments.threads)
-    chat = load_chat(spec.model)
-    model = TransformersModel(spec.model, chat, arguments.adapter)
-    weights, adapter = weights_digest(spec.model), adapter_digest(arguments.adapter)
+    model = open_model(spec.model, arguments.threads, arguments.adapter)
     asked = [
         Question(
             row["persona"],
@@ -54,28 +45,27 @@ def run(arguments: argparse.Namespace) -> None:
         )
         for row in io.records(pairs)
     ]
-    rendered = [chat.prompt(q.persona, q.user) for q in asked]
-    scorer = code_digest(TransformersModel.__module__)
-    settings = [scorer, spec.model.backend, spec.model.dtype, str(spec.max_new_tokens)]
-    keys = [
-        text_digest([weights, adapter, *settings, prompt.digest, *question.replies])
-        for prompt, question in zip(rendered, asked, strict=True)
-    ]
+    said = [(question.persona, question.user) for question in asked]
+    rendered = base.rendered(model, said, spec.max_new_tokens)
+    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *q.replies) for q in asked])
     codes = [[int(code) for code in row] for row in pairs["codes"]]
 
     def ask(part: list[int]) -> list[Reply]:
         found = model.answer([asked[i] for i in part], spec.max_new_tokens)
-        return [{"text": reply.text, "logprobs": reply.logprobs.tolist()} for reply in found]
+        return [
+            {"text": one.text, "logprobs": None if one.logprobs is None else one.logprobs.tolist()}
+            for one in found
+        ]
 
     def is_answer(i: int, reply: Reply) -> bool:
         return answers.parse(reply["text"], codes[i])[0] == "answer"
 
-    replies = answered(Store(arguments.store), keys, ask, is_answer)
+    replies = answered(Store(arguments.store), keys, ask, is_answer, model.shard)
     frame = _predictions(pairs, codes, replies).assign(
-        tokens=[len(prompt.ids) for prompt in rendered],
+        tokens=pd.array([prompt.tokens for prompt in rendered], dtype="Int64"),
         prompt_hash=[prompt.digest for prompt in rendered],
-        weights=weights,
-        adapter=adapter,
+        weights=model.weights,
+        adapter=model.adapter,
     )
     counts = frame["outcome"].value_counts().to_dict()
     log.info("%d predictions: %s", len(frame), ", ".join(f"{v} {k}" for k, v in counts.items()))
@@ -85,9 +75,12 @@ def run(arguments: argparse.Namespace) -> None:
 def _predictions(
     pairs: pd.DataFrame, codes: list[list[int]], replies: list[dict[str, Any]]
 ) -> pd.DataFrame:
-    """What each reply says: the text's outcome and code, and the probability of every option."""
+    """What each reply says: the text's outcome and code, and the probability of every option.
+
+    Probabilities are missing where the backend cannot tell them.
+    """
     parsed = [answers.parse(r["text"], own) for r, own in zip(replies, codes, strict=True)]
-    logprobs = [np.asarray(reply["logprobs"]) for reply in replies]
+    logprobs = [reply["logprobs"] for reply in replies]
     return pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
@@ -95,7 +88,12 @@ def _predictions(
             "outcome": [outcome for outcome, _ in parsed],
             "answer": pd.array([code for _, code in parsed], dtype="Int64"),
             "codes": pairs["codes"],
-            "distribution": [softmax(values) for values in logprobs],
-            "off_options": [float(np.clip(1 - np.exp(v).sum(), 0, 1)) for v in logprobs],
+            "distribution": [None if v is None else softmax(v) for v in logprobs],
+            "off_options": [np.nan if v is None else _on_no_option(v) for v in logprobs],
         }
     )
+
+
+def _on_no_option(logprobs: list[float]) -> float:
+    """Probability mass that fell on no option."""
+    return float(np.clip(1 - np.exp(logprobs).sum(), 0, 1))

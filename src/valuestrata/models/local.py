@@ -1,0 +1,183 @@
+"""Models that run on this machine: where their files are, their tokenizer and their network.
+
+A hub model becomes a folder first, the snapshot of one commit in the hub's cache, so that
+everything after that reads local files. Weights are read from safetensors alone.
+"""
+
+import json
+import logging
+import re
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from valuestrata.errors import InputError
+from valuestrata.models.chat import Chat, Prompt
+from valuestrata.provenance import file_digest, text_digest
+from valuestrata.specs import Model
+
+log = logging.getLogger(__name__)
+
+SETTINGS = ["*.json", "*.jinja", "*.model", "*.txt"]
+OTHER_FORMATS = ["original/*", "onnx/*", "consolidated*"]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@cache
+def folder_of(spec: Model, weights: bool) -> Path:
+    """The folder of a model's files, with its weights or without.
+
+    A hub model's files come from the hub's cache, and into it where they are absent.
+
+    Raises:
+        InputError: the model cannot be had: one line that says what to do.
+    """
+    name, revision = str(spec.weights), spec.revision
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import errors, snapshot_download
+
+    wanted = [*SETTINGS, *(["*.safetensors"] if weights else [])]
+    wanted += ["*.py"] if spec.remote_code else []
+    try:
+        found = snapshot_download(
+            name, revision=revision, allow_patterns=wanted, ignore_patterns=OTHER_FORMATS
+        )
+    except errors.GatedRepoError:
+        remedy = "is gated: accept its terms on its page, then log in with `hf auth login`"
+    except errors.RevisionNotFoundError:
+        remedy = "has no such revision: look up a commit on its page"
+    except errors.RepositoryNotFoundError:
+        remedy = "is not on the hub, or private: check the name, or log in with `hf auth login`"
+    except errors.LocalEntryNotFoundError:
+        remedy = (
+            "is not in the hub's cache, and the hub cannot be reached: where there is a network, "
+            f"run `hf download {name} --revision {revision}`, or name a directory as weights"
+        )
+    except (OSError, ValueError) as error:
+        remedy = f"cannot be downloaded ({_first_line(error)})"
+    else:
+        if not COMMIT.fullmatch(str(revision)):
+            log.warning("%s: revision %s is not pinned, it is now %s", name, revision, found[-40:])
+        return Path(found)
+    raise InputError(f"{name} at {revision}: {remedy}")
+
+
+def load_chat(spec: Model) -> Chat:
+    """The model's tokenizer, without its weights.
+
+    Where the repository declares a generic tokenizer, its tokenizer.json is the whole truth; asked
+    automatically, transformers 5 would put some architectures' own splitting rules in its place.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    folder = folder_of(spec, weights=False)
+    declared = get_tokenizer_config(folder).get("tokenizer_class")
+    generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return Chat(_loaded(PreTrainedTokenizerFast if generic else AutoTokenizer, spec, folder))
+
+
+def load_network(spec: Model, quantize: str = "none") -> Any:
+    """The model's network in evaluation mode, on the GPU where there is one.
+
+    `quantize: 4bit` stores the weights in bitsandbytes' NF4 and computes in the model's dtype.
+    """
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+
+    folder = folder_of(spec, weights=True)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{spec.weights}: has no weights in safetensors; convert them first")
+    dtype = getattr(torch, spec.dtype)
+    more: dict[str, Any] = {"device_map": spec.device_map}
+    if quantize == "4bit":
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+        more["device_map"] = spec.device_map or {"": torch.cuda.current_device()}
+    network = _loaded(
+        AutoModelForCausalLM,
+        spec,
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        attn_implementation=spec.attention,
+        **more,
+    )
+    # penalties and samplers that the model ships with would enter generated texts alone
+    network.generation_config = GenerationConfig()
+    return (network if more["device_map"] else network.to(device())).eval()
+
+
+def device() -> torch.device:
+    """The device that everything runs on, or starts on where a model is spread over several."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def weights_digest(spec: Model) -> str:
+    """What identifies the weights: name and commit, or a hash of a local directory's files."""
+    folder = folder_of(spec, weights=False)
+    if not Path(str(spec.weights)).is_dir():
+        return f"{spec.weights}@{folder.name}"
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")])
+    return text_digest([p.name + file_digest(p) for p in files])[:16]
+
+
+def adapter_digest(folder: Path | str | None) -> str:
+    """What identifies an adapter: a hash of its weights and settings; '' for none."""
+    if folder is None:
+        return ""
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    return text_digest([file_digest(Path(folder) / name) for name in names])[:16]
+
+
+class LocalModel:
+    """What local models share: a tokenizer, perhaps an adapter, and what identifies them."""
+
+    shard = 4096
+
+    def __init__(self, spec: Model, chat: Chat, adapter: Path | str | None = None) -> None:
+        """Remember what to load."""
+        self.spec = spec
+        self.chat = chat
+        self.adapter_folder = adapter
+
+    @cached_property
+    def weights(self) -> str:
+        """Name and commit, or a hash of a directory's files."""
+        return weights_digest(self.spec)
+
+    @cached_property
+    def adapter(self) -> str:
+        """Hash of the adapter, '' for none."""
+        return adapter_digest(self.adapter_folder)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Precision and kernels, which move the last digits of a log-probability."""
+        return (self.spec.dtype, str(self.spec.attention))
+
+    @cached_property
+    def longest(self) -> int | None:
+        """`max_length`, or what the network was made for where that is less."""
+        folder = folder_of(self.spec, weights=False)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        known = [n for n in (self.spec.max_length, config.get("max_position_embeddings")) if n]
+        return min(known, default=None)
+
+    def prompt(self, persona: str, user: str) -> Prompt:
+        """Token ids of a prompt up to where the reply begins."""
+        return self.chat.prompt(persona, user)
+
+
+def _loaded(kind: Any, spec: Model, folder: Path, **more: Any) -> Any:
+    try:
+        return kind.from_pretrained(folder, trust_remote_code=spec.remote_code, **more)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{spec.weights}: cannot be loaded ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,216 @@
+"""A model by name and commit, from a folder or the cache: found, or one line that says what to do."""
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import huggingface_hub.constants
+import numpy as np
+import pytest
+
+from tests import toys
+from tests.fake_hub import COMMIT, REPOSITORY, hub
+from valuestrata.errors import InputError
+from valuestrata.models import base, local
+from valuestrata.models.backends import open_model
+from valuestrata.models.local import folder_of, load_chat, load_network, weights_digest
+from valuestrata.models.transformers import TransformersModel
+from valuestrata.specs import Model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = toys.tokenizer("llama")
+    made = tmp_path_factory.mktemp("model")
+    toys.save(toys.network("Llama", words), words, made)
+    (made / "pytorch_model.bin").write_bytes(b"not to be read")
+    (made / "modeling_own.py").write_text("raise SystemExit\n")
+    return made
+
+
+@pytest.fixture
+def asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub with the folder's files and an empty cache; gives the paths that were asked for."""
+    folder_of.cache_clear()
+    with hub(folder, tmp_path / "cache", monkeypatch) as paths:
+        yield paths
+    folder_of.cache_clear()
+
+
+def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> Model:
+    spec = toys.model(Path(name))
+    return dataclasses.replace(spec, weights=name, revision=revision)
+
+
+def offline(patch: pytest.MonkeyPatch) -> None:
+    folder_of.cache_clear()
+    patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def refused(spec: Model) -> str:
+    with pytest.raises(InputError) as error:
+        load_chat(spec)
+    said = str(error.value)
+    assert "\n" not in said
+    assert said.startswith(f"{spec.weights} at {spec.revision}: ")
+    return said
+
+
+def test_a_hub_model_is_the_model_of_its_files(folder: Path, asked: list[str]) -> None:
+    here, there = toys.model(folder), on_hub()
+    assert load_chat(there).prompt("P", "Q") == load_chat(here).prompt("P", "Q")
+    question = toys.questions()[:2]
+    one, other = (
+        TransformersModel(spec, load_chat(spec)).answer(question, 4) for spec in (here, there)
+    )
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.logprobs, b.logprobs)
+    assert weights_digest(there) == f"{REPOSITORY}@{COMMIT}"
+
+
+def test_the_tokenizer_is_had_without_the_weights(asked: list[str]) -> None:
+    load_chat(on_hub())
+    assert asked
+    assert not any("safetensors" in path for path in asked)
+
+
+def test_neither_pickles_nor_code_are_fetched(asked: list[str]) -> None:
+    found = folder_of(on_hub(), weights=True)
+    assert (found / "model.safetensors").is_file()
+    assert not list(found.glob("*.bin"))
+    assert not list(found.glob("*.py"))
+    trusting = dataclasses.replace(on_hub(), remote_code=True)
+    assert list(folder_of(trusting, weights=True).glob("*.py"))
+
+
+def test_what_is_in_the_cache_needs_no_network(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_network(on_hub())
+    offline(monkeypatch)
+    del asked[:]
+    load_chat(on_hub())
+    load_network(on_hub())
+    assert weights_digest(on_hub()) == f"{REPOSITORY}@{COMMIT}"
+    assert asked == []
+
+
+def test_an_empty_cache_offline_says_what_to_download(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline(monkeypatch)
+    said = refused(on_hub())
+    assert f"hf download {REPOSITORY} --revision {COMMIT}" in said
+    assert "directory" in said
+    assert asked == []
+
+
+def test_a_tokenizer_alone_in_the_cache_is_no_model_offline(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_chat(on_hub())
+    offline(monkeypatch)
+    with pytest.raises(InputError, match="hf download"):
+        load_network(on_hub())
+
+
+def test_no_network_and_no_cache_is_one_line(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise httpx2.ConnectError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_tree", unreachable)
+    assert "cannot be reached" in refused(on_hub())
+
+
+def test_a_gated_model_says_to_accept_its_terms(asked: list[str]) -> None:
+    said = refused(on_hub("owner/gated"))
+    assert "gated" in said
+    assert "hf auth login" in said
+
+
+def test_a_model_that_is_not_there_says_to_check_the_name(asked: list[str]) -> None:
+    assert "check the name" in refused(on_hub("owner/nope"))
+
+
+def test_a_revision_that_is_not_there_is_named(asked: list[str]) -> None:
+    assert "no such revision" in refused(on_hub(revision="d" * 40))
+
+
+def test_a_name_that_no_model_can_have_is_one_line(asked: list[str]) -> None:
+    assert "cannot be downloaded" in refused(on_hub("a b//c"))
+
+
+def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
+    asked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trap 19: a branch moves, so the commit and not its name identifies the weights."""
+    with caplog.at_level(logging.WARNING):
+        assert weights_digest(on_hub(revision="main")) == f"{REPOSITORY}@{COMMIT}"
+    assert any("not pinned" in r.message and COMMIT in r.message for r in caplog.records)
+    caplog.clear()
+    weights_digest(on_hub())
+    assert not caplog.records
+
+
+def test_weights_in_another_format_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="safetensors"):
+        load_network(toys.model(copy))
+
+
+def test_a_model_with_code_of_its_own_is_refused_unless_trusted(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    config = copy / "config.json"
+    own = '"auto_map": {"AutoConfig": "modeling_own.Own"}, "model_type": "own"'
+    config.write_text(config.read_text().replace('"model_type": "llama"', own))
+    with pytest.raises(InputError, match="cannot be loaded") as error:
+        load_network(toys.model(copy))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("more", [{"attention": "eager"}, {"device_map": "auto"}])
+def test_kernels_and_placement_change_no_answer(folder: Path, more: dict[str, str]) -> None:
+    spec = toys.model(folder)
+    other = dataclasses.replace(spec, **more)
+    one, two = (TransformersModel(s, load_chat(s)) for s in (spec, other))
+    asked = toys.questions()[:4]
+    for a, b in zip(one.answer(asked, 4), two.answer(asked, 4), strict=True):
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
+        assert a.text == b.text
+    if "attention" in more:
+        assert two.network.config._attn_implementation == "eager"
+        assert one.settings != two.settings
+
+
+def test_a_prompt_too_long_is_one_line_that_names_it_before_weights_are_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "load_network", pytest.fail)
+    model = open_model(dataclasses.replace(toys.model(folder), max_length=200), 1)
+    prompts = [("Short.", "Why?"), ("You are old.", "Tell me more. " * 90)]
+    assert [p.tokens for p in base.rendered(model, prompts[:1], 16)] == [
+        len(model.chat.prompt(*prompts[0]).ids)  # type: ignore[attr-defined]
+    ]
+    with pytest.raises(InputError) as error:
+        base.rendered(model, prompts, 16)
+    said = str(error.value)
+    assert "max_length of 200" in said
+    assert "You are old. Tell me more." in said
+    assert "\n" not in said
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize(("said", "longest"), [(4096, 512), (100, 100), (None, 512)])
+def test_no_prompt_is_longer_than_the_network_was_made_for(
+    folder: Path, said: int | None, longest: int
+) -> None:
+    model = open_model(dataclasses.replace(toys.model(folder), max_length=said), 1)
+    assert model.longest == longest
