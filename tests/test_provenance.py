@@ -25,7 +25,7 @@ SRC = provenance.SOURCE
 DEMO = read_yaml(ROOT / "config.yaml")
 LIGHT = [
     *("ceiling", "check", "clean", "codebook", "compare", "diversity", "export", "fairness"),
-    *("figures", "pairs"),
+    *("figures", "pairs", "pin"),
     *("predict_baseline", "report", "score", "simulate", "summary", "tables", "tally"),
 ]
 HEAVY = ["finetune", "generate", "judge", "predict", "toy"]
@@ -170,12 +170,16 @@ def test_a_string_that_is_no_docstring_counts(source: Path) -> None:
         pytest.param("metrics/ordinal.py", {"score", "summary"}, NO_SCORES, id="a metric"),
         pytest.param("models/lora.py", {"finetune"}, set(LIGHT), id="LoRA"),
         pytest.param("models/loop.py", {"finetune"}, set(LIGHT), id="the training loop"),
-        pytest.param("models/trie.py", {"predict"}, set(LIGHT), id="option scoring"),
+        pytest.param(
+            "models/trie.py", {"predict"}, {*LIGHT, "finetune", "toy"}, id="option scoring"
+        ),
         pytest.param("models/chat.py", {"finetune", "predict"}, set(LIGHT), id="chat rendering"),
         pytest.param("survey/tally.py", {"tally", "pairs"}, {"clean", "predict"}, id="the tally"),
         pytest.param("schemas.py", {"clean", "tally", "score", "predict"}, set(), id="contracts"),
         pytest.param("stages/fairness.py", {"fairness"}, OTHERS - {"fairness"}, id="a stage"),
-        pytest.param("validate.py", {"check"}, OTHERS - {"check"}, id="the study's checks"),
+        pytest.param(
+            "validate.py", {"check", "pin"}, OTHERS - {"check", "pin"}, id="the study's checks"
+        ),
     ],
 )
 def test_editing_a_module_moves_exactly_the_stages_that_import_it(

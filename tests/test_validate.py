@@ -21,7 +21,7 @@ from valuestrata import specs, validate
 from valuestrata.config import SURVEY_VARIABLE, Study
 from valuestrata.errors import InputError
 from valuestrata.specs import from_json, to_json
-from valuestrata.validate import ROOT, SCHEMA, load, read_yaml
+from valuestrata.validate import ROOT, SCHEMA, load, read_yaml, unpinned
 
 Raw = dict[str, Any]
 Change = Callable[[Raw], object]
@@ -210,6 +210,40 @@ def test_a_study_without_judges_generation_and_recipes_is_fine(raw: Raw) -> None
     assert study.variants("toy-llama") == ["base"]
 
 
+def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated(raw: Raw) -> None:
+    key = "sk-proj-0123456789abcdef"
+    service = {"address": "https://x/v1", "key_variable": key}
+    line = complaint(raw, put("models/m", {**SERVED, "service": service}))
+    assert line.startswith("config: models.m.service.key_variable: ")
+    assert key not in line
+    assert "never the key" in line
+
+
+def test_a_served_model_has_the_base_alone_and_asks_for_what_the_study_says(raw: Raw) -> None:
+    raw["models"]["closed"] = SERVED
+    study = load(raw)
+    assert study.variants("closed") == ["base"]
+    model = study_config.spec_predict(study, "closed").model
+    assert model.service == specs.Service("http://x/v1", 4, 60, 6)
+    assert study_config.spec_predict(study, "toy-llama").model.service is None
+
+
+def test_vllm_is_tuned_like_transformers_and_may_judge(raw: Raw) -> None:
+    raw["models"]["fast"] = {**TOY, "backend": "vllm"}
+    raw["judges"]["toy-judge"]["model"] = {**TOY, "backend": "vllm"}
+    study = load(raw)
+    assert study.variants("fast") == study.variants("toy-llama")
+
+
+def test_a_branch_is_warned_of_and_a_commit_is_not(raw: Raw) -> None:
+    raw["models"]["moving"] = VLLM
+    raw["models"]["pinned"] = {**VLLM, "revision": "0123456789" * 4}
+    raw["judges"]["toy-judge"]["model"] = VLLM
+    first, second = unpinned(load(raw))
+    assert first.startswith("models.moving: revision main of a/b is not pinned")
+    assert second.startswith("judges.toy-judge.model: ")
+
+
 def test_a_language_model_is_tuned_by_all_recipes_and_a_baseline_by_none(raw: Raw) -> None:
     raw["recipes"]["slow"] = {**raw["recipes"]["sft"], "learning_rate": 1.0e-6}
     raw["models"]["toy-qwen"]["recipes"] = ["slow"]
@@ -354,6 +388,9 @@ def test_an_axis_cannot_take_a_name_that_tables_need(raw: Raw, name: str) -> Non
 STRATA = CONFIG["splits"]["ood"]["strata"]
 SEX = CONFIG["survey"]["axes"]["sex"]
 JUDGE = CONFIG["judges"]["toy-judge"]
+
+SERVED = {"backend": "openai", "weights": "gpt", "service": {"address": "http://x/v1"}}
+VLLM = {"backend": "vllm", "weights": "a/b", "revision": "main"}
 
 WRONG = [
     case("no study name", put("study", GONE), "the study", "'study'"),
@@ -542,6 +579,52 @@ WRONG = [
         put("models/toy-llama/recipes", ["x"]),
         "models.toy-llama.recipes",
         "'x'",
+    ),
+    case(
+        "a service of a model here",
+        put("models/toy-llama/service", {"address": "http://x/v1"}),
+        "models.toy-llama.service",
+        "transformers",
+    ),
+    case(
+        "a served model nowhere",
+        put("models/m", {k: v for k, v in SERVED.items() if k != "service"}),
+        "models.m.service",
+    ),
+    case(
+        "a served model without name",
+        put("models/m", {k: v for k, v in SERVED.items() if k != "weights"}),
+        "models.m",
+    ),
+    case(
+        "a tuned served model", put("models/m", {**SERVED, "recipes": ["sft"]}), "models.m.recipes"
+    ),
+    case("a pinned service", put("models/m", {**SERVED, "revision": "0"}), "models.m.revision"),
+    case(
+        "a spread vLLM",
+        put("models/m", {**VLLM, "device_map": "auto"}),
+        "models.m.device_map",
+        "vllm",
+    ),
+    case("a kernel of vLLM", put("models/m", {**VLLM, "attention": "sdpa"}), "models.m.attention"),
+    case("vLLM of nothing", put("models/m", {"backend": "vllm"}), "models.m", "weights"),
+    case(
+        "vLLM unpinned", put("models/m", {"backend": "vllm", "weights": "a/b"}), "models.m.revision"
+    ),
+    case(
+        "another kernel", put("models/toy-llama/attention", "flash"), "models.toy-llama.attention"
+    ),
+    case("a short prompt", put("models/toy-llama/max_length", 1), "models.toy-llama.max_length"),
+    case(
+        "an address with a user",
+        put("models/m", {**SERVED, "service": {"address": "https://me:secret@x/v1"}}),
+        "models.m.service.address",
+    ),
+    case(
+        "an address of nothing",
+        put("models/m", {**SERVED, "service": {"address": "localhost:80"}}),
+        "models.m.service.address",
+        "http://",
     ),
     case("a width not of 8", put("models/toy-llama/toy/hidden", 20), "models.toy-llama.toy.hidden"),
     case(

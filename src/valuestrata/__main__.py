@@ -9,6 +9,7 @@ from valuestrata.errors import InputError
 
 STAGES = {
     "check": "check study files against the schema and themselves",
+    "pin": "write the commit of each hub model into study files",
     "simulate": "write a simulated survey in the format of WVS wave 7, Singapore",
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "clean": "read a survey into responses and questions",

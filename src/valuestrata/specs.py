@@ -6,6 +6,7 @@ that a node does not use never reruns it.
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 
 NATIONAL = "all"
 """Id of the stratum without axes: its one subgroup is everyone."""
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that stays what it is; a branch or a tag may move."""
 
 T = TypeVar("T")
 
@@ -201,10 +205,10 @@ class Service:
     """Where a served model answers. `key_variable` names what holds the key, never the key."""
 
     address: str
-    key_variable: str | None
     parallel: int
     timeout: float
     retries: int
+    key_variable: str | None = None
 
 
 @dataclass(frozen=True)

@@ -375,6 +375,18 @@ def _weights_problems(where: str, model: dict[str, Any], root: Path, files: bool
             )
 
 
+def unpinned(study: Study) -> list[str]:
+    """One line for each hub model whose revision may move."""
+    models = [(f"models.{k}", v) for k, v in study.models.items()]
+    models += [(f"judges.{k}.model", v) for k, v in study.judge_models.items()]
+    return [
+        f"{where}: revision {model['revision']} of {model['weights']} is not pinned: "
+        "`python -m valuestrata pin` on the study's file writes its commit"
+        for where, model in models
+        if "revision" in model and not specs.COMMIT.fullmatch(model["revision"])
+    ]
+
+
 def _judge_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     config = study.config
     for split in config.get("generation", {}).get("splits", []):

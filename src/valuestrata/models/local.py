@@ -5,64 +5,26 @@ everything after that reads local files. Weights are read from safetensors alone
 """
 
 import json
-import logging
-import re
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from valuestrata.errors import InputError
+from valuestrata.models import hub
 from valuestrata.models.chat import Chat, Prompt
 from valuestrata.provenance import file_digest, text_digest
 from valuestrata.specs import Model
 
-log = logging.getLogger(__name__)
 
-SETTINGS = ["*.json", "*.jinja", "*.model", "*.txt"]
-OTHER_FORMATS = ["original/*", "onnx/*", "consolidated*"]
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@cache
 def folder_of(spec: Model, weights: bool) -> Path:
-    """The folder of a model's files, with its weights or without.
-
-    A hub model's files come from the hub's cache, and into it where they are absent.
-
-    Raises:
-        InputError: the model cannot be had: one line that says what to do.
-    """
-    name, revision = str(spec.weights), spec.revision
+    """The folder of a model's files: its own, or the hub's snapshot, with weights or without."""
+    name = str(spec.weights)
     if Path(name).is_dir():
         return Path(name)
-    from huggingface_hub import errors, snapshot_download
-
-    wanted = [*SETTINGS, *(["*.safetensors"] if weights else [])]
-    wanted += ["*.py"] if spec.remote_code else []
-    try:
-        found = snapshot_download(
-            name, revision=revision, allow_patterns=wanted, ignore_patterns=OTHER_FORMATS
-        )
-    except errors.GatedRepoError:
-        remedy = "is gated: accept its terms on its page, then log in with `hf auth login`"
-    except errors.RevisionNotFoundError:
-        remedy = "has no such revision: look up a commit on its page"
-    except errors.RepositoryNotFoundError:
-        remedy = "is not on the hub, or private: check the name, or log in with `hf auth login`"
-    except errors.LocalEntryNotFoundError:
-        remedy = (
-            "is not in the hub's cache, and the hub cannot be reached: where there is a network, "
-            f"run `hf download {name} --revision {revision}`, or name a directory as weights"
-        )
-    except (OSError, ValueError) as error:
-        remedy = f"cannot be downloaded ({_first_line(error)})"
-    else:
-        if not COMMIT.fullmatch(str(revision)):
-            log.warning("%s: revision %s is not pinned, it is now %s", name, revision, found[-40:])
-        return Path(found)
-    raise InputError(f"{name} at {revision}: {remedy}")
+    wanted = hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * spec.remote_code
+    return hub.snapshot(name, spec.revision, wanted)
 
 
 def load_chat(spec: Model) -> Chat:
@@ -176,8 +138,5 @@ def _loaded(kind: Any, spec: Model, folder: Path, **more: Any) -> Any:
     try:
         return kind.from_pretrained(folder, trust_remote_code=spec.remote_code, **more)
     except (OSError, ValueError) as error:
-        raise InputError(f"{spec.weights}: cannot be loaded ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{spec.weights}: cannot be loaded ({first})") from None

@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from valuestrata.errors import InputError
@@ -36,7 +35,7 @@ class Messages:
 
 
 class ServedModel:
-    """A model that a service runs. It connects at the first call."""
+    """A model that a service runs. It connects when it is asked."""
 
     adapter = ""
     settings = ()
@@ -55,9 +54,12 @@ class ServedModel:
         """The model's name and where it is served: all that a service tells."""
         return f"{self.spec.weights}@{self.service.address}"
 
-    @cached_property
-    def client(self) -> Any:
-        """The connection; it retries with growing pauses and keeps to the server's own waits."""
+    def connect(self) -> Any:
+        """A client; it retries with growing pauses and keeps to the server's own waits.
+
+        Raises:
+            InputError: the package or the key is missing.
+        """
         try:
             import openai
         except ImportError:
@@ -101,8 +103,7 @@ class ServedModel:
         settings: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature}
         if temperature > 0:
             settings["seed"] = seed  # which services follow as well as they can
-        client = self.client
-        with ThreadPoolExecutor(self.service.parallel) as pool:
+        with self.connect() as client, ThreadPoolExecutor(self.service.parallel) as pool:
             try:
                 calls = [pool.submit(self._call, client, *prompt, settings) for prompt in prompts]
                 replies = [call.result() for call in calls]
@@ -148,8 +149,8 @@ class ServedModel:
         if not getattr(done, "choices", None):
             return ValueError("a reply without choices")
         message = done.choices[0].message
-        text = message.content or message.refusal
-        return None if text is None else str(text)
+        text: str | None = message.content or message.refusal or message.content
+        return text
 
     def _shown(self, error: Exception) -> str:
         """An error in a few words: its kind and status; a server's own words may hold the key."""

@@ -5,7 +5,7 @@ import os
 
 from valuestrata.config import SURVEY_VARIABLE
 from valuestrata.errors import InputError
-from valuestrata.validate import load, read_yaml
+from valuestrata.validate import load, read_yaml, unpinned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print one line a file; the first fault of each bad file ends in exit 2."""
+    """Print one line a file and warning; the first fault of each bad file ends in exit 2."""
     faults = []
     if not arguments.survey:
         os.environ.setdefault(SURVEY_VARIABLE, "any")
@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             study = load(read_yaml(path), files=arguments.survey)
             print(f"{path}: study {study.name}, {len(study.runs())} runs: fine")
+            for warning in unpinned(study):
+                print(f"{path}: warning: {warning}")
         except InputError as error:
             faults.append(f"{path}: {error}")
     if faults:

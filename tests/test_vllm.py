@@ -1,0 +1,332 @@
+"""vLLM answers as transformers does: with a stand-in for its engine, and, marked vllm, for real.
+
+The real tests run in an environment of their own: make test-vllm.
+"""
+
+import dataclasses
+import importlib.util
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests import toys
+from valuestrata import io, judge
+from valuestrata.errors import InputError
+from valuestrata.models import local, lora, vllm
+from valuestrata.models.backends import open_model
+from valuestrata.models.base import Answer
+from valuestrata.models.transformers import TransformersModel
+from valuestrata.models.vllm import VllmModel, tree
+from valuestrata.specs import Finetune, Generate, Judge, Model, Predict, to_json
+from valuestrata.stages import generate as generate_stage
+from valuestrata.stages import judge as judge_stage
+from valuestrata.stages import predict as predict_stage
+
+MOST = 16
+REAL = [
+    pytest.mark.vllm,
+    pytest.mark.filterwarnings("ignore"),  # vLLM's own, by the dozen
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A taught network, its spec for vLLM, and an adapter that changes what it says."""
+
+    spec: Model
+    adapter: Path
+
+    def model(self, tuned: bool) -> VllmModel:
+        return VllmModel(self.spec, local.load_chat(self.spec), self.adapter if tuned else None)
+
+    def other(self, tuned: bool) -> TransformersModel:
+        spec = dataclasses.replace(self.spec, backend="transformers")
+        return TransformersModel(spec, local.load_chat(spec), self.adapter if tuned else None)
+
+
+def made(architecture: str, folder: Path) -> Toy:
+    """A toy whose heads are wide enough for vLLM's attention on a CPU."""
+    words = toys.tokenizer(toys.ARCHITECTURES[architecture])
+    talk = toys.Chat(words)
+    network = toys.network(architecture, words, hidden_size=64, intermediate_size=96)
+    base = toys.save(toys.teach(network, talk), words, folder / "base")
+    spec = dataclasses.replace(toys.model(base), backend="vllm")
+    lora.finetune(
+        Finetune(spec, toys.RECIPE, "english", "toy model"),
+        local.load_network(spec),
+        toys.lessons(talk)[::-1][:8],
+        talk.pad,
+        folder / "adapter",
+    )
+    return Toy(spec, folder / "adapter")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return made("Llama", tmp_path_factory.mktemp("llama"))
+
+
+def free_prompts() -> list[tuple[str, str]]:
+    return [(persona, f"Why, and since when? {i}") for i, persona in enumerate(toys.PERSONAS)]
+
+
+def agree(one: list[Answer], other: list[Answer], tolerance: float) -> None:
+    """The same texts, the same likeliest option, log-probabilities within a tolerance."""
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert a.text == b.text
+        assert a.logprobs is not None
+        assert b.logprobs is not None
+        assert a.logprobs.dtype == np.float64
+        assert a.logprobs.argmax() == b.logprobs.argmax()
+        np.testing.assert_allclose(a.logprobs, b.logprobs, rtol=0, atol=tolerance)
+
+
+# ---- with a stand-in: an engine that reads one sequence at a time
+
+
+class Engine:
+    """What we use of vllm.LLM, over the network of a TransformersModel."""
+
+    def __init__(self, models: dict[bool, TransformersModel]) -> None:
+        self.models = models
+        self.calls: list[list[tuple[tuple[int, ...], Any]]] = []
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: list[dict[str, Any]], settings: list[Any], lora_request: Any, use_tqdm: bool
+    ) -> list[Any]:
+        assert not use_tqdm
+        self.calls.append(
+            [(tuple(p["prompt_token_ids"]), s) for p, s in zip(prompts, settings, strict=True)]
+        )
+        network = self.models[lora_request is not None].network
+        return [self.one(network, *call) for call in self.calls[-1]]
+
+    def one(self, network: Any, prompt: tuple[int, ...], said: Any) -> Any:
+        ids, steps = list(prompt), []
+        for _ in range(said.max_tokens):
+            logprobs = network(torch.tensor([ids])).logits[0, -1].float().log_softmax(dim=-1)
+            ids.append(int(logprobs.argmax()))
+            wanted = {*(getattr(said, "logprob_token_ids", None) or []), ids[-1]}
+            steps.append({t: SimpleNamespace(logprob=float(logprobs[t])) for t in wanted})
+            if ids[-1] in getattr(said, "stop_token_ids", ()):
+                break
+        new = SimpleNamespace(token_ids=tuple(ids[len(prompt) :]), logprobs=steps)
+        return SimpleNamespace(outputs=[new])
+
+
+@pytest.fixture
+def engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The stand-in takes the place of vLLM and of its engine."""
+    package, requests = ModuleType("vllm"), ModuleType("vllm.lora.request")
+    package.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
+    requests.LoRARequest = lambda *said: said  # type: ignore[attr-defined]
+    for name, module in (
+        ("vllm", package),
+        ("vllm.lora", ModuleType("vllm.lora")),
+        ("vllm.lora.request", requests),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    stand_in = Engine({tuned: toy.other(tuned) for tuned in (False, True)})
+    monkeypatch.setattr(vllm, "start", lambda *_: stand_in)
+    return stand_in
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_two_rounds_say_what_the_prefix_trees_say(toy: Toy, engine: Engine, tuned: bool) -> None:
+    """Traps 5, 6, 7 and 13: whole options, up to the terminator, of the model that was asked."""
+    asked = toys.questions()
+    answers = toy.model(tuned).answer(asked, MOST)
+    agree(answers, toy.other(tuned).answer(asked, MOST), 1e-5)
+    texts = toy.model(tuned).generate(free_prompts(), MOST, 0.0, 0)
+    assert texts == toy.other(tuned).generate(free_prompts(), MOST, 0.0, 0)
+
+
+def test_nodes_that_the_text_passed_are_not_asked_again(toy: Toy, engine: Engine) -> None:
+    model = toy.model(False)
+    question = toys.questions()[0]
+    model.answer([question], MOST)
+    first, second = engine.calls
+    options = [model.chat.reply(text) for text in question.replies]
+    assert len(first) == 1
+    # the text is an option, so the nodes left are those of the other options
+    assert len(second) == len(tree(options)) - len(options[0])
+    assert all(said.max_tokens == 1 for _, said in second)
+    prompt = model.chat.prompt(question.persona, question.user).ids
+    assert all(ids[: len(prompt)] == prompt and len(ids) > len(prompt) for ids, _ in second)
+
+
+def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
+    """Trap 1: a rendered template that the engine encodes again would have two BOS."""
+    model = toy.model(False)
+    model.answer(toys.questions(), MOST)
+    model.generate(free_prompts(), 4, 0.0, 0)
+    for ids, said in (call for calls in engine.calls for call in calls):
+        assert ids.count(model.chat.tokenizer.bos_token_id) == 1
+        assert said.detokenize is False
+
+
+def test_answers_keep_their_order_over_several_parts(
+    toy: Toy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = toy.model(False).answer(toys.questions(), MOST)
+    monkeypatch.setattr(vllm, "PART", 3)
+    agree(toy.model(False).answer(toys.questions(), MOST), whole, 0.0)
+
+
+def test_a_sampled_prompt_has_a_seed_of_its_own(toy: Toy, engine: Engine) -> None:
+    toy.model(False).generate(free_prompts(), 4, 0.7, 1)
+    toy.model(False).generate(free_prompts()[::-1], 4, 0.7, 1)
+    toy.model(False).generate(free_prompts(), 4, 0.7, 2)
+    one, turned, other = ({ids: said.seed for ids, said in calls} for calls in engine.calls)
+    assert one == turned
+    assert len({*one.values(), *other.values()}) == 2 * len(one)
+
+
+def test_nothing_asked_starts_no_engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "start", pytest.fail)
+    model = open_model(toy.spec, 1)
+    assert model.answer([], MOST) == []
+    assert model.generate([], MOST, 0.0, 0) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_without_vllm_one_line_says_where_to_get_it(toy: Toy) -> None:
+    with pytest.raises(InputError, match=r"valuestrata\[vllm\]") as error:
+        toy.model(False).answer(toys.questions()[:1], MOST)
+    assert "\n" not in str(error.value)
+
+
+def test_the_backend_is_part_of_a_replys_key(toy: Toy) -> None:
+    """Trap 19."""
+    from valuestrata.models import base
+
+    models = [
+        open_model(dataclasses.replace(toy.spec, backend=b), 1) for b in ("vllm", "transformers")
+    ]
+    made_keys = []
+    for model in models:
+        prompts = base.rendered(model, free_prompts(), MOST)
+        made_keys.append(base.keys(model, prompts, [["1"]] * len(prompts)))
+    assert models[0].weights == models[1].weights
+    assert not set(made_keys[0]) & set(made_keys[1])
+
+
+# ---- with vLLM
+
+
+@pytest.fixture(scope="module")
+def real(toy: Toy) -> Any:
+    """One engine for all tests: it takes a minute to start."""
+    return toy.model(True).engine
+
+
+def with_engine(model: VllmModel, engine: Any) -> VllmModel:
+    model._engine = engine
+    return model
+
+
+class TestReal:
+    pytestmark = REAL
+
+    @pytest.mark.parametrize("tuned", [False, True])
+    def test_answers_are_those_of_transformers(self, toy: Toy, real: Any, tuned: bool) -> None:
+        """Traps 5, 6, 7, 8 and 13."""
+        asked = toys.questions()
+        answers = with_engine(toy.model(tuned), real).answer(asked, MOST)
+        agree(answers, toy.other(tuned).answer(asked, MOST), 1e-3)
+        plain = toy.other(not tuned).answer(asked, MOST)
+        gaps = [np.abs(a.logprobs - b.logprobs).max() for a, b in zip(answers, plain, strict=True)]
+        assert max(gaps) > 0.01
+
+    @pytest.mark.parametrize("tuned", [False, True])
+    def test_texts_are_those_of_transformers(self, toy: Toy, real: Any, tuned: bool) -> None:
+        texts = with_engine(toy.model(tuned), real).generate(free_prompts(), MOST, 0.0, 0)
+        assert texts == toy.other(tuned).generate(free_prompts(), MOST, 0.0, 0)
+
+    def test_sampling_is_seeded(self, toy: Toy, real: Any) -> None:
+        model = with_engine(toy.model(False), real)
+        first = model.generate(free_prompts(), 8, 1.5, 1)
+        assert model.generate(free_prompts(), 8, 1.5, 1) == first
+        assert model.generate(free_prompts(), 8, 1.5, 2) != first
+
+    def test_the_prompt_is_read_once(
+        self, toy: Toy, real: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[Any] = []
+        generate = real.generate
+
+        def noted(*arguments: Any, **named: Any) -> Any:
+            done.append(generate(*arguments, **named))
+            return done[-1]
+
+        monkeypatch.setattr(real, "generate", noted)
+        model = with_engine(toy.model(False), real)
+        model.answer(toys.questions(), MOST)
+        _, second = done
+        for request in second:
+            whole_blocks = (len(request.prompt_token_ids) - 1) // vllm.BLOCK * vllm.BLOCK
+            assert request.num_cached_tokens == whole_blocks > 0
+
+    @pytest.mark.parametrize("tuned", [False, True])
+    def test_the_stages_run_through_it(
+        self, toy: Toy, real: Any, tuned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vllm, "start", lambda *_: real)
+        adapter = toy.adapter if tuned else None
+        other = dataclasses.replace(toy.spec, backend="transformers")
+        found = [staged(tmp_path / s.backend, s, adapter) for s in (toy.spec, other)]
+        for one, two in zip(*found, strict=True):
+            exact = [c for c in one if c not in ("distribution", "off_options")]
+            pd.testing.assert_frame_equal(one[exact], two[exact])
+        for a, b in zip(found[0][0]["distribution"], found[1][0]["distribution"], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-3)
+        assert (found[0][0]["adapter"] != "").all() == tuned
+
+
+def staged(folder: Path, spec: Model, adapter: Path | None) -> list[pd.DataFrame]:
+    """Predictions, texts and verdicts of a model that also judges itself."""
+    io.write_table(toys.pairs(toys.PERSONAS), folder / "pairs", "pairs")
+    stages: list[tuple[Callable[[Namespace], None], Any, str]] = [
+        (predict_stage.run, Predict(spec, "english", MOST, "toy"), "predictions"),
+        (generate_stage.run, Generate(spec, 2, MOST, 0.0, 1, "toy"), "texts"),
+        (judge_stage.run, Judge(spec, "pairwise", "Utopia", MOST, "toy"), "verdicts"),
+    ]
+    for run, own, table in stages:
+        run(
+            Namespace(
+                spec=to_json(own),
+                pairs=folder / "pairs",
+                adapter=adapter,
+                texts=folder / "texts",
+                reference=folder / "texts",
+                store=folder / f"store-{table}",
+                threads=1,
+                output=folder / table,
+            )
+        )
+    rows = io.read_table(folder / "verdicts", "verdicts")
+    texts = io.read_table(folder / "texts", "texts")
+    assert len(rows) == len(texts) * len(judge.rubric("pairwise").dimensions)
+    return [io.read_table(folder / table, table) for *_, table in stages]
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("architecture", ["Qwen2", "Phi3"])
+def test_other_architectures_answer_as_with_transformers(architecture: str, tmp_path: Path) -> None:
+    """Trap 16: of Phi3, qkv and gate-up are fused, in the adapter too."""
+    toy = made(architecture, tmp_path)
+    engine = toy.model(True).engine
+    for tuned in (False, True):
+        answers = with_engine(toy.model(tuned), engine).answer(toys.questions(), MOST)
+        agree(answers, toy.other(tuned).answer(toys.questions(), MOST), 1e-3)
