@@ -865,6 +865,30 @@ def test_every_metric_of_a_run_comes_with_n_and_missing(tmp_path: Path) -> None:
     assert cell(runs, metric="failed")["value"] == 0
 
 
+def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing(
+    tmp_path: Path,
+) -> None:
+    """Trap 11: a served model tells no distribution; others keep theirs."""
+    runs_by_name = {("m", "base"): some_accuracy(1, 0.6), ("closed", "base"): some_accuracy(5, 0.6)}
+    results(tmp_path, runs_by_name)
+    unknown = dict.fromkeys(("wasserstein", "jensen_shannon", "off_options"), NAN)
+    place = paths.SCORES.format(model="closed", variant="base", split="ood", stratum="sex-x-age")
+    scores = scores_table(ASKED, runs_by_name["closed", "base"]).assign(**unknown)
+    io.write_table(scores, tmp_path / place, "scores")
+    results(tmp_path, {("x-mode", "base"): some_accuracy(6, 0.5)})
+    models = {"m": ("base",), "closed": ("base",), "x-mode": ("base",)}
+    runs, differences = compare(tmp_path, models)
+    assert cell(runs, model="closed", metric="accuracy")["n"] == 160
+    for metric, asked in (("wasserstein", 120), ("jensen_shannon", 160), ("off_options", 160)):
+        found = cell(runs, model="closed", metric=metric)
+        assert (found["n"], found["missing"]) == (0, asked)
+        assert np.isnan(found["value"])
+        assert cell(runs, model="m", metric=metric)["n"] == asked
+    metrics = {m: set(own["metric"]) for m, own in differences.groupby("model")}
+    assert metrics["closed"] == {"accuracy", "nmae", "refusal"}
+    assert metrics["m"] == {"accuracy", "nmae", "refusal", "wasserstein", "jensen_shannon"}
+
+
 def test_systems_are_compared_on_the_pairs_that_both_answered(tmp_path: Path) -> None:
     base, tuned = some_accuracy(2, 0.5), some_accuracy(3, 0.7)
     base[:20] = NAN

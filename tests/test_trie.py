@@ -235,6 +235,23 @@ def test_logprobs_are_taken_in_full_precision(folders: dict[str, Path]) -> None:
         assert np.exp(answer.logprobs).sum() <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_tie_goes_to_the_lowest_token_id_in_the_pass_and_in_a_text(
+    folders: dict[str, Path], dtype: str
+) -> None:
+    """Trap 8: two tokens with the very same logit, as bf16 makes them by rounding."""
+    spec = toys.model(folders["Llama"], dtype=dtype)
+    model = TransformersModel(spec, load_chat(spec))
+    asked = toys.questions()[0]  # taught to answer 2
+    one, two = (model.chat.tokenizer.convert_tokens_to_ids(digit) for digit in "12")
+    assert one < two
+    with torch.no_grad():
+        model.network.lm_head.weight[one] = model.network.lm_head.weight[two]
+    (found,) = model.answer([asked], MOST)
+    assert found.text == "Answer: 1"
+    assert model.generate([(asked.persona, asked.user)], MOST, 0.0, 0) == ["Answer: 1"]
+
+
 def test_the_text_of_the_pass_is_what_the_network_generates(
     model: TransformersModel, found: list[Answer]
 ) -> None:

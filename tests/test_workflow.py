@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -181,6 +182,33 @@ def test_the_survey_target_stops_before_any_model(graph: Graph) -> None:
     plan = graph.planned("--forceall", "survey")
     assert {"clean", "diversity", "summary"} <= jobs(plan)
     assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "compare"}
+
+
+FAST = """
+models:
+  fast: {backend: vllm, toy: {architecture: llama}, recipes: []}
+"""
+CONDA = """#!/bin/sh
+case "$1" in
+  --version) echo "conda 25.1.0" ;;
+  info) echo '{"conda_prefix": "/", "platform": "linux-64", "conda_version": "25.1.0"}' ;;
+  config) echo '{"get": {"channel_priority": "strict"}}' ;;
+esac
+"""
+
+
+def test_only_a_model_behind_vllm_asks_for_vllms_environment(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conda = tmp_path / "conda"
+    conda.write_text(CONDA, encoding="utf-8")
+    conda.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    wanted = {}
+    for name, overlay in (("plain", "title: x\n"), ("fast", FAST)):
+        plan = graph.planned("--sdm", "conda", "--forceall", *graph.overlay(overlay), "all")
+        wanted[name] = set(re.findall(r"envs/(\w+)\.yaml will be created", plan.text))
+    assert wanted == {"plain": {"core", "train"}, "fast": {"core", "train", "vllm"}}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def pairs_of(study: Study, folder: Path, split: str) -> tuple[int, int]:
     return len(pairs[["stratum", "subgroup"]].drop_duplicates()), len(pairs)
 
 
+def test_the_papers_seven_models_are_tuned_and_its_closed_ones_can_be_laid_over(
+    study: Study,
+) -> None:
+    open_models = [m for m in study.models if not study.is_baseline(m)]
+    assert len(open_models) == 7
+    for name in open_models:
+        said = study.models[name]
+        assert study.variants(name) == ["base", "sft"]
+        assert said["gpus"] == 1
+        assert said["dtype"] == "bfloat16"
+        assert not said["remote_code"]
+        assert said["revision"] == "main" or specs.COMMIT.fullmatch(said["revision"])
+    raw = validate.read_yaml(ROOT / "studies/wvs-sg.yaml")
+    raw["models"] |= validate.read_yaml(ROOT / "studies/overlays/closed.yaml")["models"]
+    wider = validate.load(raw, files=False)
+    closed = [m for m in wider.models if m not in study.models]
+    assert closed == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
+    assert all(wider.variants(name) == ["base"] for name in closed)
+
+
 def test_all_214_questions_are_asked(cleaned: Path) -> None:
     questions = io.read_table(cleaned / "questions", "questions")
     assert len(questions) == 214

@@ -207,6 +207,9 @@ def network(architecture: str, words: Any, seed: int = 0, **more: Any) -> Any:
     }
     if architecture == "Gemma2":
         settings |= {"head_dim": 24, "query_pre_attn_scalar": 24}
+    if architecture == "Phi3":  # as Phi-4-mini has it
+        rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.75}
+        settings |= {"rope_parameters": rope, "tie_word_embeddings": True}
     configure = getattr(transformers, f"{architecture}Config")
     build = getattr(transformers, f"{architecture}ForCausalLM")
     return build(configure(**settings | more)).eval()
