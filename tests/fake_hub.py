@@ -71,6 +71,7 @@ def hub(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[list[s
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
     template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setenv("NO_PROXY", "127.0.0.1")
     patch.setattr(huggingface_hub.constants, "ENDPOINT", address)
     patch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import openai
 import pandas as pd
 import pytest
 
@@ -22,12 +23,11 @@ from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import judge as judge_stage
 from valuestrata.stages import predict as predict_stage
 
-openai = pytest.importorskip("openai")
-
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     # pauses between retries are the package's own; here they need not be slept through
     monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 0.02)

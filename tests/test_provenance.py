@@ -170,8 +170,9 @@ def test_a_string_that_is_no_docstring_counts(source: Path) -> None:
         pytest.param("metrics/ordinal.py", {"score", "summary"}, NO_SCORES, id="a metric"),
         pytest.param("models/lora.py", {"finetune"}, set(LIGHT), id="LoRA"),
         pytest.param("models/loop.py", {"finetune"}, set(LIGHT), id="the training loop"),
+        pytest.param("models/trie.py", {"predict"}, set(LIGHT), id="option scoring"),
         pytest.param(
-            "models/trie.py", {"predict"}, {*LIGHT, "finetune", "toy"}, id="option scoring"
+            "models/transformers.py", {"predict", "judge"}, {*LIGHT, "finetune"}, id="a backend"
         ),
         pytest.param("models/chat.py", {"finetune", "predict"}, set(LIGHT), id="chat rendering"),
         pytest.param("survey/tally.py", {"tally", "pairs"}, {"clean", "predict"}, id="the tally"),

@@ -59,13 +59,10 @@ def made(architecture: str, folder: Path) -> Toy:
     network = toys.network(architecture, words, hidden_size=64, intermediate_size=96)
     base = toys.save(toys.teach(network, talk), words, folder / "base")
     spec = dataclasses.replace(toys.model(base), backend="vllm")
-    lora.finetune(
-        Finetune(spec, toys.RECIPE, "english", "toy model"),
-        local.load_network(spec),
-        toys.lessons(talk)[::-1][:8],
-        talk.pad,
-        folder / "adapter",
-    )
+    recipe = Finetune(spec, toys.RECIPE, "english", "toy model")
+    data = toys.lessons(talk)[::-1][:8]
+    tuned, _ = lora.finetune(recipe, local.load_network(spec), data, talk.pad)
+    lora.save(tuned, folder / "adapter")
     return Toy(spec, folder / "adapter")
 
 

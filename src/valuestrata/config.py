@@ -8,7 +8,7 @@ import dataclasses
 import os
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -207,9 +207,10 @@ def spec_toy(study: Study, model: str) -> specs.MakeToy:
 
 
 def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
-    """Settings of one fine-tune."""
+    """Settings of one fine-tune. How the model will answer later is none of them."""
+    weights = _model(study, model)
     return specs.Finetune(
-        model=_model(study, model),
+        model=replace(weights, backend="transformers", batch_tokens=0, max_length=None),
         recipe=_recipe(study, recipe),
         template=_prompt(study).template,
         caveat=_run_caveat(study, model),

@@ -115,9 +115,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         message = f"{value!r} is text, not {_one_of(error.validator_value)}"
         if _number_like(value):
             message += f"; YAML reads 1e-6 as text, write {_with_point(value)}"
-    elif error.validator == "pattern" and where.endswith("key_variable"):
-        # what stands there may be the key itself, so it is not repeated
-        message = "name the environment variable that holds the key, in A-Z 0-9 _; never the key"
+    elif error.validator == "pattern" and ".service." in where:
+        message = _SECRET[where.rpartition(".")[2]]  # what stands there is not repeated
     elif error.validator in ("pattern", "not"):
         message = f"{value!r} cannot stand here: {_REMEDIES[_kind_of(error)]}"
     elif error.validator == "oneOf" and where.endswith("questions"):
@@ -129,13 +128,16 @@ def _explain(error: jsonschema.ValidationError) -> str:
     return f"config: {where}: {message}"
 
 
+_SECRET = {
+    "key_variable": "name the environment variable that holds the key, in A-Z 0-9 _; never the key",
+    "address": "an address begins with http:// or https:// and holds no user name or password",
+}
 _REMEDIES = {
     "axis": "an axis is named in lower case, a-z 0-9 _",
     "name": "it becomes part of a path, use A-Z a-z 0-9 . _ - only",
     "label": "a group's label must not hold ' & ' or '='",
     "persona": "a persona says {group} where the group's label goes",
     "recode": "recode maps whole numbers, the codes of the file",
-    "address": "an address begins with http:// or https:// and holds no user name",
     "base": "the variant base is the untuned model; name the recipe otherwise",
 }
 
@@ -145,8 +147,8 @@ def _kind_of(error: jsonschema.ValidationError) -> str:
     where = [str(part) for part in error.absolute_path]
     if error.validator == "not":
         return "base"
-    if where[-1:] in (["persona"], ["address"]):
-        return where[-1]
+    if where[-1:] == ["persona"]:
+        return "persona"
     if "recode" in where:
         return "recode"
     if "groups" in where:
