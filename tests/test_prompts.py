@@ -258,9 +258,9 @@ def test_a_negative_code_is_not_read_without_its_sign(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "答案：3", "答案: 3", "答案是3", "我的答案是：3。", "正确答案为 3", "**答案：3**", "答案：３",
-        "3、比较重要", "3。", "答案：“3”", "Jawapan: 3", "JAWAPAN: 3", "Jawapan saya ialah 3.", "Jawapan = 3",
-        "**Jawapan:** 3",
+        "答案：3", "答案: 3", "答案是3", "我的答案是：3。", "正确答案为 3", "**答案：3**",
+        "答案：３", "3、比较重要", "3。", "答案：“3”", "Jawapan: 3", "JAWAPAN: 3", "Jawapan saya ialah 3.",
+        "Jawapan = 3", "**Jawapan:** 3",
         "பதில்: 3", "பதில் : 3", "பதில்: 3.", "**பதில்: 3**", "என் பதில்: 3",
     ],
 )  # fmt: skip
@@ -271,8 +271,8 @@ def test_an_answer_is_read_in_each_language(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "答案：<数字>", "我有2个孩子和3只猫。", "答案：2或3", "答案：1至4", "答案：3、4", "我的答案不是3。",
-        "我3岁。",
+        "答案：<数字>", "我有2个孩子和3只猫。", "答案：2或3", "答案：1至4", "答案：3、4",
+        "我的答案不是3。", "我3岁。",
         "Jawapan: <nombor>", "Saya ada 2 anak dan 3 kucing.", "Jawapan: 2 atau 3",
         "Jawapan: 1 hingga 4",
         "பதில்: <எண்>", "எனக்கு 2 பிள்ளைகள்.", "பதில்: 2 அல்லது 3", "பதில்: 1 முதல் 4",
