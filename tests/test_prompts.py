@@ -259,7 +259,8 @@ def test_a_negative_code_is_not_read_without_its_sign(text: str) -> None:
     "text",
     [
         "答案：3", "答案: 3", "答案是3", "我的答案是：3。", "正确答案为 3", "**答案：3**",
-        "答案：３", "3、比较重要", "3。", "答案：“3”", "Jawapan: 3", "JAWAPAN: 3", "Jawapan saya ialah 3.",
+        "答案：３", "3、比较重要", "3。", "答案：“3”", "Jawapan: 3", "JAWAPAN: 3",
+        "Jawapan saya ialah 3.",
         "Jawapan = 3", "**Jawapan:** 3",
         "பதில்: 3", "பதில் : 3", "பதில்: 3.", "**பதில்: 3**", "என் பதில்: 3",
     ],
