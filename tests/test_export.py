@@ -43,6 +43,24 @@ def test_small_subgroups_are_left_out_of_every_table(graph: Graph, exported: Pat
     assert "simulated survey" in text
 
 
+def test_prompts_of_another_wording_are_no_pairs_of_their_own(graph: Graph, tmp_path: Path) -> None:
+    """A run in another wording leaves with its own split's pairs."""
+    results = tmp_path / "mini"
+    for part in ("report", "pairs", "runs/tiny/base/ood"):
+        shutil.copytree(graph.results / part, results / part)
+    shutil.copytree(results / "runs/tiny/base", results / "runs/tiny/base+w")
+    shutil.copy(results / "pairs/ood.parquet", results / "pairs/ood+w.parquet")
+    assert main(["export", str(results), str(tmp_path / "out")]) == 0
+    names = {path.name for path in (tmp_path / "out/pairs").iterdir()}
+    assert "ood.csv" in names
+    assert not [name for name in names if "+" in name]
+    own, other = (
+        io.read_table(tmp_path / f"out/runs/tiny/{v}/ood/predictions.parquet", "predictions")
+        for v in ("base", "base+w")
+    )
+    assert own.equals(other)
+
+
 def test_the_caveat_goes_along(exported: Path) -> None:
     path = exported / "runs/tiny/sft/ood/predictions.parquet"
     assert io.caveat_of(path) == "simulated survey, toy model"

@@ -2,9 +2,12 @@
 
 import doctest
 import json
+import re
 import time
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
+from string import Formatter
 from types import SimpleNamespace
 
 import pandas as pd
@@ -13,15 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import toys
+from tests.graph import ROOT
 from valuestrata import answers, io, judge, prompts
 from valuestrata.answers import free_outcome, parse
+from valuestrata.config import spec_pairs
 from valuestrata.specs import Judge, Prompt, to_json
 from valuestrata.stages import judge as judge_stage
 from valuestrata.survey import codebook
+from valuestrata.validate import load, read_yaml
 
 STUDIES = Path(__file__).parent.parent / "studies"
 AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
 SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
+LANGUAGES = sorted(p.stem for p in (ROOT / "src/valuestrata/data/prompts").iterdir())
 FOUR, TEN = [1, 2, 3, 4], list(range(1, 11))
 RUBRIC = judge.rubric("pairwise")
 BOOKS = {path.stem: codebook.load(path) for path in sorted((STUDIES / "codebooks").glob("*.yaml"))}
@@ -81,7 +88,8 @@ def test_every_question_is_rendered_with_both_ends_labelled(question: codebook.Q
 def test_every_reply_that_is_asked_for_is_parsed_as_its_code(question: codebook.Question) -> None:
     codes = [*range(question.lowest, question.highest + 1)]
     for code in codes:
-        assert parse(prompts.answer("english", code), codes) == ("answer", code)
+        for language in LANGUAGES:
+            assert parse(prompts.answer(language, code), codes) == ("answer", code)
 
 
 @pytest.mark.parametrize("question", ASKED)
@@ -89,8 +97,97 @@ def test_no_prompt_is_parsed_as_an_answer(question: codebook.Question) -> None:
     """Trap 9: a parser that matches its own prompt."""
     codes = [*range(question.lowest, question.highest + 1)]
     labels = [question.labels.get(code, "") for code in codes]
-    said = prompts.closed(SAID, question.text, codes, labels, (codes[0], codes[-1]))
-    assert parse(said, codes)[0] != "answer"
+    for language in LANGUAGES:
+        prompt = replace(SAID, template=language)
+        said = prompts.closed(prompt, question.text, codes, labels, (codes[0], codes[-1]))
+        assert parse(said, codes)[0] != "answer"
+
+
+# ---- wordings
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_template_has_every_sentence_with_its_fields(language: str) -> None:
+    english, own = prompts.template("english"), prompts.template(language)
+    assert own.keys() == english.keys()
+    assert own["persona"].keys() == english["persona"].keys()
+
+    def fields(said: str) -> set[str | None]:
+        return {name for _, name, _, _ in Formatter().parse(said)} - {None}
+
+    for key in ("closed", "option", "scale", "reply", "answer", "open", "attribute"):
+        assert fields(own[key]) == fields(english[key]), key
+    for key, said in english["persona"].items():
+        assert fields(own["persona"][key]) == fields(said), key
+
+
+@pytest.mark.parametrize("form", ["second", "third", "list"])
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "english"])
+def test_a_persona_of_the_paper_s_study_is_wholly_in_the_language(language: str, form: str) -> None:
+    study = load(read_yaml(ROOT / "config.yaml"))
+    own = replace(spec_pairs(study, "ood").prompt, template=language, persona=form)
+    english = replace(own, template="english")
+    for name, axis in study.axes.items():
+        for group in axis.names():
+            said = prompts.persona(own, {name: group})
+            assert group in prompts.persona(english, {name: group})
+            if language == "malay":
+                words = set(re.findall(r"[a-z]+", said))
+                assert not words & {"aged", "and", "over", "female", "religion", "Chinese", "age"}
+            else:
+                assert not re.search("[A-Za-z]", said)
+
+
+def test_a_word_without_translation_stays_as_it_is() -> None:
+    prompt = replace(SAID, template="tamil")
+    said = prompts.persona(prompt, {"sex": "non-binary", "age": "18-29"})
+    assert "Utopia" in said
+    assert "non-binary, aged 18-29" in said.replace("வயது", "aged")
+
+
+def test_a_persona_as_a_list_names_country_and_axes() -> None:
+    said = prompts.persona(replace(SAID, persona="list"), {"sex": "female", "age": "25-34"})
+    lines = ["- country of residence: Utopia", "- sex: female", "- age: 25-34"]
+    assert said.splitlines()[1:] == lines
+    third = prompts.persona(replace(SAID, persona="third"), {"sex": "female"})
+    assert "You" not in third
+    assert "living in Utopia: female." in third
+
+
+def test_the_order_of_messages_changes_nothing_that_is_said() -> None:
+    asked = prompts.asked(SAID, "Is it so?", [1, 2], ["yes", "no"], (1, 2))
+    first, second = prompts.messages(SAID, "You are old.", asked)
+    question_first = replace(SAID, order="question")
+    turned = prompts.messages(question_first, "You are old.", asked)
+    assert first == "You are old."
+    assert second.startswith("Is it so?\n1 = yes\n2 = no\nReply")
+    assert turned == (asked, "You are old.\n" + second.splitlines()[-1])
+
+
+def test_codes_keep_their_labels_in_any_order_of_the_options() -> None:
+    labels = [f"label {code}" for code in FOUR]
+    texts = [f"Question {i}?" for i in range(30)]
+    orders = {}
+    for options in ("asked", "reversed", "shuffled"):
+        prompt = replace(SAID, options=options)
+        said = [prompts.asked(prompt, text, FOUR, labels, (1, 4)) for text in texts]
+        assert said == [prompts.asked(prompt, text, FOUR, labels, (1, 4)) for text in texts]
+        for one in said:
+            assert sorted(one.splitlines()[1:]) == [f"{c} = label {c}" for c in FOUR]
+        orders[options] = [tuple(one.splitlines()[1:]) for one in said]
+    assert orders["reversed"] == [order[::-1] for order in orders["asked"]]
+    assert len(set(orders["shuffled"])) > 10
+
+
+def test_a_scale_without_labels_is_shown_from_either_end() -> None:
+    labels = ["never", *[""] * 8, "always"]
+    texts = [f"Question {i}?" for i in range(20)]
+    prompt = replace(SAID, options="shuffled")
+    said = {prompts.asked(prompt, t, TEN, labels, (1, 10)).splitlines()[1] for t in texts}
+    assert said == {
+        "Choose a number from 1 (never) to 10 (always).",
+        "Choose a number from 10 (always) to 1 (never).",
+    }
 
 
 # ---- answers
@@ -158,7 +255,47 @@ def test_a_negative_code_is_not_read_without_its_sign(text: str) -> None:
     assert parse(text, [-1, *FOUR]) == ("answer", -1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "答案：3", "答案: 3", "答案是3", "我的答案是：3。", "正确答案为 3", "**答案：3**",
+        "答案：３", "3、比较重要", "3。", "答案：“3”", "Jawapan: 3", "JAWAPAN: 3",
+        "Jawapan saya ialah 3.",
+        "Jawapan = 3", "**Jawapan:** 3",
+        "பதில்: 3", "பதில் : 3", "பதில்: 3.", "**பதில்: 3**", "என் பதில்: 3",
+    ],
+)  # fmt: skip
+def test_an_answer_is_read_in_each_language(text: str) -> None:
+    assert parse(text, FOUR) == ("answer", 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "答案：<数字>", "我有2个孩子和3只猫。", "答案：2或3", "答案：1至4", "答案：3、4",
+        "我的答案不是3。", "我3岁。",
+        "Jawapan: <nombor>", "Saya ada 2 anak dan 3 kucing.", "Jawapan: 2 atau 3",
+        "Jawapan: 1 hingga 4",
+        "பதில்: <எண்>", "எனக்கு 2 பிள்ளைகள்.", "பதில்: 2 அல்லது 3", "பதில்: 1 முதல் 4",
+        "答案：1\n答案：2", "Jawapan: 1\nJawapan: 2", "பதில்: 1\nபதில்: 2",
+    ],
+)  # fmt: skip
+def test_prose_and_several_numbers_are_no_answer_in_any_language(text: str) -> None:
+    assert parse(text, FOUR) == ("invalid", None)
+
+
 REFUSALS = [
+    "抱歉，我无法回答这个问题。",
+    "对不起，我不能提供个人意见。",
+    "作为一个人工智能，我没有宗教信仰。",
+    "作为AI语言模型，我没有观点。",
+    "我拒绝回答。",
+    "Maaf, saya tidak dapat menjawab soalan ini.",
+    "Sebagai model bahasa, saya tiada pendapat.",
+    "Saya enggan memberikan pandangan.",
+    "மன்னிக்கவும், இந்தக் கேள்விக்கு என்னால் பதிலளிக்க முடியாது.",
+    "நான் ஒரு மொழி மாதிரி.",
+    "கருத்து சொல்ல விரும்பவில்லை.",
     "I'm sorry, I cannot answer that.",
     "I’m sorry, but that is private.",
     "I am sorry, no.",

@@ -55,6 +55,8 @@ def _labels(results: Path, folder: Path, minimum: int) -> dict[str, pd.MultiInde
     """Write each split's modal answers as csv; return the pairs kept, by split."""
     kept = {}
     for path in sorted((results / paths.PAIRS.format(split="*")).parent.glob("*.parquet")):
+        if "+" in path.stem:  # the same pairs, prompts in another wording
+            continue
         pairs = io.read_table(path, "pairs")
         large = pairs[(pairs["n"] >= minimum) & (pairs["respondents"] >= minimum)]
         log.info("%s: %d of %d pairs are large enough", path.stem, len(large), len(pairs))
