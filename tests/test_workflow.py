@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -10,11 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.graph import Graph, Plan
 from valuestrata import io
+from valuestrata.__main__ import main
+from valuestrata.config import spec_compare, spec_report
 from valuestrata.models.local import adapter_digest
+from valuestrata.specs import to_json
+from valuestrata.validate import load, read_yaml
 
 REPORT = {"compare", "tables", "figures", "report", "all"}
 
@@ -166,6 +172,43 @@ def test_adding_a_second_wording_leaves_the_first_alone(graph: Graph) -> None:
     assert "tiny/sft+malay answers ood" in second.messages
     fewer = graph.planned(*graph.overlay(some + "models: {tiny: {wordings: [listed]}}\n"), "all")
     assert not [m for m in fewer.messages if "malay" in m]
+
+
+def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
+    graph: Graph, tmp_path: Path
+) -> None:
+    """Copies of the runs stand for a wording that changes nothing, as if the toy had answered."""
+    mini = read_yaml(graph.folder / "config.yaml")
+    study = load({**mini, "wordings": {"w": {"persona": "list"}}}, graph.folder)
+    results = tmp_path / "mini"
+    shutil.copytree(graph.results, results, ignore=shutil.ignore_patterns("replies", "models"))
+    for path in (results / "runs/tiny").rglob("scores/*.parquet"):
+        scores = io.read_table(path, "scores")
+        answered = scores.assign(outcome="answer", answer=1, accuracy=scores["top_accuracy"])
+        io.write_table(answered, path, "scores", "toy model")
+    for variant in ("base", "sft"):
+        shutil.copytree(results / "runs/tiny" / variant, results / f"runs/tiny/{variant}+w")
+    said = ["--results", str(results), "--spec"]
+    outputs = {name: f"{results}/report/{name}.parquet" for name in ("runs", "differences")}
+    tables = [part for name, path in outputs.items() for part in (f"--{name}", path)]
+    assert main(["compare", *said, to_json(spec_compare(study)), *tables]) == 0
+    for stage in ("tables", "report"):
+        assert main([stage, *said, to_json(spec_report(study))]) == 0
+    found = pd.read_csv(results / "report/tables/differences.csv").set_index("metric")
+    changed = found.loc["changed"]
+    assert set(changed["variant"]) == {"base+w", "sft+w"}
+    assert (changed["value"] == 0).all()
+    assert changed["p_value"].isna().all()
+    own = found[found["other_variant"] == "sft"].drop(index="changed")
+    assert (own["p_value"] == 1).all()
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert "Another wording changes 0.0% of the answers on ood" in page
+    assert "w: persona list." in page
+    main_table = pd.read_csv(results / "report/tables/main.csv").set_index(["split", "variant"])
+    assert {"base", "sft", "base+w", "sft+w"} == set(main_table.loc["ood"].index)
+    assert "calibration_error_low" in main_table
+    groups = pd.read_csv(results / "report/tables/groups.csv")
+    assert "sft+w" in set(groups["variant"])
 
 
 def test_more_resamples_rerun_no_model(graph: Graph) -> None:
