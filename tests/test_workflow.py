@@ -207,8 +207,6 @@ def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
     main_table = pd.read_csv(results / "report/tables/main.csv").set_index(["split", "variant"])
     assert {"base", "sft", "base+w", "sft+w"} == set(main_table.loc["ood"].index)
     assert "calibration_error_low" in main_table
-    groups = pd.read_csv(results / "report/tables/groups.csv")
-    assert "sft+w" in set(groups["variant"])
 
 
 def test_more_resamples_rerun_no_model(graph: Graph) -> None:
