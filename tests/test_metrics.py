@@ -871,7 +871,8 @@ def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing
     """Trap 11: a served model tells no distribution; others keep theirs."""
     runs_by_name = {("m", "base"): some_accuracy(1, 0.6), ("closed", "base"): some_accuracy(5, 0.6)}
     results(tmp_path, runs_by_name)
-    unknown = dict.fromkeys(("wasserstein", "jensen_shannon", "off_options"), NAN)
+    of_all = ("jensen_shannon", "total_variation", "top_accuracy", "confidence", "off_options")
+    unknown = dict.fromkeys(("wasserstein", *of_all), NAN)
     place = paths.SCORES.format(model="closed", variant="base", split="ood", stratum="sex-x-age")
     scores = scores_table(ASKED, runs_by_name["closed", "base"]).assign(**unknown)
     io.write_table(scores, tmp_path / place, "scores")
@@ -879,14 +880,16 @@ def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing
     models = {"m": ("base",), "closed": ("base",), "x-mode": ("base",)}
     runs, differences = compare(tmp_path, models)
     assert cell(runs, model="closed", metric="accuracy")["n"] == 160
-    for metric, asked in (("wasserstein", 120), ("jensen_shannon", 160), ("off_options", 160)):
+    asked_by = {"wasserstein": 120, **dict.fromkeys((*of_all, "calibration_error"), 160)}
+    for metric, asked in asked_by.items():
         found = cell(runs, model="closed", metric=metric)
         assert (found["n"], found["missing"]) == (0, asked)
         assert np.isnan(found["value"])
         assert cell(runs, model="m", metric=metric)["n"] == asked
     metrics = {m: set(own["metric"]) for m, own in differences.groupby("model")}
     assert metrics["closed"] == {"accuracy", "nmae", "refusal"}
-    assert metrics["m"] == {"accuracy", "nmae", "refusal", "wasserstein", "jensen_shannon"}
+    distances = {"wasserstein", "jensen_shannon", "total_variation"}
+    assert metrics["m"] == metrics["closed"] | distances | {"calibration_error"}
 
 
 def test_systems_are_compared_on_the_pairs_that_both_answered(tmp_path: Path) -> None:
