@@ -740,6 +740,7 @@ def all_specs(study: Study) -> dict[str, Any]:
     }
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
+    found["labels"] = c.spec_labels(study)
     found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
     for wording in study.config["wordings"]:
         found |= {f"pairs {s}+{wording}": c.spec_pairs(study, s, wording) for s in study.splits}
@@ -851,6 +852,7 @@ def test_adding_real_weights_changes_no_spec_of_a_toy(raw: Raw, demo: Study) -> 
         ("models/toy-llama/threads", 2, set()),
         ("minimum/answers", 20, {"diversity", "pairs train", "pairs ood"}),
         ("survey/missing", [-1], {"clean"}),
+        ("labels/mode", "weighted", {"diversity", "pairs train", "pairs ood", "labels", "summary"}),
         ("models/toy-llama/toy/steps", 9, {"toy toy-llama"}),
         ("judges/toy-judge/max_new_tokens", 9, {"judge toy-judge"}),
     ],

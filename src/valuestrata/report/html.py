@@ -71,6 +71,7 @@ def page(
         mains=[display.main_table(results, split) for split in splits(spec)],
         distributions=[display.distributions_table(results, split) for split in splits(spec)],
         rewordings=[rewording_table(results, split) for split in splits(spec) if worded(spec)],
+        ways=[display.way_table(results, split) for split in splits(spec)],
         figures=drawn,
         fairness=_fairness(results),
         groups=_groups(results),
@@ -127,7 +128,9 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
     return [
         display.splits_table(about, results, splits(spec)),
         display.respondents_table(about, spec.axes),
+        display.labels_table(about, splits(spec)),
         display.diversity_table(results),
+        display.agreement_table(results),
     ]
 
 
