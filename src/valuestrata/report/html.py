@@ -68,6 +68,7 @@ def page(
         findings=findings(results),
         about=_about(summary),
         survey=_survey(results, summary),
+        agreement=[display.agreement_table(results)],
         mains=[display.main_table(results, split) for split in splits(spec)],
         distributions=[display.distributions_table(results, split) for split in splits(spec)],
         rewordings=[rewording_table(results, split) for split in splits(spec) if worded(spec)],
@@ -130,7 +131,6 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
         display.respondents_table(about, spec.axes),
         display.labels_table(about, splits(spec)),
         display.diversity_table(results),
-        display.agreement_table(results),
     ]
 
 

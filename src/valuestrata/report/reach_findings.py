@@ -1,6 +1,15 @@
 """Findings on what can be reached: how far a run gets towards perfect knowledge. Pure sentences."""
 
-from valuestrata.report.results import Number, Results, System, label, language, tuned
+from valuestrata.report.results import (
+    BASE,
+    Number,
+    Results,
+    System,
+    label,
+    language,
+    systems,
+    tuned,
+)
 from valuestrata.report.wording import CEILINGS, METRICS, estimate, listed, plural
 
 REACHED = ("accuracy", "nmae", "wasserstein")
@@ -21,13 +30,16 @@ def reach(results: Results, split: str) -> tuple[str, list[str]]:
         )
     else:
         best, (start, share) = max(ways, key=lambda pair: pair[1][1].value)
-        answer = (
-            f"On {split}, {label(best, spec)} goes {estimate(share, rate=True)} of the way in "
-            f"accuracy from {start}, which knows no persona "
-            f"({estimate(results.of((start, 'base'), split, 'accuracy'))}), to perfect knowledge "
-            f"({estimate(ceiling)})."
+        way = (
+            f"{estimate(share, rate=True)} of the way in accuracy from {start}, which knows no "
+            f"persona ({estimate(results.of((start, BASE), split, 'accuracy'))}), to perfect "
+            f"knowledge ({estimate(ceiling)})."
         )
-    lines = [_line(results, split, s) for s in language(spec)]
+        if share.value > 0:
+            answer = f"On {split}, {label(best, spec)} goes {way}"
+        else:
+            answer = f"On {split} no run gets ahead: the best, {label(best, spec)}, goes {way}"
+    lines = [_line(results, split, s) for s in systems(spec) if s[0] not in spec.compare.blind]
     half = results.ceiling("half", split, "accuracy")
     note = (
         f"{CEILINGS['known'].capitalize()} is what a model would score that knew what all people "
