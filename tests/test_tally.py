@@ -711,7 +711,10 @@ def test_the_stage_lists_ties_and_both_readings_of_the_labels(tmp_path: Path) ->
     found = {}
     for how in ("unweighted", "weighted"):
         weighting = Weighting(how, how)
-        pairs = Pairs(5, Selection(), {}, weighting, Prompt("english", "X", {"sex": "{group}"}), "")
+        prompt = Prompt(
+            "english", "X", {"sex": "{group}"}, {"sex": "sex"}, "second", "persona", "asked"
+        )
+        pairs = Pairs(5, Selection(), {}, weighting, prompt, "")
         given = ["--tallies", str(tmp_path / "tally"), "--questions", str(tmp_path / "questions")]
         out = {name: str(tmp_path / f"{name}-{how}") for name in ("pairs", "labels", "ties")}
         assert main(["pairs", "--spec", to_json(pairs), *given, "--output", out["pairs"]]) == 0
