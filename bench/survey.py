@@ -75,16 +75,16 @@ class Size:
 def beside(
     ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, slow: bool = False
 ) -> tuple[float, float, Any, Any]:
-    """Median seconds and last answers of both, taking turns so that a busy machine slows both."""
+    """Median CPU seconds and last answers of both; they take turns on a machine that others use."""
     spent: tuple[list[float], list[float]] = ([], [])
     answers: list[Any] = [None, None]
     for turn in range(repeats):
         for place, work in enumerate((ours, theirs)):
             if place == 1 and slow and turn:
                 continue
-            start = time.perf_counter()
+            start = time.process_time()
             answers[place] = work()
-            spent[place].append(time.perf_counter() - start)
+            spent[place].append(time.process_time() - start)
     return median(spent[0]), median(spent[1]), *answers
 
 
@@ -431,7 +431,7 @@ def say(rows: Sequence[Row]) -> None:
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-    notes = "* scaled linearly from a part of the work, named in the json. All on one thread."
+    notes = "CPU seconds, one thread. * scaled linearly from a part of the work, named in the json."
     stated = ", ".join(f"{name} {version}" for name, version in versions().items())
     sys.stdout.write(f"{text}\n{notes}\n{stated}\n")
 

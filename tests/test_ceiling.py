@@ -41,8 +41,10 @@ def counts_of(
     return rng.multinomial(answers, np.full(codes, 1 / codes), size=shape).astype(np.float64)
 
 
-def agreed(counts: np.ndarray, questions: pd.DataFrame, splits: int = 50) -> dict[str, np.ndarray]:
-    return ceiling.of_stratum("sex", counts, tally.scale_of(questions), splits, 1)
+def agreed(
+    counts: np.ndarray, questions: pd.DataFrame, draws: int = 50, kind: str = "half"
+) -> dict[str, np.ndarray]:
+    return ceiling.of_stratum("sex", counts, tally.scale_of(questions), draws, 1)[kind]
 
 
 # Halves --------------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ def test_more_respondents_agree_better() -> None:
 def test_the_same_seed_and_stratum_give_the_same() -> None:
     counts, scale = counts_of(1, 4, 5, 60), tally.scale_of(table(4, 5))
     one, same, other = (
-        ceiling.of_stratum(name, counts, scale, 20, 1) for name in ("sex", "sex", "age")
+        ceiling.of_stratum(name, counts, scale, 20, 1)["half"] for name in ("sex", "sex", "age")
     )
     for metric in ceiling.METRICS:
         np.testing.assert_array_equal(one[metric], same[metric])
@@ -139,6 +141,36 @@ def test_a_row_is_a_mean_with_an_interval_over_questions() -> None:
     found = ceiling.row(values, np.array([3, 3, 7, 9]), EVALUATION)
     assert (found["value"], found["n"], found["missing"]) == (0.5, 3, 1)
     assert found["low"] <= 0.5 <= found["high"]
+
+
+# Perfect knowledge -----------------------------------------------------------------------------
+
+
+def test_samples_are_as_large_and_as_likely_as_the_answers() -> None:
+    counts = np.array([[[6, 3, 1], [0, 0, 0]]])
+    drawn = ceiling.samples(counts, 4000, np.random.default_rng(1))
+    np.testing.assert_array_equal(drawn.sum(axis=-1), np.tile([[10, 0]], (4000, 1, 1)))
+    np.testing.assert_allclose(drawn[:, 0, 0].mean(axis=0), [6, 3, 1], atol=0.1)
+
+
+def test_perfect_knowledge_is_found_without_knowing_the_people() -> None:
+    """What a model scores that knows the shares a sample is drawn from, and our estimate of it."""
+    rng = np.random.default_rng(1)
+    codes, questions = 5, 200
+    people = rng.dirichlet(np.full(codes, 2.0), size=questions)
+    scale = tally.scale_of(table(codes, questions))
+    for n, off in ((30, 0.03), (60, 0.02), (240, 0.01)):
+        counts = rng.multinomial(n, people, size=(10, questions))
+        known = agreed(counts, table(codes, questions), 20, "known")
+        half = agreed(counts, table(codes, questions), 20, "half")
+        truth = np.broadcast_to((people * 1e6).astype(int), counts.shape)
+        true = ceiling.agreement(truth[None], counts[None], scale)
+        assert known["accuracy"].mean() == pytest.approx(true["accuracy"].mean(), abs=off)
+        assert known["nmae"].mean() == pytest.approx(true["nmae"].mean(), abs=off)
+        w1 = true["wasserstein"].mean()
+        assert known["wasserstein"].mean() == pytest.approx(w1, rel=0.15)
+        assert half["accuracy"].mean() < true["accuracy"].mean() - off
+        assert half["wasserstein"].mean() > 1.5 * w1
 
 
 # The stage -----------------------------------------------------------------------------------
@@ -172,23 +204,43 @@ def tables(folder: Path) -> list[str]:
 
 def test_the_stage_writes_subgroups_splits_and_all_of_them(tmp_path: Path) -> None:
     spec = to_json(Ceiling({"train": 1, "ood": 2}, 10, EVALUATION, "simulated survey"))
-    out = tmp_path / "ceilings"
-    stage = ["ceiling", "--spec", spec, *tables(tmp_path), "--output", str(out)]
+    out, reachable = tmp_path / "ceilings", tmp_path / "reachable"
+    inputs = tables(tmp_path)
+    stage = [
+        "ceiling",
+        "--spec",
+        spec,
+        *inputs,
+        "--reachable",
+        str(reachable),
+        "--output",
+        str(out),
+    ]
     assert main(stage) == 0
     found = io.read_table(out, "ceilings")
     assert io.caveat_of(out) == "simulated survey"
-    assert len(found) == 3 * (2 + 4 + 2 + 1)
-    assert not found.duplicated(["stratum", "subgroup", "split", "metric"]).any()
-    sizes = {k: ceiling.figures(found, k)["accuracy"]["n"] for k in ("train", "ood", "all")}
+    # two ceilings, three metrics; subgroups, and groups of the axes, and splits and all of them
+    assert len(found) == 2 * 3 * ((2 + 4) + (2 + 4) + 2 + 1)
+    assert not found.duplicated(["kind", "split", "level", "group", "metric"]).any()
+    sizes = {k: ceiling.figures(found, "half", k)["accuracy"]["n"] for k in ("train", "ood", "all")}
     assert sizes == {"train": 5, "ood": 11, "all": 11}
-    one, other = (
-        ceiling.figures(found, split, "sex", "sex=a")["nmae"] for split in ("train", "ood")
+    one, other, axis = (
+        ceiling.figures(found, "half", split, level, group)["nmae"]
+        for split, level, group in (
+            ("train", "subgroups", "sex=a"),
+            ("ood", "subgroups", "sex=a"),
+            ("ood", "sex", "a"),
+        )
     )
-    assert one == other
+    assert one == other == axis
     assert one["n"] == 3
-    own = found[(found["split"] == "ood") & (found["subgroup"] != "all")]
-    accuracy = own[own["metric"] == "accuracy"]
-    mean = (accuracy["value"] * accuracy["n"]).sum() / accuracy["n"].sum()
-    assert ceiling.figures(found, "ood")["accuracy"]["value"] == pytest.approx(mean)
+    pairs = io.read_table(reachable, "reachable")
+    assert len(pairs) == 11
+    for kind in ("half", "known"):
+        own = found[(found["split"] == "ood") & (found["level"] == "subgroups")]
+        accuracy = own[(own["metric"] == "accuracy") & (own["kind"] == kind)]
+        mean = (accuracy["value"] * accuracy["n"]).sum() / accuracy["n"].sum()
+        assert ceiling.figures(found, kind, "ood")["accuracy"]["value"] == pytest.approx(mean)
+    assert pairs["accuracy"].mean() == pytest.approx(mean)
     assert main([*stage[:-1], str(tmp_path / "again")]) == 0
     pd.testing.assert_frame_equal(found, io.read_table(tmp_path / "again", "ceilings"))

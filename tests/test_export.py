@@ -41,6 +41,10 @@ def test_small_subgroups_are_left_out_of_every_table(graph: Graph, exported: Pat
     assert not [name for name in small if name in text]
     assert "distribution" not in text
     assert "simulated survey" in text
+    text = (graph.results / "report/tables/ties.csv").read_text(encoding="utf-8")
+    assert [name for name in small if name in text]
+    text = (exported / "report/tables/ties.csv").read_text(encoding="utf-8")
+    assert not [name for name in small if name in text]
 
 
 def test_prompts_of_another_wording_are_no_pairs_of_their_own(graph: Graph, tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.spatial.distance import cityblock, jensenshannon
 from scipy.stats import binomtest, wasserstein_distance
 
 from valuestrata import io, paths
 from valuestrata.__main__ import main
-from valuestrata.metrics import distribution, fairness, ordinal, resample
-from valuestrata.schemas import TABLES
-from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, to_json
+from valuestrata.metrics import agreement, distribution, fairness, ordinal, resample
+from valuestrata.schemas import PAIR, TABLES
+from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, Weighting, to_json
 
 NAN = float("nan")
 
@@ -387,6 +388,67 @@ def test_every_resample_draws_as_many_clusters_as_there_are() -> None:
     assert set(draws.sum(axis=1)) == {17.0}
     np.testing.assert_array_equal(draws, resample.cluster_draws(17, 40, seed=1))
     assert (draws != resample.cluster_draws(17, 40, seed=2)).any()
+
+
+def test_clusters_are_drawn_as_often_as_by_a_multinomial() -> None:
+    draws = resample.cluster_draws(300, 2000, seed=1)
+    np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.12)
+    np.testing.assert_allclose(draws.var(axis=0).mean(), 1 - 1 / 300, atol=0.02)
+
+
+def test_the_share_of_the_way_by_hand() -> None:
+    start, goal = np.full(40, 0.2), np.full(40, 0.6)
+    cluster = np.arange(40)
+    halfway = np.where(np.arange(40) % 2 == 0, 0.2, 0.6)
+    value, low, high = resample.share_of_way(halfway, start, goal, cluster, 400, 0.95, 1)
+    assert value == pytest.approx(0.5)
+    assert 0.2 < low < 0.5 < high < 0.8
+    # what lies beside the way does not count, and for an error the way leads down
+    gap = np.where(np.arange(40) < 20, NAN, halfway)
+    assert resample.share_of_way(gap, start, goal, cluster, 400, 0.95, 1)[0] == pytest.approx(0.5)
+    down = resample.share_of_way(1 - halfway, 1 - start, 1 - goal, cluster, 400, 0.95, 1)
+    assert down == pytest.approx((value, low, high))
+    for known in (start, goal):
+        ends = resample.share_of_way(known, start, goal, cluster, 50, 0.95, 1)
+        assert ends == pytest.approx((float(known[0] == 0.6),) * 3)
+
+
+def test_there_is_no_share_of_a_way_that_may_be_none() -> None:
+    rng = np.random.default_rng(1)
+    start = rng.random(30)
+    cluster = np.arange(30)
+    for goal in (start, start + rng.normal(size=30)):
+        ends = resample.share_of_way(start + 1, start, goal, cluster, 200, 0.95, 1)
+        assert np.isnan(ends).all()
+
+
+def test_a_value_against_its_null() -> None:
+    null = np.append(np.arange(99.0), NAN)
+    mean, high, p = resample.against_null(97.0, null)
+    assert (mean, high, p) == pytest.approx((49, np.quantile(np.arange(99.0), 0.95), 3 / 100))
+    assert np.isnan(resample.against_null(NAN, null)[2])
+    assert np.isnan(resample.against_null(1.0, floats(NAN))).all()
+
+
+def test_rank_agreement_is_that_of_scipy_in_every_resample() -> None:
+    rng = np.random.default_rng(1)
+    one = rng.integers(0, 6, 25).astype(float)
+    other = one + rng.integers(-2, 3, 25)
+    draws = resample.cluster_draws(25, 30, seed=2)
+    found = agreement.resampled(one, other, draws)
+    for b, times in enumerate(draws.astype(int)):
+        x, y = np.repeat(one, times), np.repeat(other, times)
+        assert found["spearman"][b] == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert found["kendall"][b] == pytest.approx(stats.kendalltau(x, y).statistic)
+    value, low, high = agreement.rank_agreement(one, other, 400, 0.95, 1)["kendall"]
+    assert low < value < high
+    assert value == pytest.approx(stats.kendalltau(one, other).statistic)
+
+
+def test_what_is_all_the_same_has_no_order() -> None:
+    for one in (np.ones(5), floats(), floats(1)):
+        found = agreement.rank_agreement(one, one, 20, 0.95, 1)
+        assert np.isnan(list(found.values())).all()
 
 
 def test_a_ratio_without_count_is_unknown() -> None:
@@ -809,6 +871,8 @@ def results(folder: Path, runs: dict[tuple[str, str], np.ndarray]) -> Path:
     for (model, variant), accuracy in runs.items():
         place = paths.SCORES.format(model=model, variant=variant, split="ood", stratum="sex-x-age")
         io.write_table(scores_table(ASKED, accuracy), folder / place, "scores")
+    reachable = ASKED[PAIR].assign(accuracy=0.9, nmae=0.05, wasserstein=0.02)
+    io.write_table(reachable, folder / "reachable", "reachable")
     return folder
 
 
@@ -822,6 +886,7 @@ def compare(
         models=models,
         wordings=dict.fromkeys(models, ()) | (wordings or {}),
         baselines=tuple(m for m in models if m.endswith("-mode")),
+        blind=tuple(m for m in models if m == "national-mode"),
         splits={"ood": ("sex-x-age",)},
         judges=judges,
         judged_splits=("ood",) if judges else (),
@@ -830,6 +895,7 @@ def compare(
     )
     outputs = {n: folder / f"{n}.parquet" for n in ("runs", "differences")}
     said = [x for n, path in outputs.items() for x in (f"--{n}", str(path))]
+    said += ["--reachable", str(folder / "reachable")]
     assert main(["compare", "--spec", to_json(spec), "--results", str(folder), *said]) == 0
     runs, differences = (io.read_table(path, n) for n, path in outputs.items())
     assert io.caveat_of(outputs["runs"]) == CAVEAT
@@ -1029,6 +1095,25 @@ def test_comparing_is_the_same_when_run_again_and_in_another_order(tmp_path: Pat
         pd.testing.assert_frame_equal(one, other)
 
 
+def test_the_way_to_perfect_knowledge_starts_at_a_baseline_that_knows_no_persona(
+    tmp_path: Path,
+) -> None:
+    half = (np.arange(len(ASKED)) % 2).astype(float)
+    better = np.where(np.arange(len(ASKED)) % 4 == 0, half, 1.0) * 0.9
+    models = {"national-mode": ("base",), "axis-mode": ("base",), "m": ("base",)}
+    every = {("national-mode", "base"): half, ("axis-mode", "base"): better, ("m", "base"): half}
+    runs, _ = compare(results(tmp_path, every), models)
+    metric = "way:national-mode:accuracy"
+    assert cell(runs, model="m", metric=metric)["value"] == 0
+    way = cell(runs, model="axis-mode", metric=metric)
+    expected = (better.mean() - half.mean()) / (0.9 - half.mean())
+    assert way["value"] == pytest.approx(expected)
+    assert way["low"] <= way["value"] <= way["high"]
+    assert (way["n"], way["missing"]) == (len(ASKED), 0)
+    other = results(tmp_path / "other", {("axis-mode", "base"): better})
+    assert not compare(other, {"axis-mode": ("base",)})[0]["metric"].str.contains("way:").any()
+
+
 # The stage summary ---------------------------------------------------------------------------
 
 
@@ -1059,14 +1144,37 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
             "high": [0.6, None],
             "n": [1, 0],
             "missing": [0, 1],
+            "null_mean": [0.2, None],
+            "null_high": [0.3, None],
+            "p_value": [0.01, None],
         }
+    )
+    ranks = pd.DataFrame(
+        {
+            "stratum": ["sex", "mean"],
+            "coefficient": "kendall",
+            "value": [0.1, 0.2],
+            "low": [0.0, 0.1],
+            "high": [0.2, 0.3],
+            "n": 5,
+            "missing": 1,
+        }
+    )
+    labels = pairs[[*PAIR, "codes", "n", "respondents"]].assign(
+        mode_unweighted=[1, 2],
+        mode_weighted=[1, 1],
+        tied_unweighted=[True, False],
+        tied_weighted=False,
+        distribution_unweighted=[[0.5, 0.5, 0.0], [0.2, 0.6, 0.2]],
+        distribution_weighted=[[0.6, 0.4, 0.0], [0.5, 0.3, 0.2]],
     )
     people = pd.DataFrame({"respondent": list("abc"), "weight": 1.0, "sex": ["male", "male", None]})
     people["Q1"] = [1, 1, 2]
     ceilings = pd.DataFrame(
         {
-            "stratum": ["all", "sex"],
-            "subgroup": ["all", "sex=male"],
+            "kind": "known",
+            "level": ["all", "subgroups"],
+            "group": ["all", "sex=male"],
             "split": "ood",
             "metric": "accuracy",
             "value": [0.8, 0.7],
@@ -1077,12 +1185,15 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
         }
     )
     io.write_table(ceilings, tmp_path / "ceilings", "ceilings")
+    io.write_table(ranks, tmp_path / "agreement", "agreement")
+    io.write_table(labels, tmp_path / "labels", "labels")
     io.write_table(people, tmp_path / "responses", "responses")
     io.write_table(questions, tmp_path / "questions", "questions")
     io.write_table(diverse, tmp_path / "diversity", "diversity")
     io.write_table(pairs, tmp_path / "ood.parquet", "pairs")
-    spec = Summary("demo", "a survey", ("ood",), {"sex": ("male", "female")}, EVALUATION, CAVEAT)
-    tables = ("responses", "questions", "diversity", "ceilings")
+    groups, weighting = {"sex": ("male", "female")}, Weighting("unweighted", "weighted")
+    spec = Summary("demo", "a survey", ("ood",), groups, weighting, EVALUATION, CAVEAT)
+    tables = ("responses", "questions", "diversity", "agreement", "ceilings", "labels")
     inputs = [x for n in tables for x in (f"--{n}", str(tmp_path / n))]
     said = [*inputs, "--pairs", str(tmp_path / "ood.parquet")]
     out = tmp_path / "summary.json"
@@ -1090,7 +1201,8 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     found = io.read_json(out)
     assert (found["respondents"], found["questions"], found["caveat"]) == (3, 1, CAVEAT)
     assert found["groups"] == {"sex": {"male": 2, "female": 0}}
-    sizes = {k: v for k, v in found["splits"]["ood"].items() if k not in ("baselines", "ceiling")}
+    split = found["splits"]["ood"]
+    sizes = {k: v for k, v in split.items() if k not in ("baselines", "ceilings", "labels")}
     assert sizes == {"strata": {"sex": 2}, "subgroups": 2, "pairs": 2, "tied_modes": 1}
     scored = found["splits"]["ood"]["baselines"]
     # without the men one woman's 2 is left, without the women the men's 1 and that 2: ties to 1
@@ -1099,7 +1211,12 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
         assert scored[rule]["accuracy"]["value"] == 0.0
         assert scored[rule]["nmae"]["value"] == 0.5
     about = {"value": 0.8, "low": 0.6, "high": 0.9, "n": 2, "missing": 0}
-    assert found["splits"]["ood"]["ceiling"] == {"accuracy": about}
+    assert split["ceilings"] == {"half": {}, "known": {"accuracy": about}}
+    read = split["labels"]
+    assert (read["mode"], read["tied_unweighted"], read["tied_weighted"]) == ("unweighted", 1, 0)
+    assert (read["changed"]["value"], read["changed"]["n"]) == (0.5, 2)
+    assert read["moved"]["value"] == pytest.approx((0.1 + 0.3) / 2)
+    assert found["rank_agreement"]["kendall"]["value"] == 0.2
     assert (scored["axis_mode"]["nmae"]["n"], scored["axis_mode"]["nmae"]["missing"]) == (2, 0)
     assert found["blocks"]["x"]["mds"] == {
         "value": 0.5,
@@ -1107,5 +1224,8 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
         "high": 0.6,
         "n": 1,
         "missing": 0,
+        "null_mean": 0.2,
+        "null_high": 0.3,
+        "p_value": 0.01,
     }
     assert found["blocks"]["all"]["mds"]["value"] is None

@@ -14,7 +14,7 @@ from valuestrata import schemas, specs
 from valuestrata.report import figures as drawings
 from valuestrata.report import findings, html, wording
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.display import main_table
+from valuestrata.report.display import groups_table, labels_table, main_table, way_table
 from valuestrata.report.figures_groups import apart
 from valuestrata.report.headline import headline
 from valuestrata.report.results import Results, systems, worded
@@ -42,6 +42,7 @@ def spec(
         models={"rule": ("base",), **named},
         wordings={"rule": (), **dict.fromkeys(named, wordings)},
         baselines=("rule",),
+        blind=("rule",),
         splits=SPLITS,
         judges=("judge",) if judge else (),
         judged_splits=("ood",) if judge else (),
@@ -77,6 +78,7 @@ def runs(said: Any) -> pd.DataFrame:
             run = {"model": model, "variant": variant, "split": split}
             values = {"accuracy": 0.4 + 0.01 * i, "nmae": 0.3, "wasserstein": 0.2}
             values |= {"refusal": 0.1, "invalid": 0.0, "failed": 0.0}
+            values |= {"way:rule:accuracy": 0.1 * i, "way:rule:nmae": float("nan")}
             if split in said.compare.judged_splits and model != "rule":
                 values |= {"win_rate:judge:Overall": 0.45, "flip_rate:judge:Overall": 0.3}
             rows += [{**run, "metric": m, **number(v, missing=7)} for m, v in values.items()]
@@ -138,10 +140,40 @@ def diversity() -> pd.DataFrame:
     for measure in ("mds", "wasserstein"):
         for block, value in (("trust", 0.1), ("religion", 0.4), ("all", 0.25)):
             row = {"stratum": "mean", "question": "mean", "block": block, "measure": measure}
-            rows.append({**row, **number(value, n=5)})
-        row = {"stratum": "sex", "question": "Q1", "block": "trust", "measure": measure}
-        rows.append({**row, **number(0.1, n=2)})
+            rows.append({**row, **number(value, n=5), **null(value)})
+        for stratum, value in (("sex", 0.1), ("mean", 0.3)):
+            row = {"stratum": stratum, "question": "Q1", "block": "trust", "measure": measure}
+            rows.append({**row, **number(value, n=2), **null(value)})
     return pd.DataFrame(rows)
+
+
+def null(value: float) -> Row:
+    return {"null_mean": 0.08, "null_high": 0.15, "p_value": 0.01 if value > 0.2 else 0.4}
+
+
+def agreement() -> pd.DataFrame:
+    rows = []
+    for stratum, value in (("sex", 0.1), ("sex-x-age", 0.5), ("mean", 0.4)):
+        for coefficient in schemas.RANKS:
+            rows.append({"stratum": stratum, "coefficient": coefficient, **number(value, n=5)})
+    return pd.DataFrame(rows)
+
+
+def ceilings() -> pd.DataFrame:
+    rows = []
+    for split in SPLITS:
+        places = [("all", "all"), *((level, g) for level, own in GROUPS.items() for g in own)]
+        for level, group in places:
+            for kind, values in (("half", (0.6, 0.2)), ("known", (0.9, 0.05))):
+                for metric, value in zip(("accuracy", "nmae"), values, strict=True):
+                    row = {"kind": kind, "split": split, "level": level, "group": group}
+                    rows.append({**row, "metric": metric, **number(value)})
+    return pd.DataFrame(rows)
+
+
+def ties() -> pd.DataFrame:
+    row = {"stratum": "sex", "subgroup": "sex=male", "question": "Q1", "mode": 2}
+    return pd.DataFrame([{**row, "codes": [2, 4], "each": 15.0, "n": 40, "respondents": 41}])
 
 
 def made(
@@ -159,8 +191,13 @@ def made(
         "fairness": unequal(said, tuned_accuracy, tuned_nmae),
         "groups": groups(said),
         "diversity": diversity(),
+        "agreement": agreement(),
+        "ceilings": ceilings(),
+        "ties": ties(),
     }
-    return Results(said, **{k: schemas.check(v, k) for k, v in frames.items()})
+    checked = {k: schemas.check(v, k) for k, v in frames.items()}
+    checked["ties"] = checked["ties"].assign(split="ood")
+    return Results(said, **checked)
 
 
 SUMMARY: Row = {
@@ -174,7 +211,17 @@ SUMMARY: Row = {
             "pairs": 20,
             "tied_modes": 1,
             "baselines": {"national_mode": {"accuracy": number(0.6), "nmae": number(0.1)}},
-            "ceiling": {"accuracy": number(0.7), "nmae": number(0.05)},
+            "ceilings": {
+                kind: {"accuracy": number(0.7), "nmae": number(0.05)} for kind in ("half", "known")
+            },
+            "labels": {
+                "mode": "unweighted",
+                "distribution": "weighted",
+                "tied_unweighted": 1,
+                "tied_weighted": 0,
+                "changed": number(0.07),
+                "moved": number(0.02),
+            },
         }
     },
 }
@@ -247,7 +294,7 @@ def test_displayed_number_has_interval_n_and_missing() -> None:
     accuracy = table.rows[0][1]
     assert (accuracy.text, accuracy.interval) == ("0.400", "[0.350, 0.450]")
     assert accuracy.small.replace("\xa0", " ") == "n 100, missing 7"
-    assert table.rows[-1][0].small == "baseline, no language model"
+    assert table.rows[-3][0].small == "baseline, no language model"
 
 
 def test_wording() -> None:
@@ -339,6 +386,54 @@ def test_the_wordings_have_a_table_and_stand_in_no_other() -> None:
     assert "25.0%" in page(results)
     assert "Other wordings" not in page(made())
     assert list(tables(results)["main"]["variant"].unique()) == ["base", "sft", *WORDED]
+
+
+def test_disagreement_says_what_is_above_its_null_and_what_is_not() -> None:
+    question = "Where do subgroups disagree?"
+    found = next(f for f in findings.findings(made()) if f.question == question)
+    assert "(p < 0.05) in 1 of 2 blocks; not in trust." in found.answer
+    details = " ".join(found.details)
+    assert "where chance gives 0.080 (95th percentile 0.150)" in details
+    assert "above it in 1 of 1 single question, of which about 0.1" in details
+    assert "not above chance in trust" in details
+    assert "5 questions alike by Spearman's ρ 0.400 [0.350, 0.450]" in details
+    assert "runs from 0.100 (sex) to 0.500 (sex × age)" in details
+
+
+def test_reach_sentence_names_baseline_ceiling_and_interval() -> None:
+    question = "How much of what can be reached is reached?"
+    found = next(f for f in findings.findings(made()) if f.question == question)
+    assert "model-1 sft goes 30.0% [25.0%, 35.0%] of the way in accuracy from rule" in found.answer
+    assert "perfect knowledge (0.900 [0.850, 0.950])" in found.answer
+    assert "no room or no value in NMAE (100 pairs, 7 left out)" in found.details[0]
+    assert "gives the other half's mode in 0.600" in found.details[-1]
+    runs = made().runs
+    runs.loc[runs["metric"].str.startswith("way"), ["value", "low", "high"]] = float("nan")
+    assert "there is no way to go" in answers(replace(made(), runs=runs))[question]
+    none = made()
+    compare = replace(none.spec.compare, blind=())
+    said = answers(replace(none, spec=replace(none.spec, compare=compare)))[question]
+    assert "no baseline that knows no persona" in said
+
+
+def test_scores_stand_beside_what_can_be_reached() -> None:
+    rows = main_table(made(), "ood").rows
+    names = [row[0].text for row in rows]
+    assert names[-2:] == ["perfect knowledge", "half of the subgroup"]
+    assert (rows[-2][1].text, rows[-2][1].interval) == ("0.900", "[0.850, 0.950]")
+    assert groups_table(made(), "ood", "accuracy").rows[0][-1].text == "0.900"
+    assert way_table(made(), "ood").rows[1][1].text == "10.0%"
+    assert (tables(made())["groups"]["reachable"].dropna() > 0).all()
+
+
+def test_ties_are_listed_with_codes_and_counts() -> None:
+    listed = tables(made())["ties"]
+    (row,) = listed.drop(columns="caveat").to_dict("records")
+    assert row["codes"] == "2 4"
+    assert (row["split"], row["each"], row["n"], row["respondents"]) == ("ood", 15.0, 40, 41)
+    table = labels_table(SUMMARY, ["train", "ood"])
+    assert [c.text for c in table.rows[0]] == ["ood", "1", "0", "7.0%", "0.020"]
+    assert "modal answers are unweighted, its distributions weighted" in table.note
 
 
 def test_judge_and_disagreement() -> None:

@@ -9,11 +9,22 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import wasserstein_distance
 
 from valuestrata import io
 from valuestrata.__main__ import main
-from valuestrata.specs import Diversity, Evaluation, Tally, to_json
+from valuestrata.specs import (
+    Diversity,
+    Evaluation,
+    Labels,
+    Pairs,
+    Prompt,
+    Selection,
+    Tally,
+    Weighting,
+    to_json,
+)
 from valuestrata.survey import diversity, modal, tally
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -521,6 +532,89 @@ def test_resampled_counts_are_right_on_average() -> None:
     np.testing.assert_allclose(heads.var(axis=0), counts * (1 - counts / 120), rtol=0.25, atol=0.5)
 
 
+# Permutations --------------------------------------------------------------------------------
+
+
+def permuted(
+    frame: pd.DataFrame, permutations: int, seed: int, slab: int = 16
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Members of sex x age; counts and weighted counts of sex x age and of sex."""
+    scale = tally.scale_of(questions())
+    encoded = tally.encode(frame, scale)
+    found = tally.members_of(frame, [("sex", "age"), ("sex",)], GROUPS, 1)
+    cells, sizes = [cell for _, cell in found], [len(names) for names, _ in found]
+    slabs = diversity.permuted_counts(
+        encoded, cells, sizes, scale.codes.shape[1], frame["weight"].to_numpy(),
+        permutations, seed, slab,
+    )  # fmt: skip
+    every = [
+        [np.concatenate(each) for each in zip(*own, strict=True)]
+        for own in zip(*slabs, strict=True)
+    ]
+    (fine, fine_sums), (coarse, coarse_sums) = every
+    return np.bincount(cells[0][cells[0] >= 0]), [fine, coarse], [fine_sums, coarse_sums]
+
+
+def complete(n: int, seed: int) -> pd.DataFrame:
+    """Respondents without gaps."""
+    return people(3 * n, seed).dropna().iloc[:n].reset_index(drop=True)
+
+
+def test_permutations_move_whole_respondents() -> None:
+    frame = complete(80, 21)
+    _, (fine, coarse), (fine_sums, coarse_sums) = permuted(frame, 5, seed=1)
+    _, _, whole, weighted, _ = tallied(frame, ())
+    assert len(np.unique(fine.reshape(5, -1), axis=0)) == 5
+    np.testing.assert_array_equal(fine.sum(axis=1), np.tile(whole, (5, 1, 1)))
+    np.testing.assert_allclose(
+        fine_sums.sum(axis=1), np.tile(weighted, (5, 1, 1)), rtol=1e-5, atol=1e-5
+    )
+    # a subgroup of sex holds those of sex x age, in each permutation
+    np.testing.assert_array_equal(fine.reshape(5, 2, 3, *whole.shape[1:]).sum(axis=2), coarse)
+    np.testing.assert_allclose(
+        fine_sums.reshape(5, 2, 3, *whole.shape[1:]).sum(axis=2), coarse_sums, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_permuted_counts_are_those_of_tables_with_the_same_margins() -> None:
+    """Without gaps a question's table is multivariate hypergeometric, as scipy draws it."""
+    frame = complete(120, 22).assign(weight=1.0)
+    members, (heads, _), (sums, _) = permuted(frame, 2000, seed=3)
+    np.testing.assert_allclose(heads, sums, atol=1e-4)
+    drawn = stats.random_table(members, heads[0, :, 0].sum(axis=0).astype(int))
+    other = drawn.rvs(2000, random_state=1)
+    np.testing.assert_allclose(heads[:, :, 0, :4].mean(axis=0), other[..., :4].mean(0), atol=0.25)
+    np.testing.assert_allclose(
+        heads[:, :, 0, :4].var(axis=0), other[..., :4].var(axis=0), rtol=0.25, atol=0.1
+    )
+
+
+def test_the_slab_does_not_change_the_permutations() -> None:
+    frame = people(40, 23)
+    one, other = permuted(frame, 7, seed=3), permuted(frame, 7, seed=3, slab=2)
+    for mine, theirs in zip(one[1] + one[2], other[1] + other[2], strict=True):
+        np.testing.assert_allclose(mine, theirs)
+
+
+def test_meaningless_subgroups_lie_within_their_null_and_others_do_not(tmp_path: Path) -> None:
+    frame = people(600, 24)
+    moved = frame.assign(Q1=np.where((frame["sex"] == "male").fillna(False), 1, 3))
+    moved["Q1"] = moved["Q1"].astype("Int16")
+    p = {}
+    for name, own in {"chance": frame, "moved": moved}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        io.write_table(own, folder / "responses.parquet", "responses")
+        io.write_table(questions(), folder / "questions.parquet", "questions")
+        spec = Diversity(TALLY, 10, WEIGHTING, Evaluation(0.9, 99, 1))
+        out = folder / "diversity"
+        run_stage(folder, "diversity", spec, "--output", str(out), "--agreement", f"{out}.ranks")
+        table = io.read_table(out, "diversity").set_index(["stratum", "measure", "question"])
+        p[name] = table["p_value"].dropna()
+    assert (p["chance"] > 0.05).mean() > 0.7
+    assert p["moved"].loc["sex", "wasserstein", "Q1"] == 0.01
+
+
 # The stages ----------------------------------------------------------------------------------
 
 
@@ -538,6 +632,7 @@ def run_stage(folder: Path, stage: str, spec: object, *more: str) -> None:
     assert main([stage, "--spec", to_json(spec), *said, *more]) == 0
 
 
+WEIGHTING = Weighting("unweighted", "weighted")
 TALLY = Tally((("sex",), ("sex", "age"), ()), 5, GROUPS, "simulated survey")
 
 
@@ -553,9 +648,10 @@ def test_the_stage_writes_a_tally_a_stratum_with_the_caveat(survey: Path) -> Non
 
 
 def test_the_stage_s_diversity_has_intervals_that_hold_their_estimates(survey: Path) -> None:
-    spec = Diversity(TALLY, 10, Evaluation(0.9, 60, 1))
+    spec = Diversity(TALLY, 10, WEIGHTING, Evaluation(0.9, 60, 1))
     out = survey / "diversity.parquet"
-    run_stage(survey, "diversity", spec, "--output", str(out))
+    agreed = survey / "agreement.parquet"
+    run_stage(survey, "diversity", spec, "--output", str(out), "--agreement", str(agreed))
     table = io.read_table(out, "diversity")
     known = table.dropna(subset=["value"])
     assert (known["low"] <= known["value"]).all()
@@ -567,19 +663,77 @@ def test_the_stage_s_diversity_has_intervals_that_hold_their_estimates(survey: P
         (table["stratum"] == "mean") & (table["question"] != "mean") & (table["measure"] == "mds")
     ]
     np.testing.assert_allclose(means.set_index("question")["value"], by_hand[means["question"]])
-    blocks = table[(table["question"] == "mean") & (table["measure"] == "mds")].set_index("block")
+    blocks = table[(table["question"] == "mean") & (table["measure"] == "mds")]
+    one = blocks[blocks["stratum"] == "sex"].set_index("block")
+    own = cells[cells["stratum"] == "sex"].set_index("question")["value"]
+    assert one.loc["odd", "value"] == pytest.approx(own[["Q1", "Q3"]].mean())
+    blocks = blocks[blocks["stratum"] == "mean"].set_index("block")
     assert set(blocks.index) == {"odd", "even", "all"}
     assert blocks.loc["odd", "value"] == pytest.approx(by_hand[["Q1", "Q3"]].mean())
     assert blocks.loc["all", "value"] == pytest.approx(by_hand.mean())
     nominal = table[(table["question"] == "Q3") & (table["measure"] == "wasserstein")]
     assert nominal["value"].isna().all()
+    assert nominal["p_value"].isna().all()
+    assert known["p_value"].min() >= 1 / 61
+    assert (known["null_mean"] <= 1).all()
+    assert known["null_high"].notna().all()
+    ranks = io.read_table(agreed, "agreement")
+    assert set(ranks["stratum"]) == {"sex", "sex-x-age", "all", "mean"}
+    over = ranks[ranks["stratum"] == "mean"].set_index("coefficient")
+    assert (over["n"] == 3).all()
+    assert (over["missing"] == 1).all()
+    both = table[(table["stratum"] == "mean") & (table["question"] != "mean")]
+    pivot = both.pivot(index="question", columns="measure", values="value").dropna()
+    rho = stats.spearmanr(pivot["mds"], pivot["wasserstein"]).statistic
+    assert over.loc["spearman", "value"] == pytest.approx(rho)
 
 
 def test_the_stage_s_diversity_is_the_same_when_run_again(survey: Path) -> None:
-    spec = Diversity(TALLY, 10, Evaluation(0.9, 30, 1))
+    spec = Diversity(TALLY, 10, WEIGHTING, Evaluation(0.9, 30, 1))
     tables = []
     for name in ("one", "two"):
         out = survey / f"{name}.parquet"
-        run_stage(survey, "diversity", spec, "--output", str(out))
+        run_stage(survey, "diversity", spec, "--output", str(out), "--agreement", f"{out}.ranks")
         tables.append(io.read_table(out, "diversity"))
     pd.testing.assert_frame_equal(*tables)
+
+
+def test_the_stage_lists_ties_and_both_readings_of_the_labels(tmp_path: Path) -> None:
+    counts = np.array([[[9, 9, 0, 9], [5, 6, 0, 0], [1, 2, 1, 0], [20, 0, 0, 0]]])
+    counts = np.pad(counts, ((0, 0), (0, 0), (0, 6))).astype(float)
+    weighted = counts.copy()
+    weighted[0, 1, 0] = 6.0 + 1e-13  # weights make it a tie, up to rounding
+    weighted[0, 3, :2] = 0.5, 19.5
+    scale = tally.scale_of(questions())
+    frame = tally.to_frame("sex", ["sex=male"], np.array([30]), scale, counts, weighted)
+    io.write_table(frame, tmp_path / "tally", "tally")
+    io.write_table(questions(), tmp_path / "questions", "questions")
+    found = {}
+    for how in ("unweighted", "weighted"):
+        weighting = Weighting(how, how)
+        prompt = Prompt(
+            "english", "X", {"sex": "{group}"}, {"sex": "sex"}, "second", "persona", "asked"
+        )
+        pairs = Pairs(5, Selection(), {}, weighting, prompt, "")
+        given = ["--tallies", str(tmp_path / "tally"), "--questions", str(tmp_path / "questions")]
+        out = {name: str(tmp_path / f"{name}-{how}") for name in ("pairs", "labels", "ties")}
+        assert main(["pairs", "--spec", to_json(pairs), *given, "--output", out["pairs"]]) == 0
+        stage = ["labels", "--spec", to_json(Labels(weighting, "")), *given]
+        assert main([*stage, *(x for name in out for x in (f"--{name}", out[name]))]) == 0
+        found[how] = {name: io.read_table(path, name) for name, path in out.items()}
+    heads, weights = found["unweighted"], found["weighted"]
+    assert list(heads["pairs"]["question"]) == ["Q1", "Q2", "Q4"]  # four answers are too few
+    assert list(heads["pairs"]["mode"]) == [1, 1, 1]
+    assert list(weights["pairs"]["mode"]) == [1, 0, 2]
+    assert list(heads["ties"]["question"]) == ["Q1"]
+    assert [list(own) for own in heads["ties"]["codes"]] == [[1, 2, 4]]
+    assert list(heads["ties"]["each"]) == [9]
+    assert [list(own) for own in weights["ties"]["codes"]] == [[1, 2, 4], [0, 1]]
+    labels = heads["labels"]
+    assert list(labels["mode_weighted"]) == list(weights["pairs"]["mode"])
+    assert list(labels["tied_weighted"]) == [True, True, False]
+    for how, own in found.items():
+        for mine, theirs in zip(
+            own["pairs"]["distribution"], labels[f"distribution_{how}"], strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)

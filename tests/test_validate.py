@@ -828,6 +828,7 @@ def all_specs(study: Study) -> dict[str, Any]:
     }
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
+    found["labels"] = c.spec_labels(study)
     found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
     for wording in study.config["wordings"]:
         found |= {f"pairs {s}+{wording}": c.spec_pairs(study, s, wording) for s in study.splits}
@@ -945,6 +946,7 @@ ANSWERS = {"predict toy-llama base", "predict toy-llama sft", "generate toy-llam
         ("models/toy-llama/backend", "vllm", ANSWERS),
         ("minimum/answers", 20, {"diversity", "pairs train", "pairs ood"}),
         ("survey/missing", [-1], {"clean"}),
+        ("labels/mode", "weighted", {"diversity", "pairs train", "pairs ood", "labels", "summary"}),
         ("models/toy-llama/toy/steps", 9, {"toy toy-llama"}),
         ("judges/toy-judge/max_new_tokens", 9, {"judge toy-judge"}),
     ],

@@ -17,8 +17,10 @@ from valuestrata import provenance, specs
 SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
 BASE = "base"
 ALL_LINEAR = "all-linear"
-HALVES = 50
-"""Random splits of each subgroup in halves, for its human ceiling."""
+PERSONA_BLIND = ("uniform", "national_mode")
+"""Rules of baselines that answer alike for every persona."""
+CEILING_DRAWS = 50
+"""Random splits in halves, and new samples, of each subgroup for its human ceilings."""
 
 
 @dataclass(frozen=True)
@@ -174,14 +176,14 @@ def spec_diversity(study: Study) -> specs.Diversity:
     strata = tuple(dict.fromkeys(s for split in study.splits.values() for s in split))
     least = study.config["minimum"]
     tally = specs.Tally(strata, least["respondents"], _groups(study), study.survey_caveat)
-    return specs.Diversity(tally, least["answers"], spec_evaluation(study))
+    return specs.Diversity(tally, least["answers"], _weighting(study), spec_evaluation(study))
 
 
 def spec_ceiling(study: Study) -> specs.Ceiling:
     """Settings of the human ceilings."""
     return specs.Ceiling(
         splits={k: len(v) for k, v in study.splits.items()},
-        halves=HALVES,
+        draws=CEILING_DRAWS,
         evaluation=spec_evaluation(study),
         caveat=study.survey_caveat,
     )
@@ -194,9 +196,15 @@ def spec_pairs(study: Study, split: str, wording: str = "") -> specs.Pairs:
         minimum=study.config["minimum"]["answers"],
         questions=questions,
         groups=groups,
+        labels=_weighting(study),
         prompt=_prompt(study, wording),
         caveat=study.survey_caveat,
     )
+
+
+def spec_labels(study: Study) -> specs.Labels:
+    """Settings of both readings of the labels."""
+    return specs.Labels(_weighting(study), study.survey_caveat)
 
 
 def spec_toy(study: Study, model: str) -> specs.MakeToy:
@@ -275,6 +283,7 @@ def spec_summary(study: Study) -> specs.Summary:
         survey=study.config["survey"]["name"],
         splits=tuple(study.splits),
         groups=_groups(study),
+        labels=_weighting(study),
         evaluation=spec_evaluation(study),
         caveat=study.survey_caveat,
     )
@@ -286,6 +295,7 @@ def spec_compare(study: Study) -> specs.Compare:
         models={m: tuple(study.variants(m)) for m in study.models},
         wordings={m: tuple(study.reworded(m)) for m in study.models},
         baselines=tuple(m for m in study.models if study.is_baseline(m)),
+        blind=tuple(m for m, said in study.models.items() if said.get("rule") in PERSONA_BLIND),
         splits={k: tuple(map(specs.stratum_id, v)) for k, v in study.splits.items()},
         judges=tuple(study.config["judges"]),
         judged_splits=tuple(study.config.get("generation", {}).get("splits", [])),
@@ -332,6 +342,10 @@ def _axis(name: str, said: Mapping[str, Any]) -> specs.Axis:
 
 def _groups(study: Study) -> dict[str, tuple[str, ...]]:
     return {name: tuple(axis.names()) for name, axis in study.axes.items()}
+
+
+def _weighting(study: Study) -> specs.Weighting:
+    return specs.from_dict(specs.Weighting, study.config["labels"])
 
 
 def _prompt(study: Study, wording: str = "") -> specs.Prompt:

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 OUTCOMES = ("answer", "refusal", "invalid", "failed")
+CEILINGS = ("half", "known")
+RANKS = ("spearman", "kendall")
 VERDICTS = ("verdict", "invalid", "failed")
 
 
@@ -57,6 +59,11 @@ _INTERVAL = (
     Column("n", "int", "units that entered the estimate", low=0),
     Column("missing", "int", "units left out because they have no value", low=0),
 )
+_NULL = (
+    Column("null_mean", "float", "mean if groups were identical", optional=True),
+    Column("null_high", "float", "95th percentile if groups were identical", optional=True),
+    Column("p_value", "float", "chance of a value this large by identical groups", True, 0, 1),
+)
 _RUN = (
     Column("model", "text", "name of the model in the study"),
     Column("variant", "text", "base, or the recipe that tuned it"),
@@ -95,11 +102,24 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("block", "text", "thematic block, or 'all'"),
         Column("measure", "text", "conflict score", values=("mds", "wasserstein")),
         *_INTERVAL,
+        *_NULL,
+    ),
+    "agreement": (
+        Column("stratum", "text", "set of axes, or 'mean' over the strata"),
+        Column("coefficient", "text", "Spearman's rho or Kendall's tau-b", values=RANKS),
+        *_INTERVAL,
+    ),
+    "reachable": (
+        *_PAIR,
+        Column("accuracy", "float", "chance that a sample has the known mode", True, 0, 1),
+        Column("nmae", "float", "mean distance of a sample's mode to it, ordinal only", True, 0),
+        Column("wasserstein", "float", "mean W1 of a sample to the known shares", True, 0, 1),
     ),
     "ceilings": (
-        Column("stratum", "text", "set of axes, or 'all' of the split"),
-        Column("subgroup", "text", "cell of the stratum, or 'all' of the split"),
+        Column("kind", "text", "half of a subgroup, or all its people known", values=CEILINGS),
         Column("split", "text", "split of the study, or 'all' of them"),
+        Column("level", "text", "'all', 'subgroups', or an axis"),
+        Column("group", "text", "'all', a subgroup, or the axis' group"),
         Column("metric", "text", "what is shared", values=("accuracy", "nmae", "wasserstein")),
         *_INTERVAL,
     ),
@@ -109,15 +129,36 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("kind", "text", "measurement level", values=("ordinal", "nominal")),
         Column("lowest", "int", "lowest code of the scale"),
         Column("highest", "int", "highest code of the scale"),
-        Column("mode", "int", "modal answer, unweighted, ties to the lowest code"),
+        Column("mode", "int", "modal answer, as the study weights it, ties to the lowest code"),
         Column("tied", "bool", "whether another code is as frequent as the mode"),
         Column("codes", "ints", "answer codes, ascending"),
-        Column("distribution", "floats", "weighted share of each code, sums to 1"),
+        Column("distribution", "floats", "share of each code as the study weights it, sums to 1"),
         Column("n", "int", "valid answers", low=0),
         Column("respondents", "int", "size of the subgroup", low=0),
         Column("persona", "text", "first message; the question where a wording puts it first"),
         Column("closed_prompt", "text", "user message that asks for a code"),
         Column("open_prompt", "text", "user message that asks for a free answer"),
+    ),
+    # the pairs once more, with both readings of their labels
+    "labels": (
+        *_PAIR,
+        Column("codes", "ints", "answer codes, ascending"),
+        Column("mode_unweighted", "int", "code of most respondents, ties to the lowest code"),
+        Column("mode_weighted", "int", "code of most survey weight, ties to the lowest code"),
+        Column("tied_unweighted", "bool", "whether another code has as many respondents"),
+        Column("tied_weighted", "bool", "whether another code has as much weight"),
+        Column("distribution_unweighted", "floats", "share of each code, sums to 1"),
+        Column("distribution_weighted", "floats", "weighted share of each code, sums to 1"),
+        Column("n", "int", "valid answers", low=0),
+        Column("respondents", "int", "size of the subgroup", low=0),
+    ),
+    "ties": (
+        *_PAIR,
+        Column("mode", "int", "the tied code that counts: the lowest"),
+        Column("codes", "ints", "the tied codes, ascending"),
+        Column("each", "float", "answers of each of them, or their weight as modes are weighted"),
+        Column("n", "int", "valid answers", low=0),
+        Column("respondents", "int", "size of the subgroup", low=0),
     ),
     "predictions": (
         *_PAIR,
@@ -176,9 +217,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("statistic", "text", "how unequal", values=("norm_range", "cv")),
         *_INTERVAL,
         Column("groups", "int", "groups compared", low=0),
-        Column("null_mean", "float", "mean if groups were identical", optional=True),
-        Column("null_high", "float", "95th percentile if groups were identical", optional=True),
-        Column("p_value", "float", "chance of a gap this large by identical groups", True, 0, 1),
+        *_NULL,
         Column("best", "text", "group served best"),
         Column("worst", "text", "group served worst"),
     ),
@@ -191,7 +230,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "runs": (
         *_RUN,
-        Column("metric", "text", "accuracy, nmae, refusal, ..., win_rate:JUDGE:DIMENSION"),
+        Column("metric", "text", "accuracy, ..., win_rate:JUDGE:DIMENSION, way:BASELINE:METRIC"),
         *_INTERVAL,
     ),
     "differences": (

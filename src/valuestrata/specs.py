@@ -100,20 +100,29 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Weighting:
+    """Whether modal answers, and distributions, are `weighted` or `unweighted`."""
+
+    mode: str
+    distribution: str
+
+
+@dataclass(frozen=True)
 class Diversity:
     """Conflict scores over all strata of the study."""
 
     tally: Tally
     answers: int
+    labels: Weighting
     evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well halves of subgroups predict each other: strata a split, random splits in halves."""
+    """What can be reached: strata a split, random splits and samples of each subgroup."""
 
     splits: dict[str, int]
-    halves: int
+    draws: int
     evaluation: Evaluation
     caveat: str
 
@@ -170,7 +179,16 @@ class Pairs:
     minimum: int
     questions: Selection
     groups: dict[str, Selection]
+    labels: Weighting
     prompt: Prompt
+    caveat: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Both readings of a split's labels, and the ties of the study's own."""
+
+    labels: Weighting
     caveat: str
 
 
@@ -334,6 +352,7 @@ class Summary:
     survey: str
     splits: tuple[str, ...]
     groups: dict[str, tuple[str, ...]]
+    labels: Weighting
     evaluation: Evaluation
     caveat: str
 
@@ -342,11 +361,14 @@ class Summary:
 class Compare:
     """All runs side by side: variants by model, the same in other wordings, strata by split, judges
     and what they judged.
+
+    `blind` are those of the baselines that know nothing of a persona.
     """
 
     models: dict[str, tuple[str, ...]]
     wordings: dict[str, tuple[str, ...]]
     baselines: tuple[str, ...]
+    blind: tuple[str, ...]
     splits: dict[str, tuple[str, ...]]
     judges: tuple[str, ...]
     judged_splits: tuple[str, ...]

@@ -4,6 +4,7 @@
 FIGURES = {
     "accuracy": "Share of modal answers hit",
     "nmae": "Distance from the modal answer",
+    "wasserstein": "Distance from the whole distribution",
     "win_rates": "Open-ended answers against the reference",
     "diversity": "Where subgroups disagree",
     "fairness": "Inequality against its null",
@@ -15,6 +16,7 @@ FIGURES = {
 rule compare:
     input:
         scores=every_score,
+        reachable=rules.ceiling.output.reachable,
         verdicts=of_runs(rules.judge.output[0], STUDY.judgements()),
     output:
         runs=f"{RESULTS}/report/runs.parquet",
@@ -31,8 +33,8 @@ rule compare:
     message:
         "comparing all runs"
     shell:
-        "valuestrata compare --spec {params.spec:q} --results {params.results} --runs {output.runs} "
-        "--differences {output.differences} 2> {log}"
+        "valuestrata compare --spec {params.spec:q} --results {params.results} "
+        "--reachable {input.reachable} --runs {output.runs} --differences {output.differences} 2> {log}"
 
 
 rule tables:
@@ -41,7 +43,9 @@ rule tables:
         differences=rules.compare.output.differences,
         fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
         groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
-        diversity=rules.diversity.output,
+        conflict=rules.diversity.output,
+        ceilings=rules.ceiling.output.ceilings,
+        ties=expand(rules.labels.output.ties, split=STUDY.splits),
     output:
         main=report(
             f"{RESULTS}/report/tables/main.csv",
@@ -52,6 +56,9 @@ rule tables:
         fairness=f"{RESULTS}/report/tables/fairness.csv",
         groups=f"{RESULTS}/report/tables/groups.csv",
         diversity=f"{RESULTS}/report/tables/diversity.csv",
+        agreement=f"{RESULTS}/report/tables/agreement.csv",
+        ceilings=f"{RESULTS}/report/tables/ceilings.csv",
+        ties=f"{RESULTS}/report/tables/ties.csv",
     log:
         f"{RESULTS}/logs/tables.log",
     localrule: True
@@ -72,7 +79,8 @@ rule figures:
         runs=rules.compare.output.runs,
         fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
         groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
-        diversity=rules.diversity.output,
+        conflict=rules.diversity.output,
+        ceilings=rules.ceiling.output.ceilings,
         adapters=[
             rules.finetune.output[0].format(model=model, recipe=recipe)
             for model in STUDY.models

@@ -86,7 +86,8 @@ rule diversity:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
     output:
-        f"{RESULTS}/survey/diversity.parquet",
+        diversity=f"{RESULTS}/survey/diversity.parquet",
+        agreement=f"{RESULTS}/survey/agreement.parquet",
     log:
         f"{RESULTS}/logs/diversity.log",
     localrule: True
@@ -99,7 +100,8 @@ rule diversity:
         "scoring how much subgroups disagree"
     shell:
         "valuestrata diversity --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --output {output} 2> {log}"
+        "--questions {input.questions} --output {output.diversity} --agreement {output.agreement} "
+        "2> {log}"
 
 
 rule pairs:
@@ -135,13 +137,38 @@ use rule pairs as pairs_reworded with:
         "wording the prompts of {wildcards.split} as {wildcards.wording}"
 
 
+rule labels:
+    input:
+        tallies=lambda wildcards: tallies(wildcards.split),
+        questions=rules.clean.output.questions,
+        pairs=rules.pairs.output,
+    output:
+        labels=f"{RESULTS}/survey/labels/{{split}}.parquet",
+        ties=f"{RESULTS}/survey/ties/{{split}}.parquet",
+    log:
+        f"{RESULTS}/logs/labels/{{split}}.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("labels"),
+        code=code("labels"),
+    message:
+        "comparing the labels of {wildcards.split} with and without weights"
+    shell:
+        "valuestrata labels --spec {params.spec:q} --tallies {input.tallies} "
+        "--questions {input.questions} --pairs {input.pairs} --labels {output.labels} "
+        "--ties {output.ties} 2> {log}"
+
+
 rule ceiling:
     input:
         questions=rules.clean.output.questions,
         tallies=[path for split in STUDY.splits for path in tallies(split)],
         pairs=expand(rules.pairs.output, split=STUDY.splits),
     output:
-        f"{RESULTS}/survey/ceilings.parquet",
+        ceilings=f"{RESULTS}/survey/ceilings.parquet",
+        reachable=f"{RESULTS}/survey/reachable.parquet",
     log:
         f"{RESULTS}/logs/ceiling.log",
     localrule: True
@@ -151,19 +178,22 @@ rule ceiling:
         spec=spec("ceiling"),
         code=code("ceiling"),
     message:
-        "splitting subgroups in halves"
+        "finding what can be reached"
     shell:
         "valuestrata ceiling --spec {params.spec:q} --questions {input.questions} "
-        "--tallies {input.tallies} --pairs {input.pairs} --output {output} 2> {log}"
+        "--tallies {input.tallies} --pairs {input.pairs} --output {output.ceilings} "
+        "--reachable {output.reachable} 2> {log}"
 
 
 rule summary:
     input:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
-        diversity=rules.diversity.output,
-        ceilings=rules.ceiling.output,
+        diversity=rules.diversity.output.diversity,
+        agreement=rules.diversity.output.agreement,
+        ceilings=rules.ceiling.output.ceilings,
         pairs=expand(rules.pairs.output, split=STUDY.splits),
+        labels=expand(rules.labels.output.labels, split=STUDY.splits),
     output:
         f"{RESULTS}/survey/summary.json",
     log:
@@ -178,5 +208,6 @@ rule summary:
         "summing up the survey"
     shell:
         "valuestrata summary --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --diversity {input.diversity} --ceilings {input.ceilings} "
-        "--pairs {input.pairs} --output {output} 2> {log}"
+        "--questions {input.questions} --diversity {input.diversity} "
+        "--agreement {input.agreement} --ceilings {input.ceilings} --pairs {input.pairs} "
+        "--labels {input.labels} --output {output} 2> {log}"

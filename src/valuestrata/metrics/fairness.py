@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.metrics.resample import bias_corrected, cluster_draws, percentiles, ratio
+from valuestrata.metrics.resample import (
+    against_null,
+    bias_corrected,
+    cluster_draws,
+    percentiles,
+    ratio,
+)
 
 Floats = NDArray[np.float64]
 
@@ -47,9 +53,11 @@ def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
     """[B, G] group means when questions are drawn `draws` [B, Q] times."""
     finite = np.isfinite(values)
     sums = draws @ (member @ np.where(finite, values, 0.0)).T
-    if finite.all():  # whole numbers: the same counts without a product
-        return ratio(sums, np.outer(draws.sum(axis=1), member.sum(axis=1)))
-    return ratio(sums, draws @ (member @ finite.astype(np.float64)).T)
+    gaps = member @ (~finite).astype(np.float64)
+    counts = np.outer(draws.sum(axis=1), member.sum(axis=1))
+    some = np.flatnonzero(gaps.any(axis=1))  # most groups have no gap, and need no product
+    counts[:, some] -= draws @ gaps[some].T
+    return ratio(sums, counts)
 
 
 def null_means(values: Floats, member: Floats, resamples: int, seed: int, slab: int = 16) -> Floats:
@@ -118,20 +126,7 @@ def inequalities(
     for name, statistic in STATISTICS.items():
         value, draws, by_chance = float(statistic(means)), statistic(drawn), statistic(null)
         low, high = bias_corrected(value, draws, level, (0.0, float("inf")))
-        known = by_chance[np.isfinite(by_chance)]
-        exists = bool(np.isfinite(value)) and len(known) > 0
-        reached = int((known >= value - 1e-12).sum())
-        found.append(
-            Inequality(
-                statistic=name,
-                value=value,
-                low=low,
-                high=high,
-                null_mean=float(known.mean()) if len(known) else float("nan"),
-                null_high=float(np.quantile(known, 0.95)) if len(known) else float("nan"),
-                p_value=(1 + reached) / (1 + len(known)) if exists else float("nan"),
-            )
-        )
+        found.append(Inequality(name, value, low, high, *against_null(value, by_chance)))
     return found
 
 

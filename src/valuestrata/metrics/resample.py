@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+DRAWN = 250
+"""Resamples drawn at a time: few enough for a processor's cache."""
+
 
 @lru_cache(maxsize=2)  # the draws take longer than what is made of them, and a stage asks again
 def cluster_draws(clusters: int, resamples: int, seed: int) -> Floats:
@@ -19,8 +22,13 @@ def cluster_draws(clusters: int, resamples: int, seed: int) -> Floats:
     The array is shared between calls and read-only.
     """
     rng = np.random.default_rng(seed)
-    share = np.full(clusters, 1 / clusters)
-    draws = rng.multinomial(clusters, share, size=resamples).astype(np.float64)
+    kind = np.min_scalar_type(clusters - 1)  # small random numbers are drawn many times faster
+    draws = np.empty((resamples, clusters))
+    for start in range(0, resamples, DRAWN):
+        rows = draws[start : start + DRAWN]
+        drawn = rng.integers(0, clusters, size=rows.shape, dtype=kind).astype(np.int64)
+        drawn += np.arange(len(rows))[:, None] * clusters
+        rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
     draws.flags.writeable = False
     return draws
 
@@ -59,6 +67,20 @@ def bias_corrected(
     return float(np.clip(low, *bounds)), float(np.clip(high, *bounds))
 
 
+def against_null(value: float, null: Floats) -> tuple[float, float, float]:
+    """Mean and 95th percentile of a statistic under its null, and the p-value of `value`.
+
+    p is the share of the finite draws that are at least as large, the observed value among them
+    (Phipson and Smyth 2010); NaN without a value or without a draw.
+    """
+    known = null[np.isfinite(null)]
+    if not len(known):
+        return float("nan"), float("nan"), float("nan")
+    reached = int((known >= value - 1e-12).sum())
+    p = (1 + reached) / (1 + len(known)) if np.isfinite(value) else float("nan")
+    return float(known.mean()), float(np.quantile(known, 0.95)), p
+
+
 def mean_with_interval(
     values: Floats, cluster: NDArray[np.intp], resamples: int, level: float, seed: int
 ) -> tuple[float, float, float]:
@@ -80,6 +102,48 @@ def mean_with_interval(
     draws = cluster_draws(clusters, resamples, seed)
     low, high = percentiles(ratio(draws @ sums, draws @ counts), level)
     return float(sums.sum() / counts.sum()), low, high
+
+
+def share_of_way(
+    values: Floats,
+    start: Floats,
+    goal: Floats,
+    cluster: NDArray[np.intp],
+    resamples: int,
+    level: float,
+    seed: int,
+) -> tuple[float, float, float]:
+    """How far the mean of `values` goes from that of `start` to that of `goal`: value, low, high.
+
+    0 at the start, 1 at the goal, more beyond it, negative if it went the other way. The three are
+    paired: a resample draws the same clusters for all. NaN where start and goal are not clearly
+    apart, that is where more resamples than lie in a tail turn their order: a share of nothing.
+
+    Args:
+        values: [n], NaN for missing.
+        start: [n], NaN for missing.
+        goal: [n], NaN for missing.
+        cluster: [n] index of each value's cluster, 0 to K - 1.
+        resamples: B.
+        level: coverage.
+        seed: of the draws; the same as elsewhere.
+    """
+    known = np.isfinite(values) & np.isfinite(start) & np.isfinite(goal)
+    nothing = (float("nan"), float("nan"), float("nan"))
+    if not known.any():
+        return nothing
+    clusters = int(cluster.max()) + 1
+    gone, whole = (
+        np.bincount(cluster[known], (end - start)[known], minlength=clusters)
+        for end in (values, goal)
+    )
+    draws = cluster_draws(clusters, resamples, seed)
+    sign = np.sign(whole.sum())
+    wholes = sign * (draws @ whole)
+    if not sign or (wholes <= 0).mean() > (1 - level) / 2:
+        return nothing
+    low, high = percentiles(ratio(sign * (draws @ gone), wholes), level)
+    return float(gone.sum() / whole.sum()), low, high
 
 
 def sign_flip(differences: Floats, cluster: NDArray[np.intp], resamples: int, seed: int) -> float:

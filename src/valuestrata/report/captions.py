@@ -5,12 +5,20 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Share of modal answers hit",
         "Accuracy of each run by split: the share of pairs whose answer is the subgroup's modal "
         "answer. Base and tuned variants of a model are joined; dotted lines carry the baselines "
-        "through. Pairs without a readable answer are left out, and their share is written beside.",
+        "through, the ochre line what perfect knowledge of every subgroup's answers would score. "
+        "Pairs without a readable answer are left out, and their share is written beside.",
     ),
     "nmae": (
         "Distance from the modal answer",
         "Normalised mean absolute error of each run by split, as a share of the scale: 0 is always "
-        "the mode, lower is better.",
+        "the mode, lower is better. The ochre line is what perfect knowledge would leave: labels "
+        "come from a sample.",
+    ),
+    "wasserstein": (
+        "Distance from the whole distribution",
+        "Wasserstein distance between the run's probabilities and the subgroup's answers, as a "
+        "share of the scale, by split; lower is better. The ochre line is what perfect knowledge "
+        "would leave, as a sample is not all people.",
     ),
     "win_rates": (
         "Open-ended answers against the reference",
@@ -20,7 +28,9 @@ FIGURES: dict[str, tuple[str, str]] = {
     "diversity": (
         "Where subgroups disagree",
         "Modal Diversity Score and normalised Wasserstein distance between subgroups, by block of "
-        "questions, from most to least divided.",
+        "questions, from most to least divided. The grey bar runs from the mean to the 95th "
+        "percentile of what they would be if membership in a subgroup meant nothing; filled marks "
+        "lie beyond it.",
     ),
     "fairness": (
         "Inequality against its null",
@@ -30,7 +40,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
     "groups": (
         "Accuracy by group",
-        "Accuracy for the groups of each axis on the test split, base against tuned.",
+        "Accuracy for the groups of each axis on the test split, base against tuned, and what "
+        "perfect knowledge of the group's answers would score (ochre).",
     ),
     "training": (
         "Training",

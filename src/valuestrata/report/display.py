@@ -16,12 +16,16 @@ from valuestrata.report.results import (
     language,
     number,
     records,
+    stratum_label,
     systems,
     tuned,
 )
 from valuestrata.report.wording import (
+    CEILINGS,
+    MEASURES,
     METRICS,
     NONE,
+    RANKS,
     STATISTICS,
     count,
     decimal,
@@ -91,6 +95,9 @@ def main_table(results: Results, split: str) -> Table:
         cells += [_win(results, system, split, *win) for win in wins]
         rows.append((_name(results, system), *cells))
     names = [metric_name(f"win_rate:{judge}:{dimension}") for judge, dimension in wins]
+    for kind, name in CEILINGS.items():
+        known = (results.ceiling(kind, split, m) for m in SHOWN)
+        rows.append((Cell(name, small="ceiling"), *map(cell, known), *(Cell(NONE) for _ in wins)))
     role = spec.roles.get(split, "")
     return Table(
         caption=f"Main results, {split} ({role} split)",
@@ -107,6 +114,23 @@ def distributions_table(results: Results, split: str) -> Table:
     ]
     columns = ("Run", *(METRICS[m] for m in OF_DISTRIBUTIONS))
     return Table(f"Distributions, {split}", columns, tuple(rows))
+
+
+def way_table(results: Results, split: str) -> Table:
+    """How much of the way each run goes from the best persona-blind baseline to the ceiling."""
+    spec = results.spec
+    metrics = ("accuracy", "nmae", "wasserstein")
+    rows, starts = [], dict[str, str]()
+    for system in systems(spec):
+        ways = [results.way(system, split, metric) for metric in metrics]
+        starts |= {m: way[0] for m, way in zip(metrics, ways, strict=True) if way is not None}
+        cells = (cell(way[1], rate=True) if way is not None else Cell(NONE) for way in ways)
+        rows.append((_name(results, system), *cells))
+    said = [f"{METRICS[metric]} starts from {start}" for metric, start in starts.items()]
+    note = f"{'; '.join(said)}. {NONE}: no value, or baseline and ceiling are not clearly apart."
+    columns = ("Run", *(METRICS[m] for m in metrics))
+    title = f"Share of the way from the best persona-blind baseline to perfect knowledge, {split}"
+    return Table(title, columns, tuple(rows), note=note)
 
 
 def _name(results: Results, system: System) -> Cell:
@@ -144,13 +168,17 @@ def fairness_table(results: Results, split: str, level: str) -> Table:
 
 
 def _unequal(row: dict[str, Any] | None) -> tuple[Cell, Cell, Cell]:
+    return _against_chance(row, "" if row is None else f"{int(row['groups'])} groups")
+
+
+def _against_chance(row: dict[str, Any] | None, more: str = "") -> tuple[Cell, Cell, Cell]:
+    """A number, its null, and the p-value."""
     if row is None:
         return Cell(NONE), Cell(NONE), Cell(NONE)
-    mean, high = float(row["null_mean"]), float(row["null_high"])
-    one = number(row)
+    one, mean, high = number(row), float(row["null_mean"]), float(row["null_high"])
     chance = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
     p = p_value(one.p).removeprefix("p ").removeprefix("= ").replace(" ", KEPT)
-    return cell(one, more=f"{int(row['groups'])} groups"), chance, Cell(p)
+    return cell(one, more=more), chance, Cell(p)
 
 
 def groups_table(results: Results, split: str, metric: str) -> Table:
@@ -160,8 +188,9 @@ def groups_table(results: Results, split: str, metric: str) -> Table:
     for level in results.levels(split):
         for group in results.members(split, level):
             found = [results.group(s, split, level, group, metric) for s in systems(spec)]
+            found.append(results.ceiling("known", split, metric, level, group))
             rows.append((Cell(spec.axes[level]), Cell(group), *(cell(one) for one in found)))
-    columns = ("Axis", "Group", *(label(s, spec) for s in systems(spec)))
+    columns = ("Axis", "Group", *(label(s, spec) for s in systems(spec)), CEILINGS["known"])
     return Table(f"{METRICS[metric]} by group, {split}", columns, tuple(rows), heads=2)
 
 
@@ -189,22 +218,74 @@ def _gap(gap: Number | None, metric: str) -> Cell:
 
 
 def diversity_table(results: Results) -> Table:
-    """Conflict scores by block, most divided first."""
+    """Conflict scores by block beside what chance gives, most divided first."""
     frame = results.diversity
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    found = {(str(r["block"]), str(r["measure"])): number(r) for r in records(means)}
+    found = {(str(r["block"]), str(r["measure"])): r for r in records(means)}
     known = [b for b, m in found if m == "mds" and b != "all"]
-    ranked = sorted(known, key=lambda b: -_or_zero(found[b, "mds"].value))
+    ranked = sorted(known, key=lambda b: -_or_zero(float(found[b, "mds"]["value"])))
     rows = [
         (
             Cell("all blocks" if block == "all" else block),
-            *(cell(found.get((block, m))) for m in ("mds", "wasserstein")),
+            *(part for m in MEASURES for part in _against_chance(found.get((block, m)))),
         )
         for block in [*ranked, *(["all"] if ("all", "mds") in found else [])]
     ]
-    columns = ("Block", "Modal Diversity Score", "Wasserstein distance")
-    note = "n and missing count questions."
-    return Table("Conflict between subgroups by block", columns, tuple(rows), note=note)
+    heads = (head for name in MEASURES.values() for head in (name, "By chance", "p"))
+    note = (
+        "n and missing count questions. By chance: mean and 95th percentile if respondents' places "
+        "in subgroups were dealt out anew, so that membership meant nothing."
+    )
+    caption = "Conflict between subgroups by block"
+    return Table(caption, ("Block", *heads), tuple(rows), note=note)
+
+
+def agreement_table(results: Results) -> Table:
+    """Whether Modal Diversity Score and Wasserstein distance rank questions alike, by stratum."""
+    found = {(str(r["stratum"]), str(r["coefficient"])): r for r in records(results.agreement)}
+    strata = dict.fromkeys(stratum for stratum, _ in found)
+    rows = [
+        (
+            Cell("mean over the strata" if name == "mean" else stratum_label(name)),
+            *(cell(number(found[name, coefficient])) for coefficient in RANKS),
+        )
+        for name in strata
+    ]
+    note = "n and missing count questions; those without an order have no distance."
+    caption = "Do both conflict scores rank questions alike?"
+    return Table(caption, ("Stratum", *RANKS.values()), tuple(rows), note=note)
+
+
+def labels_table(summary: dict[str, Any], names: Sequence[str]) -> Table:
+    """Ties among the labels of each split, and what survey weights would change."""
+    rows = []
+    said = {}
+    for name in names:
+        about = summary["splits"].get(name)
+        if about is None:
+            continue
+        said = about["labels"]
+        ties = (
+            Cell(count(said[f"tied_{how}"]), small=f"of {count(about['pairs'])} pairs")
+            for how in ("unweighted", "weighted")
+        )
+        changed, moved = number(said["changed"]), number(said["moved"])
+        rows.append((Cell(name), *ties, cell(changed, rate=True), cell(moved)))
+    columns = (
+        "Split",
+        "Ties, unweighted",
+        "Ties, weighted",
+        "Modal answers that weights change",
+        "How far weights move distributions",
+    )
+    note = (
+        f"This study's modal answers are {said['mode']}, its distributions {said['distribution']}. "
+        "The last column is the total variation distance, 0 to 1. Every tied pair with its codes "
+        "is listed in tables/ties.csv."
+        if said
+        else ""
+    )
+    return Table("Ties and weights", columns, tuple(rows), note=note)
 
 
 def _or_zero(value: float) -> float:
@@ -212,16 +293,16 @@ def _or_zero(value: float) -> float:
 
 
 def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]) -> Table:
-    """Sizes of the splits, what rules that need no model score on them, and what people do."""
+    """Sizes of the splits, what rules that need no model score on them, and what can be reached."""
     rows = []
     scorers: list[str] = []
     for name in names:
         about = summary["splits"].get(name)
         if about is None:
             continue
-        scored = {**about["baselines"], "half of the subgroup": about["ceiling"]}
+        scored = {**about["baselines"], CEILINGS["known"]: about["ceilings"]["known"]}
         scorers = list(scored)
-        strata = ", ".join(f"{s.replace('-x-', ' × ')} ({n})" for s, n in about["strata"].items())
+        strata = ", ".join(f"{stratum_label(s)} ({n})" for s, n in about["strata"].items())
         scores = [
             cell(number(scored[scorer][metric]))
             for scorer in scored
@@ -229,10 +310,10 @@ def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]
         ]
         sizes = (Cell(count(about[k])) for k in ("subgroups", "pairs", "tied_modes"))
         role = results.spec.roles.get(name, "")
-        rows.append((Cell(name, small=role), Cell(strata.replace("_", " ")), *sizes, *scores))
+        rows.append((Cell(name, small=role), Cell(strata), *sizes, *scores))
     heads = [f"{METRICS[m]} of {s}" for s in scorers for m in ("accuracy", "nmae")]
     columns = ("Split", "Strata (subgroups)", "Subgroups", "Pairs", "Tied modes", *heads)
-    return Table("Splits, rules that need no model, and people", columns, tuple(rows))
+    return Table("Splits, rules that need no model, and ceilings", columns, tuple(rows))
 
 
 def respondents_table(summary: dict[str, Any], axes: dict[str, str]) -> Table:

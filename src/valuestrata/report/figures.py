@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
+from valuestrata.report.conflict_findings import agreement
 from valuestrata.report.figures_groups import fairness_figure, groups_figure
 from valuestrata.report.figures_training import Logs, training_figure
 from valuestrata.report.panels import (
@@ -14,7 +15,9 @@ from valuestrata.report.panels import (
     PALETTE,
     QUIET,
     Look,
+    against_null,
     beside,
+    ceiling_band,
     draw,
     finish,
     grid,
@@ -46,6 +49,7 @@ def figures(results: Results, logs: Logs) -> dict[str, str]:
     made = {
         "accuracy": partial(runs_figure, results, "accuracy"),
         "nmae": partial(runs_figure, results, "nmae"),
+        "wasserstein": partial(runs_figure, results, "wasserstein"),
         "win_rates": partial(win_rates_figure, results),
         "diversity": partial(diversity_figure, results),
         "fairness": partial(fairness_figure, results),
@@ -63,6 +67,7 @@ def runs_figure(results: Results, metric: str) -> Figure:
     figure, panels = grid(len(splits(spec)), 2, len(some) + 1)
     for axes, split in zip(panels, splits(spec), strict=True):
         found = [results.of(system, split, metric) for system in some]
+        ceiling_band(axes, results.ceiling("known", split, metric))
         _join(axes, some, found, places)
         for system, one, y in zip(some, found, places, strict=True):
             if one is None or not one.known:
@@ -76,13 +81,17 @@ def runs_figure(results: Results, metric: str) -> Figure:
         axes.set_title(f"{split} ({spec.roles.get(split, 'split')} split)")
         axes.set_xlabel(_AXIS[metric])
         axes.set_xlim(0, 1 if metric == "accuracy" else None)
-    notes = [f"{interval_note(spec)} Hollow: base; filled: tuned; diamond and dotted: baseline."]
+    notes = [
+        f"{interval_note(spec)} Hollow: base; filled: tuned; diamond and dotted: baseline. Ochre "
+        "line and band: perfect knowledge of every subgroup's answers, with its interval."
+    ]
     return finish(figure, FIGURES[metric][0], notes, spec.caveat)
 
 
 _AXIS = {
     "accuracy": "accuracy (higher is better)",
     "nmae": "NMAE, share of the scale (lower is better)",
+    "wasserstein": "Wasserstein distance, share of the scale (lower is better)",
 }
 
 
@@ -145,13 +154,15 @@ def win_rates_figure(results: Results) -> Figure:
 
 
 def diversity_figure(results: Results) -> Figure:
-    """MDS and Wasserstein distance by block, most divided block on top."""
+    """MDS and Wasserstein distance by block beside their nulls, most divided block on top."""
     spec = results.spec
+    level = spec.compare.evaluation.level
     frame = results.diversity
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    found = {(str(r["measure"]), str(r["block"])): number(r) for r in records(means)}
-    known = {b: n.value for (m, b), n in found.items() if m == "mds" and b != "all" and n.known}
-    blocks = [*sorted(known, key=lambda b: -known[b]), "all"]
+    found = {(str(r["measure"]), str(r["block"])): r for r in records(means)}
+    mds = {b: number(row) for (m, b), row in found.items() if m == "mds"}
+    known = [b for b, n in mds.items() if b != "all" and n.known]
+    blocks = [*sorted(known, key=lambda b: -mds[b].value), "all"]
     figure, panels = grid(2, 2, len(blocks) + 1)
     axis = {
         "mds": "Modal Diversity Score (0 to 1)",
@@ -161,18 +172,20 @@ def diversity_figure(results: Results) -> Figure:
         places = [float(i) for i in range(len(blocks))]
         places[-1] += 0.35
         for block, y in zip(blocks, places, strict=True):
-            one = found.get((measure, block))
-            if one is not None and one.known:
-                mark(axes, one, y, Look(BASELINE_COLOUR if block == "all" else PALETTE[0]))
-                beside(axes, y, decimal(one.value))
-        sizes = [found[("mds", b)].n for b in blocks]
+            row = found.get((measure, block))
+            if row is not None and number(row).known:
+                look = Look(BASELINE_COLOUR if block == "all" else PALETTE[0])
+                against_null(axes, row, y, look, level)
+                beside(axes, y, decimal(number(row).value))
         names = ["all blocks" if b == "all" else b for b in blocks]
-        name_rows(axes, [f"{b} ({n})" for b, n in zip(names, sizes, strict=True)], places)
+        name_rows(axes, [f"{n} ({mds[b].n})" for b, n in zip(blocks, names, strict=True)], places)
         axes.set_title(says)
         axes.set_xlim(left=0)
-    level = spec.compare.evaluation.level
     notes = [
         f"In brackets: questions of the block. Lines: {level:.0%} intervals, respondents resampled."
-        " Means over the strata, then over the block's questions."
+        " Means over the strata, then over the block's questions. Grey bar: if membership in a "
+        "subgroup meant nothing, from the mean (dark edge) to the 95th percentile. "
+        f"Filled mark: p < {1 - level:.2g}; hollow: within chance.",
+        *agreement(results),
     ]
     return finish(figure, FIGURES["diversity"][0], notes, spec.caveat)

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.panels import (
-    FAINT,
     QUIET,
-    Look,
+    against_null,
     beside,
+    ceiling_tick,
     finish,
     grid,
     interval_note,
@@ -47,7 +47,9 @@ def fairness_figure(results: Results) -> Figure:
             if row is None or not number(row).known:
                 beside(axes, y, "no value")
                 continue
-            _against_null(axes, row, y, look_of(system, spec), spec.compare.evaluation.level)
+            against_null(axes, row, y, look_of(system, spec), spec.compare.evaluation.level)
+            p = number(row).p
+            beside(axes, y, "" if p is None else "p < .001" if p < 0.0005 else f"p {p:.3f}"[:7])
         name_rows(axes, [label(s, spec) for s in some], places)
         axes.set_title(f"{STATISTICS[statistic]} of {METRIC_NAMES[metric]}, {split}")
         axes.set_xlim(left=0)
@@ -57,17 +59,6 @@ def fairness_figure(results: Results) -> Figure:
         f"Filled mark: p < {alpha:.2g}; hollow: within chance. {interval_note(spec)}"
     ]
     return finish(figure, FIGURES["fairness"][0], notes, spec.caveat)
-
-
-def _against_null(axes: Axes, row: dict[str, Any], y: float, look: Look, level: float) -> None:
-    one = number(row)
-    mean, high = float(row["null_mean"]), float(row["null_high"])
-    if mean == mean:
-        axes.barh(y, high - mean, left=mean, height=0.62, color=FAINT, lw=0, zorder=1)
-        axes.plot([mean, mean], [y - 0.31, y + 0.31], color="#8c8c8c", lw=1.4, zorder=1)
-    beyond = one.p is not None and one.p < 1 - level
-    mark(axes, one, y, Look(look.colour, look.marker, filled=beyond))
-    beside(axes, y, "" if one.p is None else "p < .001" if one.p < 0.0005 else f"p {one.p:.3f}"[:7])
 
 
 def groups_figure(results: Results) -> Figure:
@@ -88,6 +79,7 @@ def groups_figure(results: Results) -> Figure:
         own = [s for s in systems(spec) if s[0] == model]
         for level, group, y in rows[split]:
             if group:
+                ceiling_tick(axes, results.ceiling("known", split, "accuracy", level, group), y)
                 _dumbbell(axes, results, own, split, level, group, y)
         shown = [(group, y) for _, group, y in rows[split] if group]
         name_rows(axes, [group for group, _ in shown], [y for _, y in shown])
@@ -97,7 +89,10 @@ def groups_figure(results: Results) -> Figure:
         axes.set_xlabel("accuracy")
         axes.set_xlim(0, 1)
         _name_variants(axes, results, own, split, rows[split])
-    notes = [f"Split: {', '.join(splits)}. {interval_note(spec)} Hollow: base; filled: tuned."]
+    notes = [
+        f"Split: {', '.join(splits)}. {interval_note(spec)} Hollow: base; filled: tuned. "
+        "Ochre: perfect knowledge of the group's answers, with its interval."
+    ]
     return finish(figure, title, notes, spec.caveat)
 
 

@@ -7,7 +7,9 @@ A difference counts as clear where its interval excludes 0 and its test's p-valu
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from valuestrata.report.conflict_findings import disagreement
 from valuestrata.report.fairness_findings import inequality, paradox
+from valuestrata.report.reach_findings import reach
 from valuestrata.report.results import (
     BASE,
     Number,
@@ -16,8 +18,6 @@ from valuestrata.report.results import (
     baselines,
     label,
     language,
-    number,
-    records,
     tested,
     tuned,
     worded,
@@ -51,6 +51,7 @@ def findings(results: Results) -> list[Finding]:
         said = {
             "Does fine-tuning help on subgroups it was not tuned on?": tuning(results, split),
             "Do simple baselines still win?": against_baselines(results, split),
+            "How much of what can be reached is reached?": reach(results, split),
             "Who refuses to answer?": refusals(results, split),
             "Is inequality beyond chance?": inequality(results, split),
             "Is accuracy fairer and error less fair after tuning?": paradox(results, split),
@@ -206,45 +207,6 @@ def _own_gaps(results: Results, split: str, metric: str) -> list[tuple[System, N
     """Tuned variants less their base."""
     found = [(s, results.gap(s, (s[0], BASE), split, metric)) for s in tuned(results.spec)]
     return [(s, gap) for s, gap in found if gap is not None and gap.known]
-
-
-def disagreement(results: Results) -> tuple[str, list[str]]:
-    """Blocks with the highest and lowest Modal Diversity Score."""
-    frame = results.diversity
-    means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    found = {
-        measure: sorted(
-            ((str(r["block"]), number(r)) for r in records(means[means["measure"] == measure])),
-            key=lambda pair: -pair[1].value if pair[1].known else 1.0,
-        )
-        for measure in ("mds", "wasserstein")
-    }
-    blocks = [(b, n) for b, n in found["mds"] if b != "all" and n.known]
-    if len(blocks) < 2:
-        return "There are too few blocks of questions to compare.", []
-    first, last = blocks[0], blocks[-1]
-    answer = f"Most about {_block(*first)}, least about {_block(*last)}, by Modal Diversity Score."
-    details = []
-    broad = [(b, n) for b, n in blocks if n.n >= 3]
-    if min(first[1].n, last[1].n) < 3 and len(broad) > 1:
-        details += [
-            f"Blocks of one or two questions say little; among those with at least three, most "
-            f"about {_block(*broad[0])} and least about {_block(*broad[-1])}."
-        ]
-    whole = dict(found["mds"]).get("all")
-    details += (
-        [f"All blocks: {estimate(whole)} over {plural(whole.n, 'question')}."] if whole else []
-    )
-    spread = [(b, n) for b, n in found["wasserstein"] if b != "all" and n.known]
-    if spread:
-        details += [
-            f"By Wasserstein distance between whole distributions: most about {_block(*spread[0])}."
-        ]
-    return answer, details
-
-
-def _block(name: str, one: Number) -> str:
-    return f"{name} ({estimate(one)}, {plural(one.n, 'question')})"
 
 
 def judged(results: Results, split: str) -> tuple[str, list[str]]:

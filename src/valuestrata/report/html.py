@@ -68,9 +68,11 @@ def page(
         findings=findings(results),
         about=_about(summary),
         survey=_survey(results, summary),
+        agreement=[display.agreement_table(results)],
         mains=[display.main_table(results, split) for split in splits(spec)],
         distributions=[display.distributions_table(results, split) for split in splits(spec)],
         rewordings=[rewording_table(results, split) for split in splits(spec) if worded(spec)],
+        ways=[display.way_table(results, split) for split in splits(spec)],
         figures=drawn,
         fairness=_fairness(results),
         groups=_groups(results),
@@ -127,6 +129,7 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
     return [
         display.splits_table(about, results, splits(spec)),
         display.respondents_table(about, spec.axes),
+        display.labels_table(about, splits(spec)),
         display.diversity_table(results),
     ]
 

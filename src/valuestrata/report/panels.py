@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from valuestrata.report.results import BASE, Number, System, variants
+from valuestrata.report.results import BASE, Number, System, number, variants
 from valuestrata.specs import Report
 
 WIDTH = 9.0
@@ -20,6 +20,7 @@ ROW = 0.235
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASE_COLOUR = "#7a7a7a"
 BASELINE_COLOUR = "#111111"
+CEILING_COLOUR, CEILING_BAND = "#a07d00", "#f3e9c6"
 # Okabe and Ito's palette, told apart by all common forms of colour vision
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLE: Any = {
@@ -121,6 +122,31 @@ def mark(axes: Axes, number: Number, y: float, look: Look, size: float = 5.5) ->
         [number.value], [y], marker=look.marker, color=look.colour, ms=size, zorder=4,
         markerfacecolor=look.face, markeredgewidth=1.2, ls="none",
     )  # fmt: skip
+
+
+def against_null(axes: Axes, row: dict[str, Any], y: float, look: Look, level: float) -> None:
+    """A grey bar from a null's mean to its 95th percentile, the mark beyond it filled, and p."""
+    one = number(row)
+    mean, high = float(row["null_mean"]), float(row["null_high"])
+    if mean == mean:
+        axes.barh(y, high - mean, left=mean, height=0.62, color=FAINT, lw=0, zorder=1)
+        axes.plot([mean, mean], [y - 0.31, y + 0.31], color="#8c8c8c", lw=1.4, zorder=1)
+    beyond = one.p is not None and one.p < 1 - level
+    mark(axes, one, y, Look(look.colour, look.marker, filled=beyond))
+
+
+def ceiling_band(axes: Axes, one: Number | None) -> None:
+    """A line through all rows at what perfect knowledge scores, in a band over its interval."""
+    if one is not None and one.known:
+        axes.axvspan(one.low, one.high, color=CEILING_BAND, lw=0, zorder=0)
+        axes.axvline(one.value, color=CEILING_COLOUR, lw=1.2, zorder=1)
+
+
+def ceiling_tick(axes: Axes, one: Number | None, y: float) -> None:
+    """The same in one row alone."""
+    if one is not None and one.known:
+        axes.barh(y, one.high - one.low, left=one.low, height=0.7, color=CEILING_BAND, zorder=0.5)
+        axes.plot([one.value, one.value], [y - 0.35, y + 0.35], color=CEILING_COLOUR, lw=1.2)
 
 
 def beside(axes: Axes, y: float, text: str, colour: str = QUIET) -> None:

@@ -42,7 +42,10 @@ class Number:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The tables of a study (see schemas.TABLES) and the spec that heads the report."""
+    """The tables of a study (see schemas.TABLES) and the spec that heads the report.
+
+    `ties` are those of all splits, named in the column `split`.
+    """
 
     spec: Report
     runs: pd.DataFrame
@@ -50,6 +53,9 @@ class Results:
     fairness: pd.DataFrame
     groups: pd.DataFrame
     diversity: pd.DataFrame
+    agreement: pd.DataFrame
+    ceilings: pd.DataFrame
+    ties: pd.DataFrame
 
     @cached_property
     def _runs(self) -> dict[tuple[str, ...], Number]:
@@ -63,6 +69,15 @@ class Results:
     @cached_property
     def _groups(self) -> dict[tuple[str, ...], Number]:
         return _numbers(self.groups, [*RUN, "level", "group", "metric"])
+
+    @cached_property
+    def _ceilings(self) -> dict[tuple[str, ...], Number]:
+        return _numbers(self.ceilings, ["kind", "split", "level", "group", "metric"])
+
+    @cached_property
+    def _ways(self) -> dict[tuple[str, ...], tuple[str, Number]]:
+        parts = ((key[:3], key[3].split(":"), one) for key, one in self._runs.items())
+        return {(*run, p[2]): (p[1], one) for run, p, one in parts if p[0] == "way"}
 
     @cached_property
     def _unequal(self) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -82,6 +97,16 @@ class Results:
     ) -> Number | None:
         """A run's metric in one group, None where it has none."""
         return self._groups.get((*system, split, level, group, metric))
+
+    def ceiling(
+        self, kind: str, split: str, metric: str, level: str = "all", group: str = "all"
+    ) -> Number | None:
+        """What halves of subgroups, or perfect knowledge, score in a split or one of its groups."""
+        return self._ceilings.get((kind, split, level, group, metric))
+
+    def way(self, system: System, split: str, metric: str) -> tuple[str, Number] | None:
+        """How much of the way a run goes to perfect knowledge, and the baseline it starts from."""
+        return self._ways.get((*system, split, metric))
 
     def unequal(
         self, system: System, split: str, metric: str, statistic: str, level: str = SUBGROUPS
@@ -176,6 +201,11 @@ def label(system: System, spec: Report) -> str:
 def cell_label(subgroup: str) -> str:
     """A subgroup's or group's name without its axes: `16-24 × Buddhist`."""
     return " × ".join(subgroup_groups(subgroup).values()) or subgroup
+
+
+def stratum_label(stratum: str) -> str:
+    """A stratum's axes in words: `age group × religion`."""
+    return stratum.replace("-x-", " × ").replace("_", " ")
 
 
 def in_order(

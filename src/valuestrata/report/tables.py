@@ -17,6 +17,9 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
         "fairness": fairness(results),
         "groups": groups(results),
         "diversity": diversity(results),
+        "agreement": results.agreement,
+        "ceilings": results.ceilings,
+        "ties": ties(results),
     }
     return {name: _with_caveat(frame, results.spec.caveat) for name, frame in made.items()}
 
@@ -70,11 +73,18 @@ def fairness(results: Results) -> pd.DataFrame:
 
 
 def groups(results: Results) -> pd.DataFrame:
-    """Scores of each axis' groups, then of each subgroup, runs below one another."""
+    """Scores of each axis' groups, then of each subgroup, runs below one another.
+
+    `reachable` and its interval are what perfect knowledge of the group's people would score.
+    """
     levels = [*results.spec.axes, "subgroups"]
     names = list(dict.fromkeys(map(str, results.groups["group"])))
     by = {"level": levels, "metric": LEVELS["metric"], "group": names}
-    frame = in_order(results.groups, results.spec, by)
+    keys = ["split", "level", "group", "metric"]
+    known = results.ceilings[results.ceilings["kind"] == "known"].set_index(keys)
+    ends = {"value": "reachable", "low": "reachable_low", "high": "reachable_high"}
+    known = known[list(ends)].rename(columns=ends)
+    frame = in_order(results.groups.join(known, on=keys), results.spec, by)
     return frame[["split", "level", "metric", "group", *_rest(frame, 4)]]
 
 
@@ -87,6 +97,13 @@ def diversity(results: Results) -> pd.DataFrame:
     down = -frame["value"].where(frame["part"] < 2).astype("float64").fillna(0.0)
     frame = frame.assign(down=down).sort_values(["part", "measure", "down"], kind="stable")
     return frame.drop(columns=["part", "down"]).reset_index(drop=True)
+
+
+def ties(results: Results) -> pd.DataFrame:
+    """Every pair whose modal answer is a tie: the tied codes, and the answers of each of them."""
+    frame = in_order(results.ties, results.spec)
+    codes = [" ".join(map(str, own)) for own in frame["codes"]]
+    return frame.assign(codes=codes)[["split", *(c for c in frame if c != "split")]]
 
 
 def _rest(frame: pd.DataFrame, first: int) -> list[str]:

@@ -20,6 +20,9 @@ METRICS = {
     "failed": "Failed",
     "changed": "Answers changed",
 }
+CEILINGS = {"known": "perfect knowledge", "half": "half of the subgroup"}
+MEASURES = {"mds": "Modal Diversity Score", "wasserstein": "Wasserstein distance"}
+RANKS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ-b"}
 METRIC_NAMES = {"accuracy": "accuracy", "nmae": "NMAE"}
 STATISTICS = {"norm_range": "Norm.Range", "cv": "CV"}
 NONE = "–"

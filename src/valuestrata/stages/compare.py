@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
     parser.add_argument("--spec", required=True)
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+    parser.add_argument("--reachable", required=True, help="what can be reached, by pair")
     parser.add_argument("--runs", required=True, help="output: every run's metrics")
     parser.add_argument("--differences", required=True, help="output: paired comparisons")
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write both tables."""
     spec = from_json(Compare, arguments.spec)
+    reachable = io.read_table(arguments.reachable, "reachable").set_index(PAIR).astype("float64")
     metrics: list[dict[str, object]] = []
     differences: list[dict[str, object]] = []
     for split in spec.splits:
@@ -45,9 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
             for model, variants in spec.models.items()
             for variant in (*variants, *spec.wordings[model])
         }
+        blind = {name: values[name, BASE] for name in spec.blind}
         for (model, variant), table in values.items():
             shared = {"model": model, "variant": variant, "split": split}
             metrics += [{**shared, **row} for row in _metrics(table, spec.evaluation)]
+            way = _way(table, blind, reachable, spec.evaluation)
+            metrics += [{**shared, **row} for row in way]
         for one, other in _contrasts(spec):
             named = {"split": split, "model": one[0], "variant": one[1]}
             named |= {"other_model": other[0], "other_variant": other[1]}
@@ -117,6 +122,32 @@ def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
 def _confidence(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """[n] probability of the likeliest code, and whether it is the mode."""
     return table["confidence"].to_numpy(), table["top_accuracy"].to_numpy()
+
+
+def _way(
+    table: pd.DataFrame, blind: dict[str, pd.DataFrame], reachable: pd.DataFrame, e: Evaluation
+) -> list[dict[str, object]]:
+    """How much of the way a run goes from the best persona-blind baseline to what can be reached.
+
+    The best is the one with the best mean over all pairs, for each metric on its own.
+    """
+    cluster = _clusters(table)
+    rows = []
+    for metric in reachable.columns if blind else ():
+        sign = -1 if metric == "accuracy" else 1
+        means = {name: sign * own[metric].mean() for name, own in blind.items()}
+        start = min(means, key=lambda name: means[name])
+        own, begin, end = (
+            frame[metric].reindex(table.index).to_numpy(dtype=np.float64)
+            for frame in (table, blind[start], reachable)
+        )
+        n = int(np.isfinite([own, begin, end]).all(axis=0).sum())
+        value, low, high = resample.share_of_way(
+            own, begin, end, cluster, e.resamples, e.level, e.seed
+        )
+        missing = int(table.attrs["asked"][metric].sum()) - n
+        rows.append(_row(f"way:{start}:{metric}", value, low, high, n, missing))
+    return rows
 
 
 def _contrasts(spec: Compare) -> list[tuple[System, System]]:

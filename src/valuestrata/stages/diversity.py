@@ -3,14 +3,16 @@
 import argparse
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata import io
-from valuestrata.metrics.resample import bias_corrected
-from valuestrata.specs import Diversity, from_json, stratum_id
+from valuestrata.metrics.agreement import rank_agreement
+from valuestrata.metrics.resample import against_null, bias_corrected, ratio
+from valuestrata.specs import Diversity, Evaluation, Weighting, from_json, stratum_id
 from valuestrata.survey import diversity, modal, tally
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
     parser.add_argument("--output", required=True)
+    parser.add_argument("--agreement", required=True, help="output: do both scores rank alike")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -31,80 +34,146 @@ def run(arguments: argparse.Namespace) -> None:
     responses = io.read_table(arguments.responses, "responses")
     questions = io.read_table(arguments.questions, "questions")
     scale = tally.scale_of(questions)
-    encoded = tally.encode(responses, scale)
-    weight = responses["weight"].to_numpy(dtype=np.float64)
-    strata = spec.tally.strata
-    e = spec.evaluation
-    draws = diversity.respondent_draws(len(responses), e.resamples, e.seed)
+    survey = Survey(
+        encoded=tally.encode(responses, scale),
+        weight=responses["weight"].to_numpy(dtype=np.float64),
+        scale=scale,
+        answers=spec.answers,
+        labels=spec.labels,
+        evaluation=spec.evaluation,
+    )
+    names = [stratum_id(axes) for axes in spec.tally.strata]
+    found = tally.members_of(responses, spec.tally.strata, spec.tally.groups, spec.tally.minimum)
+    cells, sizes = [cell for _, cell in found], [len(subgroups) for subgroups, _ in found]
+    present = [survey.present(cell, size) for cell, size in zip(cells, sizes, strict=True)]
     scored = []
-    for axes in strata:
-        scored.append(_stratum(spec, responses, encoded, weight, draws, scale, axes))
-        log.info("scored stratum %s", stratum_id(axes))
-    # [measure, 1 + B, stratum, question] and [stratum, question]
-    scores = np.stack([s[0] for s in scored], axis=2)
-    present = np.stack([s[1] for s in scored])
-    names = [stratum_id(axes) for axes in strata]
-    rows = list(_rows(scores, present, names, questions, spec.evaluation.level))
-    io.write_table(pd.DataFrame(rows), arguments.output, "diversity", spec.tally.caveat)
+    for name, cell, here in zip(names, cells, present, strict=True):
+        scored.append(_resampled(survey, cell, here))
+        log.info("scored stratum %s", name)
+    # [measure, 1 + B or B, stratum and then their mean, question]
+    scores = _with_mean(np.stack(scored, axis=2))
+    null = _with_mean(_permuted(survey, cells, sizes, present))
+    log.info("permuted %d times", null.shape[1])
+    entered = np.array([here.sum(axis=0) for here in present])  # [stratum, question]
+    rows = _rows(scores, null, entered, sizes, names, questions, spec.evaluation.level)
+    caveat = spec.tally.caveat
+    io.write_table(pd.DataFrame(list(rows)), arguments.output, "diversity", caveat)
+    agree = pd.DataFrame(list(_agreement(scores[:, 0], [*names, "mean"], spec.evaluation)))
+    io.write_table(agree, arguments.agreement, "agreement", caveat)
 
 
-def _stratum(
-    spec: Diversity,
-    responses: pd.DataFrame,
-    encoded: tally.Ints,
-    weight: tally.Floats,
-    draws: NDArray[np.float32],
-    scale: tally.Scale,
-    axes: tuple[str, ...],
-) -> tuple[tally.Floats, tally.Ints]:
-    """[measure, 1 + B, Q] the estimate, then its resamples; [2, Q] subgroups present and absent."""
-    names, cell = tally.members(responses, axes, spec.tally.groups, spec.tally.minimum)
-    size, width = len(names), scale.codes.shape[1]
-    counts = tally.count(encoded, cell, size, width)
-    weighted = tally.count(encoded, cell, size, width, weight)
-    present = counts.sum(axis=-1) >= spec.answers
-    slabs = diversity.resampled_counts(encoded, cell, size, width, weight, draws)
-    scores = [_scores(counts[None], weighted[None], present, scale)]
-    scores += [_scores(heads, sums, present, scale) for heads, sums in slabs]
-    here = present.sum(axis=0)
-    return np.concatenate(scores, axis=1), np.stack([here, size - here])
+@dataclass(frozen=True)
+class Survey:
+    """What all strata share. encoded: [N, Q]; weight: [N]; answers: fewest that make a pair."""
+
+    encoded: tally.Ints
+    weight: tally.Floats
+    scale: tally.Scale
+    answers: int
+    labels: Weighting
+    evaluation: Evaluation
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return int(self.scale.codes.shape[1])
+
+    def present(self, cell: tally.Ints, size: int) -> NDArray[np.bool_]:
+        """[S, Q] whether enough of a subgroup answered a question."""
+        counts = tally.count(self.encoded, cell, size, self.width)
+        return np.asarray(counts.sum(axis=-1) >= self.answers)
+
+
+def _resampled(survey: Survey, cell: tally.Ints, present: NDArray[np.bool_]) -> tally.Floats:
+    """[measure, 1 + B, Q] a stratum's scores, then those of its bootstrap resamples."""
+    e, size = survey.evaluation, len(present)
+    counts = tally.count(survey.encoded, cell, size, survey.width)
+    weighted = tally.count(survey.encoded, cell, size, survey.width, survey.weight)
+    draws = diversity.respondent_draws(len(cell), e.resamples, e.seed)
+    slabs = diversity.resampled_counts(
+        survey.encoded, cell, size, survey.width, survey.weight, draws
+    )
+    scores = [_scores(survey, counts[None], weighted[None], present)]
+    scores += [_scores(survey, heads, sums, present) for heads, sums in slabs]
+    return np.concatenate(scores, axis=1)
+
+
+def _permuted(
+    survey: Survey,
+    cells: list[tally.Ints],
+    sizes: list[int],
+    present: list[NDArray[np.bool_]],
+) -> tally.Floats:
+    """[measure, B, stratum, Q] scores of all strata where subgroups mean nothing."""
+    e = survey.evaluation
+    slabs = diversity.permuted_counts(
+        survey.encoded, cells, sizes, survey.width, survey.weight, e.resamples, e.seed
+    )
+    scores = [
+        np.stack(
+            [
+                _scores(survey, heads, sums, here & (heads.sum(axis=-1) > 0))
+                for (heads, sums), here in zip(strata, present, strict=True)
+            ],
+            axis=2,
+        )
+        for strata in slabs
+    ]
+    return np.concatenate(scores, axis=1)
 
 
 def _scores(
-    counts: tally.Floats, weighted: tally.Floats, present: NDArray[np.bool_], scale: tally.Scale
+    survey: Survey, counts: tally.Floats, weighted: tally.Floats, present: NDArray[np.bool_]
 ) -> tally.Floats:
+    sums = {"unweighted": counts, "weighted": weighted}
+    modes = modal.modes(sums[survey.labels.mode])
     return np.stack(
         [
-            diversity.modal_diversity(modal.modes(counts), present, scale),
-            diversity.mean_wasserstein(weighted, present, scale),
+            diversity.modal_diversity(modes, present, survey.scale),
+            diversity.mean_wasserstein(sums[survey.labels.distribution], present, survey.scale),
         ]
     )
 
 
+def _with_mean(scores: tally.Floats) -> tally.Floats:
+    """[..., stratum + 1, Q] the strata's scores and, behind them, their mean."""
+    return np.concatenate([scores, _mean(scores, axis=-2)[..., None, :]], axis=-2)
+
+
 def _rows(
     scores: tally.Floats,
-    present: tally.Ints,
+    null: tally.Floats,
+    entered: tally.Ints,
+    sizes: list[int],
     names: list[str],
     questions: pd.DataFrame,
     level: float,
 ) -> Iterator[dict[str, object]]:
-    """Table rows: strata by question, then means over strata, over a block's and all questions."""
+    """Table rows: each stratum, then their mean; in each the questions, blocks and all together.
+
+    A question of a stratum counts subgroups, a mean over strata counts these, a block questions.
+    """
     blocks = questions["block"].to_numpy()
-    over_strata = _mean(scores, axis=2)
+    some = {str(block): blocks == block for block in dict.fromkeys(blocks)}
+    some["all"] = np.ones(len(blocks), dtype=bool)
     for m, measure in enumerate(MEASURES):
-        for q, question in enumerate(questions["question"]):
-            about = {"question": question, "block": blocks[q], "measure": measure}
-            for i, name in enumerate(names):
-                n, missing = present[i, :, q]
-                sizes = {"n": int(n), "missing": int(missing)}
-                yield {"stratum": name, **about, **sizes, **_interval(scores[m, :, i, q], level)}
-            sizes = _sizes(scores[m, 0, :, q])
-            yield {"stratum": "mean", **about, **sizes, **_interval(over_strata[m, :, q], level)}
-        for block in [*dict.fromkeys(blocks), "all"]:
-            about = {"question": "mean", "block": block, "measure": measure}
-            own = over_strata[m][:, (blocks == block) | (block == "all")]
-            values = _interval(_mean(own, axis=1), level)
-            yield {"stratum": "mean", **about, **_sizes(own[0]), **values}
+        for i, stratum in enumerate([*names, "mean"]):
+            own, chance = scores[m, :, i], null[m, :, i]
+            for q, question in enumerate(questions["question"]):
+                about = {"stratum": stratum, "question": question, "block": blocks[q]}
+                if stratum == "mean":
+                    counted = _sizes(scores[m, 0, :-1, q])
+                else:
+                    n = int(entered[i, q])
+                    counted = {"n": n, "missing": sizes[i] - n}
+                numbers = _numbers(own[:, q], chance[:, q], level)
+                yield {**about, "measure": measure, **counted, **numbers}
+            for block, inside in some.items():
+                about = {"stratum": stratum, "question": "mean", "block": block}
+                numbers = _numbers(
+                    _mean(own[:, inside], axis=1), _mean(chance[:, inside], axis=1), level
+                )
+                yield {**about, "measure": measure, **_sizes(own[0, inside]), **numbers}
 
 
 def _sizes(values: tally.Floats) -> dict[str, int]:
@@ -112,15 +181,33 @@ def _sizes(values: tally.Floats) -> dict[str, int]:
     return {"n": valid, "missing": len(values) - valid}
 
 
-def _interval(draws: tally.Floats, level: float) -> dict[str, float]:
-    """The estimate, which comes first, and its interval from the rest."""
-    low, high = bias_corrected(float(draws[0]), draws[1:], level, (0.0, 1.0))
-    return {"value": float(draws[0]), "low": low, "high": high}
+def _numbers(draws: tally.Floats, null: tally.Floats, level: float) -> dict[str, float]:
+    """The estimate, which comes first, its interval from the rest, and what chance gives."""
+    value = float(draws[0])
+    low, high = bias_corrected(value, draws[1:], level, (0.0, 1.0))
+    mean, top, p = against_null(value, null)
+    ends = {"value": value, "low": low, "high": high}
+    return {**ends, "null_mean": mean, "null_high": top, "p_value": p}
+
+
+def _agreement(
+    scores: tally.Floats, names: list[str], e: Evaluation
+) -> Iterator[dict[str, object]]:
+    """Rank agreement of the two measures, [measure, stratum, Q], over the questions of a stratum.
+
+    Questions are resampled; those without an order have no distance and are missing.
+    """
+    for i, stratum in enumerate(names):
+        both = scores[:, i][:, np.isfinite(scores[:, i]).all(axis=0)]
+        n = both.shape[1]
+        found = rank_agreement(both[0], both[1], e.resamples, e.level, e.seed)
+        sizes = {"n": n, "missing": scores.shape[2] - n}
+        for coefficient, ends in found.items():
+            numbers = dict(zip(("value", "low", "high"), ends, strict=True))
+            yield {"stratum": stratum, "coefficient": coefficient, **numbers, **sizes}
 
 
 def _mean(values: tally.Floats, axis: int) -> tally.Floats:
     """Mean over the finite entries; NaN where there are none."""
     finite = np.isfinite(values)
-    total = np.where(finite, values, 0.0).sum(axis=axis)
-    n = finite.sum(axis=axis)
-    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+    return ratio(np.where(finite, values, 0.0).sum(axis=axis), finite.sum(axis=axis))

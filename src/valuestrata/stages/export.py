@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.results}: holds no report; run snakemake first")
     with io.replacing_folder(arguments.output) as folder:
         shutil.copytree(arguments.results / "report", folder / "report")
+        _ties(folder / "report/tables/ties.csv", arguments.minimum)
         kept = _labels(arguments.results, folder, arguments.minimum)
         for run_folder in sorted((arguments.results / "runs").glob("*/*/*")):
             _run(run_folder, folder / run_folder.relative_to(arguments.results), kept)
@@ -49,6 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
             target = folder / adapter.relative_to(arguments.results)
             shutil.copytree(adapter, target, ignore=shutil.ignore_patterns(".snakemake*"))
     log.info("wrote %s", arguments.output)
+
+
+def _ties(path: Path, minimum: int) -> None:
+    """Take small pairs out of the report's list of ties: it holds counts of answers."""
+    ties = pd.read_csv(path)
+    large = ties[(ties["n"] >= minimum) & (ties["respondents"] >= minimum)]
+    io.write_text(large.to_csv(index=False, lineterminator="\n"), path)
 
 
 def _labels(results: Path, folder: Path, minimum: int) -> dict[str, pd.MultiIndex]:

@@ -38,8 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.output}: no subgroup of the split has {spec.minimum} valid answers to any "
             "of its questions; lower minimum.answers and minimum.respondents or merge groups"
         )
-    mode = modal.modes(counted.counts)
-    share = modal.shares(counted.weighted)
+    sums = {"unweighted": counted.counts, "weighted": modal.comparable(counted.weighted)}
+    mode = modal.modes(sums[spec.labels.mode])
+    tied = modal.tied(sums[spec.labels.mode])
+    share = modal.shares(sums[spec.labels.distribution])
     about = questions.iloc[q].reset_index(drop=True)
     personas = [prompts.persona(spec.prompt, tally.subgroup_groups(n)) for n in counted.subgroups]
     asked = [_asked(spec, row) for row in io.records(questions)]
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
             "lowest": about["lowest"],
             "highest": about["highest"],
             "mode": scale.codes[q, mode[s, q]],
-            "tied": modal.tied(counted.counts)[s, q],
+            "tied": tied[s, q],
             "codes": list(about["codes"]),
             "distribution": [share[i, j, scale.real[j]] for i, j in zip(s, q, strict=True)],
             "n": answers[s, q].astype(np.int64),

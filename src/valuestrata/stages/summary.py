@@ -1,6 +1,8 @@
 """Sum up the survey side: the figures that a reader checks first."""
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
     parser.add_argument("--diversity", required=True)
+    parser.add_argument("--agreement", required=True)
     parser.add_argument("--ceilings", required=True)
-    parser.add_argument("--pairs", required=True, nargs="+", help="a file a split, named by it")
+    parser.add_argument("--pairs", required=True, nargs="+", help="a file a split")
+    parser.add_argument("--labels", required=True, nargs="+", help="a file a split")
     parser.add_argument("--output", required=True)
 
 
@@ -35,20 +39,24 @@ def run(arguments: argparse.Namespace) -> None:
     cells = joint.joint_of(responses, scale)
     ceilings = io.read_table(arguments.ceilings, "ceilings")
     splits = {}
-    for name, path in zip(spec.splits, arguments.pairs, strict=True):
+    for name, path, labels in zip(spec.splits, arguments.pairs, arguments.labels, strict=True):
         pairs = io.read_table(path, "pairs")
         splits[name] = {
             **_sizes(pairs),
+            "labels": _labels(io.read_table(labels, "labels"), spec),
             "baselines": {
                 rule: _scores(pairs, _answers(rule, pairs, cells, scale), spec)
                 for rule in BASELINES
             },
-            "ceiling": {
-                metric: _figure(row) for metric, row in ceiling.figures(ceilings, name).items()
+            "ceilings": {
+                kind: {m: _figure(row) for m, row in ceiling.figures(ceilings, kind, name).items()}
+                for kind in (ceiling.HALF, ceiling.KNOWN)
             },
         }
     diversity = io.read_table(arguments.diversity, "diversity")
     blocks = diversity[(diversity["stratum"] == "mean") & (diversity["question"] == "mean")]
+    agreement = io.read_table(arguments.agreement, "agreement")
+    overall = agreement[agreement["stratum"] == "mean"]
     content = {
         "study": spec.study,
         "survey": spec.survey,
@@ -61,9 +69,10 @@ def run(arguments: argparse.Namespace) -> None:
         },
         "splits": splits,
         "blocks": {
-            str(block): {str(row["measure"]): _figure(row) for row in io.records(own)}
+            str(block): {str(row["measure"]): _figure(row) | _null(row) for row in io.records(own)}
             for block, own in blocks.groupby("block", sort=False)
         },
+        "rank_agreement": {str(row["coefficient"]): _figure(row) for row in io.records(overall)},
     }
     io.write_json(content, arguments.output)
 
@@ -78,6 +87,26 @@ def _sizes(pairs: pd.DataFrame) -> dict[str, object]:
     }
 
 
+def _labels(labels: pd.DataFrame, spec: Summary) -> dict[str, object]:
+    """How labels are read, ties of either reading, and how far the two readings differ.
+
+    changed: whether the modal answer is another one. moved: total variation distance of the two
+    distributions, from 0 to 1.
+    """
+    width = int(labels["codes"].map(len).max())
+    one, other = (
+        np.stack([np.pad(own, (0, width - len(own))) for own in labels[f"distribution_{how}"]])
+        for how in ("unweighted", "weighted")
+    )
+    changed = (labels["mode_unweighted"] != labels["mode_weighted"]).to_numpy(dtype=np.float64)
+    differ = {"changed": changed, "moved": np.abs(one - other).sum(axis=1) / 2}
+    return {
+        **dataclasses.asdict(spec.labels),
+        **{f"tied_{how}": int(labels[f"tied_{how}"].sum()) for how in ("unweighted", "weighted")},
+        **{k: _mean(own, labels["question"], len(own), spec) for k, own in differ.items()},
+    }
+
+
 def _answers(
     rule: str, pairs: pd.DataFrame, cells: joint.Joint, scale: tally.Scale
 ) -> tally.Floats:
@@ -89,21 +118,36 @@ def _scores(pairs: pd.DataFrame, answer: tally.Floats, spec: Summary) -> dict[st
         pairs[name].to_numpy(dtype=np.float64) for name in ("mode", "lowest", "highest")
     )
     is_ordinal = (pairs["kind"] == "ordinal").to_numpy(dtype=bool)
-    cluster = pd.factorize(pairs["question"], sort=True)[0]
+    nmae = ordinal.nmae(answer, mode, lowest, highest, is_ordinal)
+    question = pairs["question"]
+    return {
+        "accuracy": _mean(ordinal.accuracy(answer, mode), question, len(pairs), spec),
+        "nmae": _mean(nmae, question, int(is_ordinal.sum()), spec),
+    }
+
+
+def _mean(
+    values: tally.Floats, question: pd.Series, asked: int, spec: Summary
+) -> dict[str, object]:
+    """Mean of a value a pair with its interval over questions; `asked` pairs could have one."""
     e = spec.evaluation
-    found: dict[str, object] = {}
-    for metric, values, asked in (
-        ("accuracy", ordinal.accuracy(answer, mode), len(pairs)),
-        ("nmae", ordinal.nmae(answer, mode, lowest, highest, is_ordinal), int(is_ordinal.sum())),
-    ):
-        n = int(np.isfinite(values).sum())
-        ends = resample.mean_with_interval(values, cluster, e.resamples, e.level, e.seed)
-        row = dict(zip(("value", "low", "high"), ends, strict=True))
-        found[metric] = _figure({**row, "n": n, "missing": asked - n})
-    return found
+    cluster = pd.factorize(question, sort=True)[0]
+    n = int(np.isfinite(values).sum())
+    ends = resample.mean_with_interval(values, cluster, e.resamples, e.level, e.seed)
+    row = dict(zip(("value", "low", "high"), ends, strict=True))
+    return _figure({**row, "n": n, "missing": asked - n})
 
 
 def _figure(row: dict[str, Any]) -> dict[str, object]:
     """A number with its interval, n and missing count; None where it does not exist."""
-    ends = {k: None if pd.isna(row[k]) else float(row[k]) for k in ("value", "low", "high")}
+    ends = _known(row, ("value", "low", "high"))
     return {**ends, "n": int(row["n"]), "missing": int(row["missing"])}
+
+
+def _null(row: dict[str, Any]) -> dict[str, object]:
+    """What a conflict score would be if subgroups meant nothing, and the chance of its value."""
+    return _known(row, ("null_mean", "null_high", "p_value"))
+
+
+def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, object]:
+    return {name: None if pd.isna(row[name]) else float(row[name]) for name in names}

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from valuestrata import io, paths
 from valuestrata.report.results import Results, systems, worded
 from valuestrata.report.tables import tables
@@ -37,4 +39,13 @@ def read(folder: Path, spec: Report) -> Results:
         fairness=io.read_table([folder / paths.FAIRNESS.format(**r) for r in runs], "fairness"),
         groups=io.read_table([folder / paths.GROUPS.format(**r) for r in runs], "groups"),
         diversity=io.read_table(folder / "survey/diversity.parquet", "diversity"),
+        agreement=io.read_table(folder / "survey/agreement.parquet", "agreement"),
+        ceilings=io.read_table(folder / "survey/ceilings.parquet", "ceilings"),
+        ties=pd.concat(
+            [
+                io.read_table(folder / paths.TIES.format(split=split), "ties").assign(split=split)
+                for split in spec.compare.splits
+            ],
+            ignore_index=True,
+        ),
     )

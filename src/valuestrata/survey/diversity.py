@@ -3,12 +3,13 @@
 Symbols: B resamples, N respondents, S subgroups, Q questions, C codes. "..." may be B or nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from valuestrata.survey.tally import Floats, Ints, Scale
+from valuestrata.survey.tally import Floats, Ints, Scale, finest_cells
 
 BEHIND = 2.0
 """Stands in for the share of a subgroup that does not enter: larger than any."""
@@ -23,7 +24,7 @@ def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Fl
 
     Args:
         modes: [..., S, Q] positions of the modal codes.
-        present: [S, Q] whether a subgroup has enough answers to have a mode.
+        present: [..., S, Q] whether a subgroup has enough answers to have a mode.
         scale: the questions' scales.
     """
     *lead, questions = modes.shape[:-2] + modes.shape[-1:]
@@ -33,11 +34,12 @@ def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Fl
     place = bins + np.where(present, modes, width)
     found = np.bincount(place.ravel(), minlength=int(np.prod(lead)) * questions * (width + 1))
     found = found.reshape(*lead, questions, width + 1)[..., :width]
-    share = found / np.maximum(present.sum(axis=0), 1)[:, None]
+    here = present.sum(axis=-2)
+    share = found / np.maximum(here, 1)[..., None]
     logs = np.log2(share, out=np.zeros_like(share), where=share > 0)
     # modes off the scale can be more than the scale has points
     points = np.maximum(scale.width, (share > 0).sum(axis=-1))
-    bound = np.minimum(present.sum(axis=0), points)
+    bound = np.minimum(here, points)
     widest = np.where(bound > 1, np.log2(np.maximum(bound, 2)), np.nan)
     return np.asarray(np.abs((share * logs).sum(axis=-1)) / widest)
 
@@ -51,7 +53,7 @@ def mean_wasserstein(weighted: Floats, present: NDArray[np.bool_], scale: Scale)
 
     Args:
         weighted: [..., S, Q, C] weighted counts.
-        present: [S, Q] whether a subgroup enters.
+        present: [..., S, Q] whether a subgroup enters.
         scale: the questions' scales.
     """
     step = np.diff(scale.codes, axis=1, append=scale.codes[:, -1:])
@@ -115,7 +117,7 @@ def resampled_counts(
         counts and weighted counts, each [B, S, Q, C].
     """
     questions = encoded.shape[1]
-    hot = (encoded[:, :, None] == np.arange(width)).reshape(len(encoded), -1).astype(np.float32)
+    hot = _one_hot(encoded, width)
     rows = [np.flatnonzero(cell == s) for s in range(subgroups)]
     answers = [hot[own] for own in rows]
     weights = weight.astype(np.float32)
@@ -129,3 +131,61 @@ def resampled_counts(
             sums[:, s] = (drawn * weights[own]) @ answers[s]
         shape = (len(part), subgroups, questions, width)
         yield heads.reshape(shape).astype(np.float64), sums.reshape(shape).astype(np.float64)
+
+
+def permuted_counts(
+    encoded: Ints,
+    cells: Sequence[Ints],
+    subgroups: Sequence[int],
+    width: int,
+    weight: Floats,
+    permutations: int,
+    seed: int,
+    slab: int = 16,
+) -> Iterator[list[tuple[Floats, Floats]]]:
+    """Tallies of all strata if subgroups meant nothing, a slab of permutations at a time.
+
+    Respondents change places: each is dealt another one's subgroups, of all strata at once, and
+    brings along answers, gaps and weight. So subgroups keep their sizes and strata their overlap,
+    and the answers of one respondent stay together: a mean over questions or strata varies as it
+    should, which drawing each question's table from its margins (multivariate hypergeometric)
+    would understate. Everyone takes part, those in no subgroup of a stratum too. As gaps move, a
+    question that whole subgroups were not asked is compared on fewer answers than were given; noise
+    makes subgroups differ, so the null then lies high and its p-values err on the cautious side.
+
+    Args:
+        encoded: [N, Q] positions, NO_ANSWER for none.
+        cells: for each stratum [N] subgroup of each respondent, -1 for none.
+        subgroups: S of each stratum.
+        width: C.
+        weight: [N].
+        permutations: B.
+        seed: of the permutations.
+        slab: permutations at a time.
+
+    Yields:
+        For each stratum counts and weighted counts, each [B, S, Q, C].
+    """
+    respondents, questions = encoded.shape
+    hot = _one_hot(encoded, width)
+    finest, merge = finest_cells(cells, subgroups)
+    rng = np.random.default_rng([seed, 1])  # not the bootstrap's
+    ends = np.cumsum(subgroups)[:-1]
+    for start in range(0, permutations, slab):
+        size = min(slab, permutations - start)
+        who = rng.permuted(np.tile(np.arange(respondents), (size, 1)), axis=1).ravel()
+        place = (np.arange(size)[:, None] * merge.shape[1] + finest).ravel()
+        every = sparse.kron(sparse.eye_array(size), merge, format="csr").astype(np.float32)
+        tallies = []
+        for each in (np.ones(len(who)), weight[who]):
+            shape = (size * merge.shape[1], respondents)
+            fine = sparse.csr_array((each.astype(np.float32), (place, who)), shape=shape) @ hot
+            sums = (every @ fine).reshape(size, -1, questions, width)
+            tallies.append(np.split(sums.astype(np.float64), ends, axis=1))
+        yield list(zip(*tallies, strict=True))
+
+
+def _one_hot(encoded: Ints, width: int) -> NDArray[np.float32]:
+    """[N, Q * C] 1 where a respondent gave a code; a row of a question without answer is 0."""
+    hot = encoded[:, :, None] == np.arange(width)
+    return hot.reshape(len(encoded), -1).astype(np.float32)

@@ -17,9 +17,19 @@ def modes(counts: Floats) -> Ints:
     return counts.argmax(axis=-1)
 
 
+def comparable(weighted: Floats) -> Floats:
+    """Sums of weights without the rounding that would tell equal ones apart."""
+    return weighted.round(9)
+
+
+def leading(counts: Floats) -> NDArray[np.bool_]:
+    """[..., Q, C] whether no code is more frequent; of nobody's answers, none is frequent."""
+    return (counts == counts.max(axis=-1, keepdims=True)) & (counts > 0)
+
+
 def tied(counts: Floats) -> NDArray[np.bool_]:
     """[..., Q] whether another code is as frequent as the mode."""
-    return (counts == counts.max(axis=-1, keepdims=True)).sum(axis=-1) > 1
+    return leading(counts).sum(axis=-1) > 1
 
 
 def shares(counts: Floats) -> Floats:

@@ -213,21 +213,36 @@ def count_strata(
         width: C.
         weight: [N], or None to count heads.
     """
-    key, size = np.zeros(encoded.shape[0], dtype=np.int64), 1
+    finest, merge = finest_cells(cells, subgroups)
+    fine, q, c = _sums(encoded, finest, merge.shape[1], weight)
+    sums = merge @ fine
+    starts = np.cumsum(subgroups)[:-1]
+    return np.split(_spread(sums, q, c, encoded.shape[1], width), starts)
+
+
+def finest_cells(cells: Sequence[Ints], subgroups: Sequence[int]) -> tuple[Ints, csr_array]:
+    """The cells of respondents who stand in the same subgroup of every stratum, F in all.
+
+    Args:
+        cells: for each stratum [N] subgroup of each respondent, -1 for none.
+        subgroups: S of each stratum.
+
+    Returns:
+        [N] finest cell of each respondent; [S of all strata, F] 1 where a subgroup holds a cell.
+    """
+    key, size = np.zeros(len(cells[0]), dtype=np.int64), 1
     for cell, s in zip(cells, subgroups, strict=True):
         if size > 2**62 // (s + 1):
             seen, key = np.unique(key, return_inverse=True)
             size = len(seen)
         key, size = key * (s + 1) + cell + 1, size * (s + 1)
     _, first, finest = np.unique(key, return_index=True, return_inverse=True)
-    fine, q, c = _sums(encoded, finest, len(first), weight)
     of = np.stack([cell[first] for cell in cells])  # [stratum, finest cell]
-    starts = np.concatenate([[0], np.cumsum(subgroups)])
+    starts = np.cumsum(subgroups) - subgroups
     stratum, part = np.nonzero(of >= 0)
     to = starts[stratum] + of[stratum, part]
-    shape = (int(starts[-1]), len(first))
-    sums = csr_array((np.ones(len(to)), (to, part)), shape=shape) @ fine
-    return np.split(_spread(sums, q, c, encoded.shape[1], width), starts[1:-1])
+    shape = (int(np.sum(subgroups)), len(first))
+    return finest, csr_array((np.ones(len(to)), (to, part)), shape=shape)
 
 
 def to_frame(
