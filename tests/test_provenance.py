@@ -169,6 +169,7 @@ def test_a_string_that_is_no_docstring_counts(source: Path) -> None:
     [
         pytest.param("metrics/ordinal.py", {"score", "summary"}, NO_SCORES, id="a metric"),
         pytest.param("models/lora.py", {"finetune"}, set(LIGHT), id="LoRA"),
+        pytest.param("models/preference.py", {"finetune"}, set(LIGHT), id="preferences"),
         pytest.param("models/loop.py", {"finetune"}, set(LIGHT), id="the training loop"),
         pytest.param("models/trie.py", {"predict"}, set(LIGHT), id="option scoring"),
         pytest.param(

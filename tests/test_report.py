@@ -16,6 +16,7 @@ from valuestrata.report import findings, html, wording
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import groups_table, labels_table, main_table, way_table
 from valuestrata.report.figures_groups import apart
+from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
 from valuestrata.report.results import Results, systems, worded
 from valuestrata.report.rewording import rewording_table
@@ -476,6 +477,16 @@ def test_figures_without_data_say_so_in_words() -> None:
     assert "No judge compared open-ended answers" in plain["win_rates"]
     assert "No model was fine-tuned" in plain["training"]
     assert "Simulated" not in "".join(plain.values())
+
+
+def test_a_method_that_learns_from_rewards_is_drawn_by_its_reward() -> None:
+    results = made()
+    steps = [{"step": i, "loss": -0.01, "reward": 0.5, "gradient_norm": 1.0} for i in range(9)]
+    rewarded = dict.fromkeys(logs(results), steps)
+    figure = training_figure(results.spec, rewarded)
+    titles = {axes.get_title().partition(": ")[2] for axes in figure.axes}
+    assert titles == {"mean reward of its replies", "norm of the gradient"}
+    assert "loss" in training_figure(results.spec, logs(results)).axes[0].get_title()
 
 
 def test_figures_grow_with_the_number_of_models() -> None:

@@ -355,6 +355,34 @@ def test_the_paper_s_learning_rate_can_be_written(raw: Raw) -> None:
     assert study_config.spec_finetune(load(raw), "toy-llama", "sft").recipe.learning_rate == 1e-6
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "methods"),
+    [
+        ("sft", "beta", 0.1, "dpo or grpo"),
+        ("sft", "step_size", 0.1, "dro"),
+        ("soft", "generations", 4, "grpo"),
+        ("grpo", "rejected", "random", "dpo"),
+        ("dpo", "temperature", 1.0, "grpo"),
+        ("dpo", "accumulate", 2, "sft or soft or ordinal or dro"),
+        ("grpo", "balance", "weight", "sft or soft or ordinal or dro"),
+    ],
+)
+def test_a_setting_that_the_method_has_not_is_refused(
+    raw: Raw, method: str, key: str, value: Any, methods: str
+) -> None:
+    raw["recipes"]["sft"]["method"] = method
+    line = complaint(raw, put(f"recipes/sft/{key}", value))
+    assert line == f"config: recipes.sft.{key}: belongs to {methods}, not to {method}"
+
+
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_preference_methods_come_with_their_defaults(raw: Raw, method: str) -> None:
+    raw["recipes"]["sft"]["method"] = method
+    recipe = study_config.spec_finetune(load(raw), "toy-llama", "sft").recipe
+    assert (recipe.method, recipe.beta, recipe.rejected) == (method, 0.1, "random")
+    assert (recipe.generations, recipe.temperature, recipe.max_new_tokens) == (8, 1.0, 16)
+
+
 BAD_NAMES = ["a/b", "..", ".", "a b", "", "-x", ".hidden", "ü", "a\\b", "a;b", "$(x)", "a\n"]
 NAMED = ("models", "recipes", "splits", "judges")
 
@@ -577,6 +605,22 @@ WRONG = [
         put("models/m", {"backend": "transformers", "weights": "./no"}),
         "models.m.weights",
         "./no: no such directory",
+    ),
+    case(
+        "dpo without a reference",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "dpo", "beta": 0}),
+        "recipes.sft.beta",
+    ),
+    case(
+        "a rejection of no kind",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "dpo", "rejected": "worst"}),
+        "recipes.sft.rejected",
+        "runner-up",
+    ),
+    case(
+        "one reply to compare",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "grpo", "generations": 1}),
+        "recipes.sft.generations",
     ),
     case(
         "an unknown recipe",

@@ -61,6 +61,11 @@ RECIPE = Recipe(
     balance="none",
     favour={},
     step_size=0.01,
+    beta=0.1,
+    rejected="random",
+    generations=8,
+    temperature=1.0,
+    max_new_tokens=8,
 )
 
 TURNS = (

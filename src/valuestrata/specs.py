@@ -283,6 +283,11 @@ class Recipe:
     balance: str
     favour: dict[str, float]
     step_size: float
+    beta: float
+    rejected: str
+    generations: int
+    temperature: float
+    max_new_tokens: int
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from string import Formatter
 from typing import Any, cast
@@ -69,7 +69,7 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
         model.setdefault("recipes", list(filled["recipes"]) if tunable else [])
         model.setdefault("wordings", list(filled["wordings"]) if reads else [])
     study = Study(filled)
-    problem = next(_problems(study, root, files), None)
+    problem = next(chain(_misplaced(plain, schema), _problems(study, root, files)), None)
     if problem:
         raise InputError(problem)
     return study
@@ -100,6 +100,19 @@ def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> A
                 filled[key] = _filled(inner["default"], inner, root)
         return filled
     return list(value) if isinstance(value, list) else value
+
+
+def _misplaced(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of recipes whose method has none of the kind: those say `methods` in the schema."""
+    known = schema["properties"]["recipes"]["additionalProperties"]["properties"]
+    for name, recipe in raw.get("recipes", {}).items():
+        for key in recipe:
+            methods = known[key].get("methods", [recipe["method"]])
+            if recipe["method"] not in methods:
+                yield (
+                    f"config: recipes.{name}.{key}: belongs to {' or '.join(methods)}, "
+                    f"not to {recipe['method']}"
+                )
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
@@ -189,6 +202,8 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         if split is None or split["role"] != "train":
             yield f"config: recipes.{name}.split: {recipe['split']!r} is not a train split"
         yield from _favour_problems(study, name, recipe)
+        if recipe["method"] == "dpo" and recipe["beta"] == 0:
+            yield f"config: recipes.{name}.beta: dpo learns nothing at 0"
     for name, model in study.models.items():
         yield from _model_problems(f"models.{name}", model, root, files)
         for recipe in model["recipes"]:

@@ -5,6 +5,7 @@ of (settings, data, weights, code); one that was made of anything else is never 
 """
 
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,21 @@ class Checkpoint:
         kept = self._files()[:KEPT]
         for file in self.folder.iterdir():
             if file not in kept:  # also what a kill left half-written
-                file.unlink()
+                _delete(file)
+        self.saved()
+
+    def saved(self) -> None:
+        """Start the clock anew."""
         self._last = time.monotonic()
+
+    def home(self) -> Path:
+        """A folder of this very training, for who saves several files; all else is deleted."""
+        home = self.folder / self.key
+        if processes.rank() == 0:
+            for other in set(self.folder.glob("*")) - {home}:
+                log.warning("%s is of other settings, data, weights or code: deleted", other)
+                _delete(other)
+        return home
 
     def load(self) -> dict[str, Any] | None:
         """The last whole state of this very training, None if there is none."""
@@ -69,11 +83,15 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete all of them: the training has ended."""
-        if self.folder.is_dir():
-            for file in self.folder.iterdir():
-                file.unlink()
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         """Files of this very training, last step first."""
         return sorted(self.folder.glob(f"{self.key}-*.pt"), reverse=True)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

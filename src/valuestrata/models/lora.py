@@ -205,14 +205,21 @@ def finetune(
         checkpoint=checkpoint,
     )
     moved = shift(before, logits(tuned, probe))
-    seconds = sum(record["seconds"] for record in history)
-    return tuned, {
-        "examples": len(train),
-        "held_back": len(held),
+    return tuned, training_log(len(train), len(held), moved, history)
+
+
+def training_log(
+    examples: int, held_back: int, logit_shift: float, steps: list[loop.Record]
+) -> dict[str, Any]:
+    """What is kept of a training, see `finetune`."""
+    seconds = sum(record["seconds"] for record in steps)
+    return {
+        "examples": examples,
+        "held_back": held_back,
         "processes": processes.count(),
-        "tokens_per_second": sum(record["tokens"] for record in history) / seconds,
-        "logit_shift": moved,
-        "steps": history,
+        "tokens_per_second": sum(record["tokens"] for record in steps) / seconds,
+        "logit_shift": logit_shift,
+        "steps": steps,
     }
 
 

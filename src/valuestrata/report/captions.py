@@ -47,8 +47,9 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Training",
         "Each fine-tune by optimiser step: its loss (faint as logged, bold as a rolling mean; "
         "dashed the running loss of the worst subgroup, where a recipe weighs subgroups by it), "
-        "its accuracy on pairs held back from training, and the norm of its gradient before "
-        "clipping. Methods have losses of their own: compare courses, not two methods' levels.",
+        "or the reward of its own replies where it learns from those, its accuracy on pairs held "
+        "back from training, and the norm of its gradient before clipping. Methods "
+        "have losses of their own: compare courses, not two methods' levels.",
     ),
 }
 

@@ -17,6 +17,7 @@ Logs = dict[System, list[dict[str, Any]]]
 
 COLUMNS = {
     "loss": "loss (nats)",
+    "reward": "mean reward of its replies",
     "held_accuracy": "accuracy on pairs held back",
     "gradient_norm": "norm of the gradient",
 }
@@ -25,7 +26,7 @@ COLUMNS = {
 def training_figure(spec: Report, logs: Logs) -> Figure:
     """Loss, accuracy on what was held back and gradient norm by step, as far as logged."""
     title = FIGURES["training"][0]
-    frames = {system: pd.DataFrame(steps) for system, steps in logs.items() if steps}
+    frames = {system: _frame(steps) for system, steps in logs.items() if steps}
     if not frames:
         return words(title, "No model was fine-tuned in this study.", spec.caveat)
     shown = [c for c in COLUMNS if any(c in frame for frame in frames.values())]
@@ -38,12 +39,18 @@ def training_figure(spec: Report, logs: Logs) -> Figure:
             if column in frame:
                 _curve(axes, frame, column, look_of(system, spec).colour, system[1])
         axes.set_title(f"{model}: {COLUMNS[column]}")
-        axes.set_ylim(bottom=0, top=1 if column == "held_accuracy" else None)
+        axes.set_ylim(bottom=0, top=1 if column in ("held_accuracy", "reward") else None)
         axes.tick_params(left=True)
         axes.grid(axis="y")
         if i // len(shown) == len(models) - 1:
             axes.set_xlabel("optimiser step")
     return finish(figure, title, _notes(frames), spec.caveat)
+
+
+def _frame(steps: list[dict[str, Any]]) -> pd.DataFrame:
+    """A log as a table, without the loss of a method that learns from rewards: it says nothing."""
+    frame = pd.DataFrame(steps)
+    return frame.drop(columns="loss") if "reward" in frame else frame
 
 
 def _curve(axes: Axes, frame: pd.DataFrame, column: str, colour: str, name: str) -> None:

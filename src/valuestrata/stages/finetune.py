@@ -34,7 +34,12 @@ def run(arguments: argparse.Namespace) -> None:
     lora.ready(spec.recipe)
     runtime.prepare(arguments.threads)
     chat = local.load_chat(spec.model)
-    data = lora.examples(io.read_table(arguments.pairs, "pairs"), chat, spec.template)
+    pairs = io.read_table(arguments.pairs, "pairs")
+    preferring = spec.recipe.method in ("dpo", "grpo")
+    if preferring:
+        from valuestrata.models import preference  # trl takes ten seconds to import
+    else:
+        data = lora.examples(pairs, chat, spec.template)
     made_of = [
         arguments.spec,
         file_digest(arguments.pairs),
@@ -44,7 +49,10 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint = Checkpoint(arguments.checkpoints, text_digest(made_of)[:16], arguments.every)
     with processes.together() as first:
         network = local.load_network(spec.model, spec.recipe.quantize)
-        tuned, record = lora.finetune(spec, network, data, chat.pad, checkpoint)
+        if preferring:
+            tuned, record = preference.finetune(spec, network, chat, pairs, checkpoint)
+        else:
+            tuned, record = lora.finetune(spec, network, data, chat.pad, checkpoint)
         if first:
             with io.replacing_folder(arguments.output) as folder:
                 lora.save(tuned, folder)
