@@ -296,6 +296,7 @@ UNKNOWN_KEYS = [
     "survey/axes/sex/zzz",
     "survey/axes/sex/otherwise/zzz",
     "minimum/zzz",
+    "labels/zzz",
     "splits/ood/zzz",
     "splits/ood/questions/zzz",
     "prompt/zzz",
