@@ -4,8 +4,11 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 from tests.graph import ROOT, Graph
 from valuestrata import io
+from valuestrata.validate import load, read_yaml
 
 
 def blocks(text: str) -> dict[str, str]:
@@ -36,3 +39,14 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_recipes_of_the_page_are_a_study() -> None:
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    whole, line = (
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    )
+    raw = read_yaml(ROOT / "config.yaml")
+    study = load({**raw, "recipes": {**raw["recipes"], **whole["recipes"], **line}})
+    methods = {recipe["method"] for recipe in study.config["recipes"].values()}
+    assert methods >= {"sft", "soft", "ordinal", "dro"}

@@ -383,6 +383,64 @@ def test_the_log_holds_scores_on_what_was_held_back() -> None:
     assert all(0 <= s["held_accuracy"] <= 1 and 0 <= s["held_wasserstein"] <= 1 for s in scored)
 
 
+# ---- what recipes are for, in a study of three subgroups of which one answers otherwise
+
+
+@pytest.fixture(scope="module")
+def divided() -> list[options.Pair]:
+    """Two subgroups mostly give the answers that the base was taught, the third mostly another."""
+    table = toys.pairs()
+    rng = np.random.default_rng(5)
+    other = table["subgroup"] == table["subgroup"].iloc[-1]
+    shifted = [
+        c[(c.index(m) + 1) % len(c)] for c, m in zip(table["codes"], table["mode"], strict=True)
+    ]
+    table["mode"] = table["mode"].where(~other, shifted)
+    table["distribution"] = [
+        (0.5 * np.equal(codes, mode) + 0.5 * rng.dirichlet(np.ones(len(codes)))).tolist()
+        for codes, mode in zip(table["codes"], table["mode"], strict=True)
+    ]
+    return lora.examples(table, chat("llama"), "english")
+
+
+def scores(data: list[options.Pair], epochs: int, **changes: Any) -> pd.DataFrame:
+    """[S] accuracy, Wasserstein distance and -log p(mode) of each subgroup after a fine-tune."""
+    talk = chat("llama")
+    recipe = dataclasses.replace(
+        RECIPE, learning_rate=5e-3, epochs=epochs, batch=6, rank=16, alpha=32.0, dropout=0.0
+    )
+    recipe = dataclasses.replace(recipe, **changes)
+    spec = Finetune(toys.model(Path("nowhere")), recipe, "english", "toy")
+    network, _ = lora.finetune(spec, toys.taught_network("Llama"), data, talk.pad)
+    reader = options.Options(talk.pad)
+    batch = reader.collate(data)
+    with torch.no_grad():
+        logprobs = reader.logprobs(network, batch)
+    found = {
+        "accuracy": options.hits(logprobs, batch),
+        "wasserstein": options.wasserstein(logprobs, batch),
+        "surprise": -logprobs[batch["mode"]],
+    }
+    return pd.DataFrame(found).groupby([pair.group for pair in data]).mean()
+
+
+def test_distributions_are_met_more_closely_than_by_sft(divided: list[options.Pair]) -> None:
+    sft, soft, ordinal = (scores(divided, 40, method=m) for m in ("sft", "soft", "ordinal"))
+    for one in (soft, ordinal):
+        assert one["wasserstein"].mean() < 0.7 * sft["wasserstein"].mean()
+        assert (one["wasserstein"] < sft["wasserstein"]).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_dro_raises_the_worst_subgroup_over_sft(seed: int, divided: list[options.Pair]) -> None:
+    """Before all is learned: the subgroup that answers otherwise is the last to be learned."""
+    sft = scores(divided, 8, seed=seed)
+    robust = scores(divided, 8, seed=seed, method="dro", step_size=0.1)
+    assert sft["accuracy"].idxmin() == robust["surprise"].idxmax() == divided[-1].group
+    assert robust["accuracy"].min() > sft["accuracy"].min()
+    assert robust["surprise"].max() < 0.95 * sft["surprise"].max()
+
+
 # ---- going on after a kill
 
 

@@ -489,6 +489,18 @@ def test_a_method_that_learns_from_rewards_is_drawn_by_its_reward() -> None:
     assert "loss" in training_figure(results.spec, logs(results)).axes[0].get_title()
 
 
+def test_training_curves_show_what_was_logged() -> None:
+    spec = made().spec
+    system = ("model-0", "sft")
+    plain = drawings.draw(lambda: drawings.training_figure(spec, {system: LOG}))
+    assert "No pairs were" in plain
+    assert "accuracy held back" not in plain
+    held = [{**step, "held_accuracy": 0.5, "held_n": 104} for step in LOG]
+    full = drawings.draw(lambda: drawings.training_figure(spec, {system: held}))
+    assert "Held back: 104" in full
+    assert "sft, at last 0.50" in full
+
+
 def test_figures_grow_with_the_number_of_models() -> None:
     def height(models: int) -> float:
         svg = drawings.draw(lambda: drawings.runs_figure(made(models=models), "accuracy"))

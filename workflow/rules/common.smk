@@ -143,3 +143,8 @@ def gpus(wildcards):
     said = STUDY.model_config(name)
     elsewhere = said["backend"] == "openai" or (workflow.local_exec and STUDY.is_toy(name))
     return 0 if elsewhere else said["gpus"]
+
+
+def processes(wildcards):
+    """Processes that share a fine-tune, a GPU each; one where a model is spread over its GPUs."""
+    return 1 if STUDY.model_config(wildcards.model).get("device_map") else max(1, gpus(wildcards))

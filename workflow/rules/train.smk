@@ -41,6 +41,7 @@ rule finetune:
     threads: asks_for("threads")
     resources:
         gpu=gpus,
+        processes=processes,
         mem_mb=asks_for("memory_mb"),
         runtime=asks_for("minutes"),
     params:
@@ -51,6 +52,6 @@ rule finetune:
     message:
         "tuning {wildcards.model} by {wildcards.recipe}"
     shell:
-        "processes={resources.gpu} valuestrata finetune --spec {params.spec:q} "
+        "processes={resources.processes} valuestrata finetune --spec {params.spec:q} "
         "--pairs {input.pairs} --threads {threads} --checkpoints {params.checkpoints} --every 300 "
         "--output {output} 2> {log}"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.panels import QUIET, finish, grid, look_of, words
+from valuestrata.report.panels import finish, grid, look_of, words
 from valuestrata.report.results import System
 from valuestrata.report.wording import plural
 from valuestrata.specs import Report
@@ -18,7 +18,7 @@ Logs = dict[System, list[dict[str, Any]]]
 COLUMNS = {
     "loss": "loss (nats)",
     "reward": "mean reward of its replies",
-    "held_accuracy": "accuracy on pairs held back",
+    "held_accuracy": "accuracy held back",
     "gradient_norm": "norm of the gradient",
 }
 
@@ -40,6 +40,8 @@ def training_figure(spec: Report, logs: Logs) -> Figure:
                 _curve(axes, frame, column, look_of(system, spec).colour, system[1])
         axes.set_title(f"{model}: {COLUMNS[column]}")
         axes.set_ylim(bottom=0, top=1 if column in ("held_accuracy", "reward") else None)
+        if axes.get_lines():
+            axes.legend(fontsize=7.5, frameon=False)
         axes.tick_params(left=True)
         axes.grid(axis="y")
         if i // len(shown) == len(models) - 1:
@@ -54,23 +56,19 @@ def _frame(steps: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _curve(axes: Axes, frame: pd.DataFrame, column: str, colour: str, name: str) -> None:
-    """One fine-tune's quantity by step, its name and last value at the end."""
+    """One fine-tune's quantity by step; its name and last value go to the legend."""
     known = frame[["step", column]].dropna()
     smooth = known[column]
     if column == "held_accuracy":
-        axes.plot(known["step"], smooth, color=colour, lw=1.3, marker="o", ms=3)
+        (line,) = axes.plot(known["step"], smooth, color=colour, lw=1.3, marker="o", ms=3)
     else:
         window = max(5, len(known) // 20)
         smooth = known[column].rolling(window, center=True, min_periods=1).mean()
         axes.plot(known["step"], known[column], color=colour, lw=0.6, alpha=0.3)
-        axes.plot(known["step"], smooth, color=colour, lw=1.6)
+        (line,) = axes.plot(known["step"], smooth, color=colour, lw=1.6)
     if column == "loss" and "worst_group_loss" in frame:
         axes.plot(frame["step"], frame["worst_group_loss"], color=colour, lw=1, ls=(0, (4, 2)))
-    last = float(smooth.iloc[-1])
-    axes.annotate(
-        f"{name} {last:.2f}", (float(known["step"].iloc[-1]), last), xytext=(4, 0),
-        textcoords="offset points", va="center", fontsize=7.5, color=colour or QUIET,
-    )  # fmt: skip
+    line.set_label(f"{name}, at last {float(smooth.iloc[-1]):.2f}")
 
 
 def _notes(frames: dict[System, pd.DataFrame]) -> list[str]:
