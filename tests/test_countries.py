@@ -1,14 +1,16 @@
 """Any country of a cross-national file, by its code; several in one study; groups found."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests import world
-from tests.graph import Graph
+from tests.graph import ROOT, Graph
 from tests.world import study, survey_side
 from valuestrata import config, io
 from valuestrata.errors import InputError
@@ -374,3 +376,30 @@ def test_listed_groups_and_bands_are_written_down_like_found_ones(one: Path) -> 
         for group in found:
             assert group["n"] == (frame[axis] == group["label"]).sum()
     assert Axis("x", "x", "{group}", found=3).names() == []
+
+
+# The documentation ---------------------------------------------------------------------------
+
+
+def overlays(page: str) -> list[dict[str, Any]]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+
+
+def test_every_overlay_of_the_documentation_is_a_valid_study() -> None:
+    said = overlays("countries.md")
+    assert len(said) == 4
+    malaysia, listed, germany, abroad = (study(overlay) for overlay in said)
+    assert malaysia.name == "wvs-mys"
+    assert listed.axes["ethnicity"].names() == ["Malay", "Chinese", "Indian"]
+    assert "ethnicity" not in germany.axes
+    assert ("country", "age_group", "religion") in abroad.splits["abroad"]
+    (kfold,) = overlays("splits.md")
+    kfold["splits"]["train"] = {"strata": ["age_group"]}
+    assert study(kfold).folds("cross") == [f"cross-{i}" for i in range(1, 6)]
+
+
+def test_the_documented_transfer_runs(csv: Path, tmp_path: Path) -> None:
+    abroad = study(overlays("countries.md")[-1])
+    tested = pairs(survey_side(abroad, csv, tmp_path), "abroad")
+    assert set(tested["persona"].str.extract(r"living in (\w+)\.")[0]) == {"Malaysia"}
