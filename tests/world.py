@@ -93,14 +93,23 @@ def survey_side(found: Study, survey: Path, folder: Path) -> Path:
         whole = found.parts.get(split, (split,))[0]
         stage("pairs", config.spec_pairs(found, split), *tables[2:], "--tallies", *tallies[whole],
               "--output", str(folder / f"{split}.pairs"))  # fmt: skip
-    pairs = [str(folder / f"{split}.pairs") for split in found.splits]
+    for split in found.splits:
+        stage("labels", config.spec_labels(found), *tables[2:4], "--tallies", *tallies[split],
+              "--pairs", str(folder / f"{split}.pairs"), "--labels", str(folder / f"{split}.labels"),
+              "--ties", str(folder / f"{split}.ties"))  # fmt: skip
+    pairs, labels = (
+        [str(folder / f"{split}.{table}") for split in found.splits]
+        for table in ("pairs", "labels")
+    )
+    conflict = ["--agreement", str(folder / "agreement")]
     diversity, ceilings = str(folder / "diversity"), str(folder / "ceilings")
-    stage("diversity", config.spec_diversity(found), *tables, "--output", diversity)
+    stage("diversity", config.spec_diversity(found), *tables, "--output", diversity, *conflict)
     every = [path for split in found.splits for path in tallies[split]]
     stage("ceiling", config.spec_ceiling(found), *tables[2:4], "--tallies", *every, "--pairs",
-          *pairs, "--output", ceilings)  # fmt: skip
-    stage("summary", config.spec_summary(found), *tables, "--diversity", diversity, "--ceilings",
-          ceilings, "--pairs", *pairs, "--output", str(folder / "summary.json"))  # fmt: skip
+          *pairs, "--output", ceilings, "--reachable", str(folder / "reachable"))  # fmt: skip
+    stage("summary", config.spec_summary(found), *tables, "--diversity", diversity, *conflict,
+          "--ceilings", ceilings, "--pairs", *pairs, "--labels", *labels, "--output",
+          str(folder / "summary.json"))  # fmt: skip
     return folder
 
 
