@@ -770,3 +770,17 @@ def test_a_stratum_without_a_large_enough_subgroup_is_one_line(
 def test_a_stratum_that_nobody_is_in_is_said_so() -> None:
     frame = pd.DataFrame({"sex": ["male", pd.NA], "age": [pd.NA, "old"]}, dtype="string")
     assert "nobody has a group of each axis" in tally.largest(frame, ("sex", "age"), GROUPS)
+
+
+def test_respondents_change_places_within_their_block_alone() -> None:
+    """Two countries that agree on nothing: no permutation brings one's answers to the other."""
+    country = np.repeat([0, 1], 30)
+    encoded = np.repeat(country[:, None], 2, axis=1)  # all of one country answer alike
+    cell = np.where(country == 0, np.arange(60) % 2, -1)
+    for block, mixed in ((country, False), (None, True)):
+        slabs = diversity.permuted_counts(
+            encoded, [cell], [2], 2, np.ones(60), 20, seed=1, block=block
+        )
+        heads = np.concatenate([strata[0][0] for strata in slabs])
+        assert (heads.sum(axis=-1) == 15).all()
+        assert (heads[..., 1] > 0).any() == mixed

@@ -94,13 +94,11 @@ def survey_side(found: Study, survey: Path, folder: Path) -> Path:
         stage("pairs", config.spec_pairs(found, split), *tables[2:], "--tallies", *tallies[whole],
               "--output", str(folder / f"{split}.pairs"))  # fmt: skip
     for split in found.splits:
-        stage("labels", config.spec_labels(found), *tables[2:4], "--tallies", *tallies[split],
-              "--pairs", str(folder / f"{split}.pairs"), "--labels", str(folder / f"{split}.labels"),
-              "--ties", str(folder / f"{split}.ties"))  # fmt: skip
-    pairs, labels = (
-        [str(folder / f"{split}.{table}") for split in found.splits]
-        for table in ("pairs", "labels")
-    )
+        own = [f"--{name}={folder / split}.{name}" for name in ("pairs", "labels", "ties")]
+        given = [*tables[2:4], "--tallies", *tallies[split], *own]
+        stage("labels", config.spec_labels(found), *given)
+    pairs = [str(folder / f"{split}.pairs") for split in found.splits]
+    labels = [str(folder / f"{split}.labels") for split in found.splits]
     conflict = ["--agreement", str(folder / "agreement")]
     diversity, ceilings = str(folder / "diversity"), str(folder / "ceilings")
     stage("diversity", config.spec_diversity(found), *tables, "--output", diversity, *conflict)
