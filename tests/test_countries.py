@@ -1,6 +1,7 @@
 """Any country of a cross-national file, by its code; several in one study; groups found."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.world import study, survey_side
 from valuestrata import config, io
 from valuestrata.errors import InputError
 from valuestrata.models import baseline
-from valuestrata.specs import Axis, Prompt
+from valuestrata.specs import Axis
 from valuestrata.survey import codebook, groups, joint, modal, readers, tally
 from valuestrata.survey.diversity import modal_diversity
 
@@ -360,12 +361,13 @@ def test_codes_that_a_file_declares_missing_are_no_group_unless_listed(tmp_path:
 
 
 def test_a_persona_lives_in_its_own_country_and_says_it_once() -> None:
-    prompt = Prompt("english", "", {"sex": "{group}", "country": "from {group}"})
+    prompt = config.spec_pairs(study(TWO), "train").prompt
+    assert prompt.country == ""
     found = groups.Groups(("Singapore", "Malaysia"), {})
     said, traits = found.spoken(prompt, {"country": "Malaysia", "sex": "male"})
     assert (said.country, traits) == ("Malaysia", {"sex": "male"})
     assert found.spoken(prompt, {"country": "Malaysia"})[1] == {"country": "Malaysia"}
-    named = Prompt("english", "Utopia", {})
+    named = replace(prompt, country="Utopia")
     assert groups.Groups((), {}).spoken(named, {"sex": "male"}) == (named, {"sex": "male"})
 
 
