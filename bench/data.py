@@ -79,7 +79,7 @@ def survey(folder: Path, respondents: int = 2012, questions: int | None = None) 
         simulate.simulate(items, respondents, seed=1).assign(B_COUNTRY_ALPHA="SGP"), path
     )
     chosen = chosen[:questions]
-    responses = readers.read(path, config.spec_clean(found), chosen)
+    responses, _ = readers.read(path, config.spec_clean(found), chosen)
     return Survey(responses, questions_table(responses, chosen), groups_of(found))
 
 

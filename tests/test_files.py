@@ -77,7 +77,7 @@ def spec(**changes: Any) -> Clean:
 
 
 def read(path: Path, **changes: Any) -> pd.DataFrame:
-    return readers.read(path, spec(**changes), QUESTIONS)
+    return readers.read(path, spec(**changes), QUESTIONS)[0]
 
 
 def complaint(path: Path, **changes: Any) -> str:
@@ -234,7 +234,41 @@ def test_what_is_not_of_its_suffix_is_one_line(tmp_path: Path, suffix: str, cont
 def test_a_format_that_is_not_read_says_which_are(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"x")
-    assert "take the release as csv, .sav, .dta or .xlsx" in complaint(path)
+    assert (
+        "take the release as one of .csv, .tsv, .txt, .tab, .dat, .sav, .zsav, .dta"
+        in complaint(path)
+    )
+
+
+def test_a_zip_in_a_zip_is_told_to_be_unpacked(tmp_path: Path) -> None:
+    inner = zipped(write("csv", tmp_path))
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(inner, "WVS/inner.zip")
+    line = complaint(outer)
+    assert "holds another zip ('WVS/inner.zip'); unpack it" in line
+    assert ".sav, .zsav, .dta, .xlsx" in line
+
+
+@pytest.mark.parametrize("form", ["sav", "zsav"])
+def test_codes_that_a_file_declares_missing_can_be_recoded(tmp_path: Path, form: str) -> None:
+    frame = respondents().assign(Q1=[1.0, 99.0, -3.0] * 20)
+    path = write(form, tmp_path, frame)
+    plain = read(path, filter={})["Q1"]
+    assert [None if pd.isna(c) else int(c) for c in plain[:3]] == [1, None, None]
+    recode = {"Q1": {"99": 4, "-3": 2}}
+    mended = read(path, filter={}, recode=recode)["Q1"]
+    assert list(mended[:3]) == [1, 4, 2]
+    csv = write("csv", tmp_path, frame)
+    pd.testing.assert_series_equal(read(csv, filter={}, recode=recode)["Q1"], mended)
+
+
+def test_an_age_that_a_file_declares_missing_is_in_no_band(tmp_path: Path) -> None:
+    path = tmp_path / "a.sav"
+    frame = respondents().drop(columns="X003R").assign(Q262=[20.0, 999.0, 40.0] * 20)
+    pyreadstat.write_sav(frame, str(path), missing_ranges={"Q262": [999]})
+    bands = read(path, filter={})["age_group"]
+    assert [None if pd.isna(b) else b for b in bands[:3]] == ["16-24", None, "35 and over"]
 
 
 @pytest.mark.parametrize("form", ["csv", "sav", "dta", "xlsx"])
@@ -311,7 +345,7 @@ def test_a_bad_column_is_one_line(
 def test_an_axis_with_one_group_only_is_one_line(tmp_path: Path) -> None:
     path = write("sav", tmp_path, respondents().assign(Q260=1.0))
     frame = read(path)
-    with pytest.raises(InputError, match=r"axis sex has one group only \('male'\)"):
+    with pytest.raises(InputError, match=r"axis sex has fewer than two groups \('male'\)"):
         readers.check(frame, spec(), path)
 
 
@@ -399,7 +433,7 @@ import resource, sys
 from tests.test_files import QUESTIONS, spec
 from valuestrata.survey import readers
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-frame = readers.read(sys.argv[1], spec(), QUESTIONS)
+frame = readers.read(sys.argv[1], spec(), QUESTIONS)[0]
 print(len(frame), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
@@ -503,6 +537,7 @@ def test_the_stage_reads_any_format_and_ends_in_2_where_it_cannot(
     said = ["clean", "--spec", to_json(spec()), "--survey", str(path), "--codebook", str(book)]
     outputs = [tmp_path / "r.parquet", tmp_path / "q.parquet"]
     said += ["--responses", str(outputs[0]), "--questions", str(outputs[1])]
+    said += ["--groups", str(tmp_path / "groups")]
     assert main(said) == code
     assert [o.exists() for o in outputs] == [code == 0] * 2
     assert capsys.readouterr().err.count("\n") == (1 if code else 0)
@@ -521,7 +556,7 @@ def test_a_script_without_a_guard_can_read_a_labelled_file(tmp_path: Path) -> No
     script.write_text(
         "import sys\nfrom tests.test_files import QUESTIONS, spec\n"
         "from valuestrata.survey import readers\n"
-        "print(len(readers.read(sys.argv[1], spec(), QUESTIONS)))\n"
+        "print(len(readers.read(sys.argv[1], spec(), QUESTIONS)[0]))\n"
     )
     done = subprocess.run(
         [sys.executable, str(script), str(path)],

@@ -25,7 +25,7 @@ SRC = provenance.SOURCE
 DEMO = read_yaml(ROOT / "config.yaml")
 LIGHT = [
     *("ceiling", "check", "clean", "codebook", "compare", "diversity", "export", "fairness"),
-    *("figures", "labels", "pairs", "pin"),
+    *("figures", "labels", "pairs", "pin", "pool"),
     *("predict_baseline", "report", "score", "simulate", "summary", "tables", "tally"),
 ]
 HEAVY = ["finetune", "generate", "judge", "predict", "toy"]

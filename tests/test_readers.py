@@ -70,7 +70,7 @@ def read(file: Path, text: str | bytes | None = None, **changes: Any) -> pd.Data
         file.write_text(text, encoding="utf-8")
     elif isinstance(text, bytes):
         file.write_bytes(text)
-    return readers.read(file, spec(**changes), QUESTIONS)
+    return readers.read(file, spec(**changes), QUESTIONS)[0]
 
 
 def answers(frame: pd.DataFrame, name: str = "Q1") -> list[int | None]:
@@ -127,6 +127,23 @@ def test_the_same_survey_written_in_another_way_is_read_the_same(
     expected = read(file, filter={"B_COUNTRY": ("702",)})
     found = read(file, rewrite(csv(*ROWS)), filter={"B_COUNTRY": ("702",)})
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("row", ["b", "b,3,702", "b,3,702,2,40,2"])
+def test_a_row_that_is_cut_in_the_middle_of_the_file_is_named(file: Path, row: str) -> None:
+    line = complaint(file, csv(ROWS[0], row, ROWS[2]))
+    assert "row 2 below the headers stops early" in line
+    many = [f"r{i}" + ROWS[0][1:] for i in range(table.SLICE + 10)]
+    many[table.SLICE + 4] = row
+    line = complaint(file, csv(*many))
+    assert f"row {table.SLICE + 5} below the headers stops early" in line
+
+
+def test_blank_cells_at_the_end_of_a_row_are_no_cut(file: Path) -> None:
+    frame = read(file, csv(ROWS[0], "b,3,702,2,40,2,", ROWS[2], ""))
+    assert answers(frame, "Q2") == [4, None, 3]
+    # a header may end in a delimiter that its rows lack
+    assert len(read(file, csv(*ROWS, header=HEADER + ","))) == 3
 
 
 def test_rows_that_end_in_a_stray_comma_do_not_shift_the_columns(file: Path) -> None:
@@ -443,7 +460,7 @@ def test_any_survey_is_read_back_as_it_was_written(
         written[name] = pd.Series(cells, dtype=object)
     encoding = "utf-8-sig" if bom else "utf-8"
     written.to_csv(path, sep=delimiter, index=False, encoding=encoding)
-    frame = readers.read(path, spec(delimiter=delimiter), QUESTIONS)
+    frame, _ = readers.read(path, spec(delimiter=delimiter), QUESTIONS)
     assert list(frame["respondent"]) == survey["id"]
     weight = np.array(survey["w"])
     np.testing.assert_allclose(frame["weight"], weight / weight.mean())
@@ -460,7 +477,7 @@ def accepts_or_explains(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     said = None
     try:
-        frame = readers.read(path, spec(), QUESTIONS)
+        frame, _ = readers.read(path, spec(), QUESTIONS)
     except InputError as error:
         said = str(error)
     if said is not None:

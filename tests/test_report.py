@@ -55,7 +55,6 @@ def spec(
         study="demo",
         title="A <small> study",
         survey="Some survey",
-        country="Somewhere",
         caveat=caveat,
         axes={"sex": "sex", "age": "age"},
         roles={"train": "train", "ood": "test"},
@@ -63,6 +62,7 @@ def spec(
         reference={"judge": ("model-0", "base")} if judge else {},
         recipes={"sft": recipe} if tuned else {},
         wordings={"w": {"template": "mandarin"}} if wordings else {},
+        folds={},
         toys=(),
     )
 
@@ -203,6 +203,7 @@ def made(
 
 SUMMARY: Row = {
     "respondents": 1234,
+    "countries": ["Somewhere"],
     "questions": 5,
     "groups": {"sex": {"male": 600, "female": 634}},
     "splits": {

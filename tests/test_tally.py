@@ -1,5 +1,6 @@
 """The tally, modes and conflict scores against plain loops over respondents."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from valuestrata.specs import (
     to_json,
 )
 from valuestrata.survey import diversity, modal, tally
+from valuestrata.survey.groups import Group, Groups
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 GROUPS = {"sex": ("male", "female"), "age": ("young", "middle", "old")}
@@ -623,17 +625,19 @@ def survey(tmp_path: Path) -> Path:
     frame = people(400, 18)
     io.write_table(frame, tmp_path / "responses.parquet", "responses")
     io.write_table(questions(), tmp_path / "questions.parquet", "questions")
+    listed = {axis: tuple(Group(name, (), 1) for name in names) for axis, names in GROUPS.items()}
+    io.write_json(dataclasses.asdict(Groups((), listed)), tmp_path / "groups.parquet")
     return tmp_path
 
 
 def run_stage(folder: Path, stage: str, spec: object, *more: str) -> None:
-    inputs = ["responses", "questions"]
+    inputs = ["responses", "questions", "groups"]
     said = [x for n in inputs for x in (f"--{n}", str(folder / f"{n}.parquet"))]
     assert main([stage, "--spec", to_json(spec), *said, *more]) == 0
 
 
 WEIGHTING = Weighting("unweighted", "weighted")
-TALLY = Tally((("sex",), ("sex", "age"), ()), 5, GROUPS, "simulated survey")
+TALLY = Tally((("sex",), ("sex", "age"), ()), 5, "simulated survey")
 
 
 def test_the_stage_writes_a_tally_a_stratum_with_the_caveat(survey: Path) -> None:
@@ -716,8 +720,11 @@ def test_the_stage_lists_ties_and_both_readings_of_the_labels(tmp_path: Path) ->
         )
         pairs = Pairs(5, Selection(), {}, weighting, prompt, "")
         given = ["--tallies", str(tmp_path / "tally"), "--questions", str(tmp_path / "questions")]
+        groups = ["--groups", str(tmp_path / "groups")]
+        io.write_json(dataclasses.asdict(Groups((), {})), tmp_path / "groups")
         out = {name: str(tmp_path / f"{name}-{how}") for name in ("pairs", "labels", "ties")}
-        assert main(["pairs", "--spec", to_json(pairs), *given, "--output", out["pairs"]]) == 0
+        said = ["pairs", "--spec", to_json(pairs), *given, *groups, "--output", out["pairs"]]
+        assert main(said) == 0
         stage = ["labels", "--spec", to_json(Labels(weighting, "")), *given]
         assert main([*stage, *(x for name in out for x in (f"--{name}", out[name]))]) == 0
         found[how] = {name: io.read_table(path, name) for name, path in out.items()}
@@ -737,3 +744,43 @@ def test_the_stage_lists_ties_and_both_readings_of_the_labels(tmp_path: Path) ->
             own["pairs"]["distribution"], labels[f"distribution_{how}"], strict=True
         ):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_stratum_without_a_large_enough_subgroup_is_one_line(
+    survey: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strata = (("sex",), ("sex", "age"))
+    out = [str(survey / f"{name}.parquet") for name in ("sex", "sex-x-age")]
+    said = ["--output", *out]
+    inputs = [x for n in ("responses", "questions", "groups")
+              for x in (f"--{n}", str(survey / f"{n}.parquet"))]  # fmt: skip
+    frame = io.read_table(survey / "responses.parquet", "responses")
+    sizes = frame.groupby(["sex", "age"]).size()
+    spec = Tally(strata, int(sizes.max()) + 1, "")
+    assert main(["tally", "--spec", to_json(spec), *inputs, *said]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line
+    assert f"stratum 'sex x age' has no subgroup of {spec.minimum} respondents" in line
+    sex, age = sizes.idxmax()
+    assert f"'sex={sex} & age={age}' with {sizes.max()}" in line
+    assert "lower minimum.respondents, merge groups" in line
+    assert not Path(out[1]).exists()
+
+
+def test_a_stratum_that_nobody_is_in_is_said_so() -> None:
+    frame = pd.DataFrame({"sex": ["male", pd.NA], "age": [pd.NA, "old"]}, dtype="string")
+    assert "nobody has a group of each axis" in tally.largest(frame, ("sex", "age"), GROUPS)
+
+
+def test_respondents_change_places_within_their_block_alone() -> None:
+    """Two countries that agree on nothing: no permutation brings one's answers to the other."""
+    country = np.repeat([0, 1], 30)
+    encoded = np.repeat(country[:, None], 2, axis=1)  # all of one country answer alike
+    cell = np.where(country == 0, np.arange(60) % 2, -1)
+    for block, mixed in ((country, False), (None, True)):
+        slabs = diversity.permuted_counts(
+            encoded, [cell], [2], 2, np.ones(60), 20, seed=1, block=block
+        )
+        heads = np.concatenate([strata[0][0] for strata in slabs])
+        assert (heads.sum(axis=-1) == 15).all()
+        assert (heads[..., 1] > 0).any() == mixed

@@ -25,6 +25,7 @@ from valuestrata.models.transformers import TransformersModel
 from valuestrata.specs import Finetune, MakeToy, Prompt, Recipe, Toy, to_json
 from valuestrata.stages import finetune as finetune_stage
 from valuestrata.stages import toy as toy_stage
+from valuestrata.survey.groups import Group, Groups
 
 PLAIN = loop.Settings(1e-3, 4, 0.25, 0.0, 1.0)
 
@@ -319,16 +320,18 @@ QUESTIONS = pd.DataFrame(
         for i, (lowest, highest) in enumerate([(1, 4), (1, 2), (1, 10), (0, 2)] * 6)
     ]
 )
-# in the order of the spec's JSON, which sorts its keys
 GROUPS = {"age": ("18-29", "30-64", "65 and over"), "sex": ("female", "male")}
 AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
+FOUND = Groups(
+    (), {axis: tuple(Group(name, (), 1) for name in names) for axis, names in GROUPS.items()}
+)
 SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
 SMALL = Toy("llama", "answer", 32, 1, 320, 30, 8, 5e-3, 1)
 
 
 def speaker(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> toytalk.Speaker:
-    spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, GROUPS, "pairwise", "toy model")
-    return toytalk.Speaker(spec, questions)
+    spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, "pairwise", "toy model")
+    return toytalk.Speaker(spec, questions, FOUND)
 
 
 def said(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[toytalk.Message]:
@@ -450,14 +453,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Toys by architecture, made by their stage."""
     folder = tmp_path_factory.mktemp("small")
     io.write_table(QUESTIONS, folder / "questions.parquet", "questions")
+    io.write_json(dataclasses.asdict(FOUND), folder / "groups.json")
     for name in ("llama", "qwen2"):
-        spec = MakeToy(
-            dataclasses.replace(SMALL, architecture=name), SAID, GROUPS, "pairwise", "toy model"
-        )
+        toy = dataclasses.replace(SMALL, architecture=name)
+        spec = MakeToy(toy, SAID, "pairwise", "toy model")
         toy_stage.run(
             Namespace(
                 spec=to_json(spec),
                 questions=folder / "questions.parquet",
+                groups=folder / "groups.json",
                 threads=1,
                 output=folder / name,
             )

@@ -299,6 +299,8 @@ UNKNOWN_KEYS = [
     "labels/zzz",
     "splits/ood/zzz",
     "splits/ood/questions/zzz",
+    "splits/ood/fold/zzz",
+    "splits/ood/folds/zzz",
     "prompt/zzz",
     "wordings/mandarin/zzz",
     "models/toy-llama/zzz",
@@ -512,6 +514,119 @@ WRONG = [
         "religion x age_group",
     ),
     case("no strata", put("splits/ood/strata", []), "splits.ood.strata"),
+    case(
+        "a fold beyond the last",
+        put("splits/ood/fold", {"of": 5, "only": [5]}),
+        "splits.ood.fold",
+        "parts go from 0 to 4",
+    ),
+    case(
+        "a fold without a part",
+        put("splits/ood/fold", {"of": 2, "without": [0, 1]}),
+        "splits.ood.fold",
+        "keeps no part",
+    ),
+    case(
+        "a fold that keeps and leaves out",
+        put("splits/ood/fold", {"of": 5, "only": [0], "without": [1]}),
+        "splits.ood.fold",
+        "either only or without",
+    ),
+    case(
+        "a fold that does neither",
+        put("splits/ood/fold", {"of": 5}),
+        "splits.ood.fold",
+        "either only or without",
+    ),
+    case("one fold", put("splits/ood/folds", {"of": 1}), "splits.ood.folds.of"),
+    case(
+        "folds by respondent",
+        put("splits/ood/folds", {"of": 5, "unit": "person"}),
+        "splits.ood.folds.unit",
+        "subgroup",
+    ),
+    case(
+        "a train split in folds",
+        put("splits/train/folds", {"of": 5}),
+        "splits.train.folds",
+        "only a test split",
+    ),
+    case(
+        "folds of a fold",
+        both(put("splits/ood/folds", {"of": 5}), put("splits/ood/fold", {"of": 2, "only": [0]})),
+        "splits.ood.folds",
+        "only a test split without a fold",
+    ),
+    case(
+        "open-ended answers by fold",
+        put("splits/ood/folds", {"of": 5}),
+        "generation.splits",
+        "'ood' has folds",
+    ),
+    case(
+        "folds that hold another test split's pairs",
+        put("splits/cv", {"role": "test", "strata": STRATA, "folds": {"of": 5}}),
+        "splits.ood",
+        "split with folds 'cv'",
+        "must not be trained on",
+    ),
+    case(
+        "folds that a train split holds",
+        put("splits/cv", {"role": "test", "strata": ["sex"], "folds": {"of": 5}}),
+        "splits.cv",
+        "train split 'train'",
+    ),
+    case(
+        "a split named as a fold",
+        both(
+            put("splits/cv", {"role": "test", "strata": ["age_group"], "folds": {"of": 2}}),
+            put("splits/cv-test-1", {"role": "test", "strata": ["religion"]}),
+            put("splits/train/strata", ["sex"]),
+        ),
+        "splits.cv-test-1",
+        "taken by a fold",
+    ),
+    case(
+        "a recipe named as a fold",
+        both(
+            put("splits/cv", {"role": "test", "strata": ["age_group"], "folds": {"of": 2}}),
+            put("splits/train/strata", ["sex"]),
+            put("recipes/kf", {"method": "sft", "split": "cv", "learning_rate": 0.1}),
+            put("recipes/kf-2", CONFIG["recipes"]["sft"]),
+        ),
+        "recipes.kf-2",
+        "taken by a fold",
+    ),
+    case("groups that are neither", put("survey/axes/sex/groups", "all"), "survey.axes.sex.groups"),
+    case(
+        "found groups and bands",
+        both(put("survey/axes/sex/groups", "found"), put("survey/axes/sex/bands", [1, 2])),
+        "survey.axes.sex",
+    ),
+    case(
+        "found groups otherwise",
+        both(
+            put("survey/axes/sex/groups", "found"),
+            put("survey/axes/sex/otherwise", {"column": "Q262", "bands": [16, 25]}),
+        ),
+        "survey.axes.sex.otherwise",
+        "have no bands",
+    ),
+    case("no country", put("survey/country", GONE), "survey", "country", "countries"),
+    case("country and countries", put("survey/countries", ["SGP"]), "survey", "either country"),
+    case(
+        "countries of no column",
+        both(put("survey/country", GONE), put("survey/countries", ["SGP"])),
+        "survey.country_columns",
+        "missing",
+    ),
+    case("an axis named country", put("survey/axes/country", SEX), "survey.axes.country", "taken"),
+    case(
+        "a selection by no axis",
+        put("splits/ood/groups", {"height": {"only": ["tall"]}}),
+        "splits.ood.groups",
+        "'height'",
+    ),
     case("a third role", put("splits/ood/role", "dev"), "splits.ood.role", "train", "test"),
     case("no role", put("splits/ood/role", GONE), "splits.ood", "'role'"),
     case(
@@ -874,7 +989,8 @@ def all_specs(study: Study) -> dict[str, Any]:
     if "simulate" in study.config["survey"]:
         found["simulate"] = c.spec_simulate(study)
     found["labels"] = c.spec_labels(study)
-    found |= {f"pairs {split}": c.spec_pairs(study, split) for split in study.splits}
+    some = [*study.splits, *study.parts]
+    found |= {f"pairs {split}": c.spec_pairs(study, split) for split in some}
     for wording in study.config["wordings"]:
         found |= {f"pairs {s}+{wording}": c.spec_pairs(study, s, wording) for s in study.splits}
     found |= {f"tally {split}": c.spec_tally(study, split) for split in study.splits}
@@ -884,9 +1000,10 @@ def all_specs(study: Study) -> dict[str, Any]:
         for variant in [*study.variants(model), *study.reworded(model)]:
             found[f"predict {model} {variant}"] = c.spec_predict(study, model, variant)
         found[f"score {model}"] = c.spec_score(study, model)
+        found[f"pool {model}"] = c.spec_pool(study, model)
         if "generation" in study.config and not study.is_baseline(model):
             found[f"generate {model}"] = c.spec_generate(study, model)
-        for recipe in study.models[model]["recipes"]:
+        for recipe in study.tuned(model):
             found[f"finetune {model} {recipe}"] = c.spec_finetune(study, model, recipe)
     for run in study.runs():
         found[f"fairness {' '.join(run)}"] = c.spec_fairness(study, *run)
@@ -935,6 +1052,45 @@ def test_bands_and_recodes_come_back(raw: Raw) -> None:
 def moved(one: Study, other: Study) -> set[str]:
     before, after = all_specs(one), all_specs(other)
     return {name for name in before.keys() & after.keys() if before[name] != after[name]}
+
+
+def test_an_overlay_leaves_an_axis_out_with_its_strata(raw: Raw) -> None:
+    raw["survey"]["axes"]["ethnicity"] = None
+    raw["splits"]["ood"]["groups"] = {"ethnicity": {"only": ["Malay"]}}
+    study = load(raw)
+    assert list(study.axes) == ["sex", "age_group", "religion"]
+    assert study.splits["ood"] == (("age_group", "religion"),)
+    assert ("sex", "religion") in study.splits["train"]
+    assert not any("ethnicity" in stratum for stratum in study.splits["train"])
+
+
+def test_a_split_of_axes_that_are_all_left_out_is_one_line(raw: Raw) -> None:
+    raw["survey"]["axes"] |= {"ethnicity": None, "religion": None}
+    with pytest.raises(InputError, match=r"config: splits\.ood\.strata"):
+        load(raw)
+
+
+def test_folds_and_countries_move_no_spec_but_their_own(raw: Raw, demo: Study) -> None:
+    raw["splits"]["cv"] = {"role": "test", "strata": ["sex"], "folds": {"of": 2}}
+    raw["splits"]["train"]["strata"].remove("sex")
+    raw["recipes"]["kf"] = {"method": "sft", "split": "cv", "learning_rate": 0.1}
+    study = load(raw)
+    plain = copy.deepcopy(CONFIG)
+    plain["splits"]["train"]["strata"].remove("sex")
+    assert moved(load(plain), study) == {"ceiling", "compare", "diversity", "report", "summary"}
+    assert study.tuned("toy-llama") == ["sft", "kf-1", "kf-2"]
+    spec = study_config.spec_finetune(study, "toy-llama", "kf-2")
+    assert spec.recipe.split == "cv-train-2"
+    assert study_config.spec_pairs(study, "cv-train-2").fold == specs.Fold(2, "pair", 1, None, (1,))
+    assert study_config.spec_compare(study).folded == {"kf": "cv"}
+    assert study_config.spec_report(study).folds == {"kf": ("kf-1", "kf-2")}
+
+
+def test_found_groups_depend_on_the_minimum_and_listed_ones_do_not(raw: Raw, demo: Study) -> None:
+    raw["minimum"] = {"respondents": 40}
+    assert "clean" not in moved(demo, load(raw))
+    raw["survey"]["axes"]["religion"]["groups"] = "found"
+    assert study_config.spec_clean(load(raw)).axes["religion"].found == 40
 
 
 def test_adding_a_model_changes_no_spec_of_another(raw: Raw, demo: Study) -> None:

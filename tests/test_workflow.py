@@ -209,6 +209,25 @@ def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
     assert "calibration_error_low" in main_table
 
 
+KFOLD = """
+splits: {cv: {role: test, strata: [sex x religion], folds: {of: 3, unit: subgroup}}}
+recipes: {cross: {method: sft, split: cv, learning_rate: 1.0e-3}}
+"""
+
+
+def test_k_fold_is_a_few_lines_and_touches_no_other_run(graph: Graph) -> None:
+    plan = graph.planned(*graph.overlay(KFOLD), "all")
+    # a fine-tune and its answers for each fold, put together; base and baseline on the whole
+    assert plan.jobs["finetune"] == 3
+    assert plan.jobs["predict"] == 3 + 2
+    assert plan.jobs["pool"] == plan.jobs["tally_cv"] == 1
+    assert plan.jobs["pairs"] == 1 + 3 * 2
+    assert plan.jobs["score_cv"] == plan.jobs["fairness"] == 4
+    assert not jobs(plan) & {"toy", "clean", "tally_train", "tally_ood", "score_train", "score_ood"}
+    assert "generate" not in jobs(plan)
+    assert not [m for m in plan.messages if "tiny/cross" in m and m.endswith(("train", "ood"))]
+
+
 def test_more_resamples_rerun_no_model(graph: Graph) -> None:
     plan = graph.planned(*graph.overlay("evaluation: {resamples: 60}\n"), "all")
     assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "score_ood"}
@@ -283,6 +302,7 @@ def test_a_survey_of_the_wrong_kind_is_one_line(graph: Graph, tmp_path: Path) ->
     stage = [graph.command()[0], "-m", "valuestrata", "clean", "--spec", spec]
     stage += ["--survey", str(survey), "--codebook", "studies/codebooks/wvs7.yaml"]
     stage += ["--responses", str(tmp_path / "r"), "--questions", str(tmp_path / "q")]
+    stage += ["--groups", str(tmp_path / "g")]
     done = subprocess.run(
         stage,
         cwd=graph.folder,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.graph import ROOT
@@ -23,24 +24,29 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="module")
-def cleaned(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wvs")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("survey") / "wvs7.csv")
     simulated = specs.to_json(specs.Simulate(respondents=2012, seed=1))
-    survey = str(folder / "wvs7.csv")
-    stage("simulate", "--spec", simulated, "--codebook", CODEBOOK, "--output", survey)
+    stage("simulate", "--spec", simulated, "--codebook", CODEBOOK, "--output", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cleaned(study: Study, survey: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wvs")
     spec = specs.to_json(config.spec_clean(study))
-    outputs = ["--responses", str(folder / "responses"), "--questions", str(folder / "questions")]
+    outputs = [f"--{name}={folder / name}" for name in ("responses", "questions", "groups")]
     stage("clean", "--spec", spec, "--survey", survey, "--codebook", CODEBOOK, *outputs)
     return folder
 
 
 def pairs_of(study: Study, folder: Path, split: str) -> tuple[int, int]:
-    tables = ["--responses", str(folder / "responses"), "--questions", str(folder / "questions")]
+    tables = [f"--{name}={folder / name}" for name in ("responses", "questions", "groups")]
     tallies = [str(folder / f"{specs.stratum_id(s)}.parquet") for s in study.splits[split]]
     stage("tally", "--spec", specs.to_json(config.spec_tally(study, split)), *tables,
           "--output", *tallies)  # fmt: skip
     output = str(folder / f"{split}.pairs")
-    stage("pairs", "--spec", specs.to_json(config.spec_pairs(study, split)), *tables[2:],
+    stage("pairs", "--spec", specs.to_json(config.spec_pairs(study, split)), *tables[1:],
           "--tallies", *tallies, "--output", output)  # fmt: skip
     pairs = io.read_table(output, "pairs")
     return len(pairs[["stratum", "subgroup"]].drop_duplicates()), len(pairs)
@@ -64,6 +70,37 @@ def test_the_papers_seven_models_are_tuned_and_its_closed_ones_can_be_laid_over(
     closed = [m for m in wider.models if m not in study.models]
     assert closed == ["gpt-4.1", "gpt-4o", "gpt-4o-mini"]
     assert all(wider.variants(name) == ["base"] for name in closed)
+
+
+RECODED = ["Q56", "Q111", "Q119", "Q222", *(f"Q{i}" for i in range(241, 250)), "Q254"]
+
+
+def test_the_overlay_makes_the_cleaner_reading(
+    study: Study, cleaned: Path, tmp_path: Path, survey: str
+) -> None:
+    raw = validate.read_yaml(ROOT / "studies/wvs-sg.yaml")
+    overlay = validate.read_yaml(ROOT / "studies/overlays/wvs7-recode.yaml")
+    assert set(overlay) == {"study", "survey"}
+    assert list(overlay["survey"]["recode"]) == RECODED
+    raw["survey"] |= overlay["survey"]
+    mended = validate.load({**raw, "study": overlay["study"]}, files=False)
+    outputs = [f"--{name}={tmp_path / name}" for name in ("responses", "questions", "groups")]
+    spec = specs.to_json(config.spec_clean(mended))
+    stage("clean", "--spec", spec, "--survey", survey, "--codebook", CODEBOOK, *outputs)
+    tables = [io.read_table(f / "questions", "questions") for f in (cleaned, tmp_path)]
+    before, after = (table.set_index("question") for table in tables)
+    others = before.index.difference(RECODED)
+    pd.testing.assert_frame_equal(before.loc[others], after.loc[others])
+    assert before.loc["Q119", "codes"].tolist() == [0, 1, 2, 3, 4]
+    for name in RECODED:
+        lowest, highest = after.loc[name, ["lowest", "highest"]]
+        assert after.loc[name, "codes"].tolist() == list(range(lowest, highest + 1))
+        assert after.loc[name, "kind"] == "ordinal"
+    assert before.loc["Q56", "kind"] == "nominal"
+    assert after.loc["Q56", "labels"].tolist() == ["worse off", "about the same", "better off"]
+    answers = [io.read_table(f / "responses", "responses")["Q56"] for f in (cleaned, tmp_path)]
+    moved = answers[0].map({1: 3, 2: 1, 3: 2}, na_action="ignore")
+    assert (moved.dropna() == answers[1].dropna()).all()
 
 
 def test_all_214_questions_are_asked(cleaned: Path) -> None:

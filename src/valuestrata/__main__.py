@@ -23,6 +23,7 @@ STAGES = {
     "finetune": "fine-tune a model with LoRA",
     "predict": "answer the structured questionnaire by a language model",
     "predict_baseline": "answer the structured questionnaire by a rule that needs no model",
+    "pool": "put the predictions of a k-fold recipe together",
     "generate": "write open-ended answers",
     "judge": "compare open-ended answers with a reference's, in both orders",
     "score": "score predictions pair by pair",

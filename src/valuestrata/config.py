@@ -21,6 +21,7 @@ PERSONA_BLIND = ("uniform", "national_mode")
 """Rules of baselines that answer alike for every persona."""
 CEILING_DRAWS = 50
 """Random splits in halves, and new samples, of each subgroup for its human ceilings."""
+FOUND = "found"
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,15 @@ class Study:
 
     @cached_property
     def axes(self) -> dict[str, specs.Axis]:
-        """The study's axes in config order."""
-        return {k: _axis(k, v) for k, v in self.config["survey"]["axes"].items()}
+        """The study's axes in config order; the country comes first where there are several."""
+        least = self.config["minimum"]["respondents"]
+        own = {k: _axis(k, v, least) for k, v in self.config["survey"]["axes"].items()}
+        return {specs.COUNTRY: _country(self.config["survey"]), **own} if self.several else own
+
+    @property
+    def several(self) -> bool:
+        """Whether the study is of more than one country."""
+        return len(self.config["survey"].get("countries", [])) > 1
 
     @property
     def models(self) -> dict[str, dict[str, Any]]:
@@ -79,8 +87,15 @@ class Study:
 
     @property
     def splits(self) -> dict[str, tuple[tuple[str, ...], ...]]:
-        """Strata (tuples of axes) of each split."""
-        return {k: tuple(map(_axes_of, v["strata"])) for k, v in self.config["splits"].items()}
+        """Strata (tuples of axes) of each split; with several countries all lie within one."""
+        return {
+            name: tuple(self._within(axes_of(stratum)) for stratum in said["strata"])
+            for name, said in self.config["splits"].items()
+        }
+
+    def _within(self, axes: tuple[str, ...]) -> tuple[str, ...]:
+        rest = tuple(axis for axis in axes if axis != specs.COUNTRY)
+        return (specs.COUNTRY, *rest) if self.several else axes
 
     def selections(self, split: str) -> tuple[specs.Selection, dict[str, specs.Selection]]:
         """Which questions, and which groups of each axis, a split keeps."""
@@ -88,14 +103,59 @@ class Study:
         groups = {k: specs.from_dict(specs.Selection, v) for k, v in said["groups"].items()}
         return specs.from_dict(specs.Selection, said.get("questions", {})), groups
 
+    def fold(self, split: str) -> specs.Fold | None:
+        """The part of its pairs, questions or subgroups that a split keeps; None for all."""
+        said = self.config["splits"][split]
+        return specs.from_dict(specs.Fold, said["fold"]) if "fold" in said else None
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[str, specs.Fold]]:
+        """What the k-fold splits are cut into, by name: the split, and what of it is kept."""
+        found = {}
+        for name, said in self.config["splits"].items():
+            cut = said.get("folds")
+            for i in range(cut["of"] if cut else 0):
+                kept = specs.Fold(**cut, only=(i,))
+                found[part_name(name, "test", i)] = (name, kept)
+                found[part_name(name, "train", i)] = (name, replace(kept, only=None, without=(i,)))
+        return found
+
+    def folds(self, recipe: str) -> list[str]:
+        """The recipes that a recipe on a k-fold split stands for, one a fold; none otherwise."""
+        cut = self.config["splits"].get(self.config["recipes"][recipe]["split"], {}).get("folds")
+        return [f"{recipe}-{i + 1}" for i in range(cut["of"] if cut else 0)]
+
+    @cached_property
+    def recipes(self) -> dict[str, specs.Recipe]:
+        """What is tuned: the study's recipes, a k-fold one as one of each fold."""
+        made = {}
+        for name, said in self.config["recipes"].items():
+            recipe = _recipe(said)
+            folds = self.folds(name)
+            for i, fold in enumerate(folds):
+                made[fold] = replace(recipe, split=part_name(recipe.split, "train", i))
+            if not folds:
+                made[name] = recipe
+        return made
+
+    def tuned(self, model: str) -> list[str]:
+        """The fine-tunes of a model: its recipes, a k-fold one as one of each fold."""
+        return [one for name in self.models[model]["recipes"] for one in self.folds(name) or [name]]
+
+    def speaks(self, variant: str, split: str) -> bool:
+        """Whether a variant answers a split: a k-fold recipe's models know of their own alone."""
+        recipe = self.config["recipes"].get(variant)
+        return recipe is None or not self.folds(variant) or bool(recipe["split"] == split)
+
     def variants(self, model: str) -> list[str]:
         """Variants of a model: base, then its recipes."""
         return [BASE, *self.models[model]["recipes"]]
 
     def reworded(self, model: str) -> list[str]:
-        """The variants of a model once more in each of its other wordings."""
+        """The variants of a model, but k-fold ones, once more in each of its other wordings."""
         said = self.models[model]["wordings"]
-        return [specs.reworded(v, wording) for wording in said for v in self.variants(model)]
+        plain = [v for v in self.variants(model) if v == BASE or not self.folds(v)]
+        return [specs.reworded(variant, wording) for wording in said for variant in plain]
 
     def runs(self) -> list[tuple[str, str, str]]:
         """All (model, variant, split), model by model."""
@@ -104,6 +164,7 @@ class Study:
             for model in self.models
             for variant in [*self.variants(model), *self.reworded(model)]
             for split in self.splits
+            if self.speaks(variant, split)
         ]
 
     def writing_runs(self) -> list[tuple[str, str, str]]:
@@ -114,6 +175,7 @@ class Study:
             if not self.is_baseline(model)
             for variant in self.variants(model)
             for split in self.config.get("generation", {}).get("splits", [])
+            if self.speaks(variant, split)
         ]
 
     def judgements(self) -> list[tuple[str, str, str, str]]:
@@ -159,23 +221,24 @@ def spec_clean(study: Study) -> specs.Clean:
         questions=None if chosen == "all" else tuple(chosen),
         exclude=tuple(survey["exclude"]),
         recode={q: {str(k): v for k, v in m.items()} for q, m in survey["recode"].items()},
-        axes=study.axes,
+        axes={k: v for k, v in study.axes.items() if k != specs.COUNTRY},
         caveat=study.survey_caveat,
         rename=survey["rename"],
+        countries=_countries(survey),
     )
 
 
 def spec_tally(study: Study, split: str) -> specs.Tally:
     """Settings of one split's tallies."""
     minimum = study.config["minimum"]["respondents"]
-    return specs.Tally(study.splits[split], minimum, _groups(study), study.survey_caveat)
+    return specs.Tally(study.splits[split], minimum, study.survey_caveat)
 
 
 def spec_diversity(study: Study) -> specs.Diversity:
     """Settings of the conflict scores, over the strata of all splits."""
     strata = tuple(dict.fromkeys(s for split in study.splits.values() for s in split))
     least = study.config["minimum"]
-    tally = specs.Tally(strata, least["respondents"], _groups(study), study.survey_caveat)
+    tally = specs.Tally(strata, least["respondents"], study.survey_caveat)
     return specs.Diversity(tally, least["answers"], _weighting(study), spec_evaluation(study))
 
 
@@ -190,8 +253,12 @@ def spec_ceiling(study: Study) -> specs.Ceiling:
 
 
 def spec_pairs(study: Study, split: str, wording: str = "") -> specs.Pairs:
-    """Settings of one split's pairs and prompts, in the study's own or in another wording."""
-    questions, groups = study.selections(split)
+    """Settings of the pairs and prompts of one split, or of one part of a k-fold split.
+
+    They are worded as the study says, or in another wording.
+    """
+    whole, part = study.parts.get(split, (split, None))
+    questions, groups = study.selections(whole)
     return specs.Pairs(
         minimum=study.config["minimum"]["answers"],
         questions=questions,
@@ -199,6 +266,7 @@ def spec_pairs(study: Study, split: str, wording: str = "") -> specs.Pairs:
         labels=_weighting(study),
         prompt=_prompt(study, wording),
         caveat=study.survey_caveat,
+        fold=part or study.fold(whole),
     )
 
 
@@ -211,7 +279,7 @@ def spec_toy(study: Study, model: str) -> specs.MakeToy:
     """Settings of a toy's training."""
     toy = specs.from_dict(specs.Toy, study.model_config(model)["toy"])
     rubric = study.config["judges"].get(model, {}).get("rubric", "")
-    return specs.MakeToy(toy, _prompt(study), _groups(study), rubric, _run_caveat(study, model))
+    return specs.MakeToy(toy, _prompt(study), rubric, _run_caveat(study, model))
 
 
 def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
@@ -219,7 +287,7 @@ def spec_finetune(study: Study, model: str, recipe: str) -> specs.Finetune:
     weights = _model(study, model)
     return specs.Finetune(
         model=replace(weights, backend="transformers", batch_tokens=0, max_length=None),
-        recipe=_recipe(study, recipe),
+        recipe=study.recipes[recipe],
         template=_prompt(study).template,
         caveat=_run_caveat(study, model),
     )
@@ -233,6 +301,11 @@ def spec_predict(study: Study, model: str, variant: str) -> specs.Predict:
         max_new_tokens=study.config["prediction"]["max_new_tokens"],
         caveat=_run_caveat(study, model),
     )
+
+
+def spec_pool(study: Study, model: str) -> specs.Pool:
+    """Settings of putting a k-fold recipe's predictions together."""
+    return specs.Pool(_run_caveat(study, model))
 
 
 def spec_generate(study: Study, model: str) -> specs.Generate:
@@ -254,7 +327,6 @@ def spec_judge(study: Study, judge: str) -> specs.Judge:
     return specs.Judge(
         model=_model(study, judge),
         rubric=said["rubric"],
-        country=study.config["survey"]["country"],
         max_new_tokens=said["max_new_tokens"],
         caveat=study.caveat,
     )
@@ -281,8 +353,8 @@ def spec_summary(study: Study) -> specs.Summary:
     return specs.Summary(
         study=study.name,
         survey=study.config["survey"]["name"],
+        country=study.config["survey"].get("country", ""),
         splits=tuple(study.splits),
-        groups=_groups(study),
         labels=_weighting(study),
         evaluation=spec_evaluation(study),
         caveat=study.survey_caveat,
@@ -301,6 +373,7 @@ def spec_compare(study: Study) -> specs.Compare:
         judged_splits=tuple(study.config.get("generation", {}).get("splits", [])),
         evaluation=spec_evaluation(study),
         caveat=study.caveat,
+        folded={k: v["split"] for k, v in study.config["recipes"].items() if study.folds(k)},
     )
 
 
@@ -311,7 +384,6 @@ def spec_report(study: Study) -> specs.Report:
         study=study.name,
         title=config["title"] or study.name,
         survey=config["survey"]["name"],
-        country=config["survey"]["country"],
         caveat=study.caveat,
         axes={k: a.label for k, a in study.axes.items()},
         roles={k: v["role"] for k, v in config["splits"].items()},
@@ -320,28 +392,44 @@ def spec_report(study: Study) -> specs.Report:
             k: (v["reference"]["model"], v["reference"]["variant"])
             for k, v in config["judges"].items()
         },
-        recipes={k: _recipe(study, k) for k in config["recipes"]},
+        recipes={k: _recipe(v) for k, v in config["recipes"].items()},
+        folds={k: tuple(study.folds(k)) for k in config["recipes"] if study.folds(k)},
         wordings=config["wordings"],
         toys=tuple(study.toys()),
     )
 
 
-def _axis(name: str, said: Mapping[str, Any]) -> specs.Axis:
+def part_name(split: str, role: str, fold: int) -> str:
+    """Name of the train or test part of a k-fold split; folds count from 1 in names."""
+    return f"{split}-{role}-{fold + 1}"
+
+
+def _axis(name: str, said: Mapping[str, Any], least: int) -> specs.Axis:
     groups = said.get("groups")
+    found = groups == FOUND
     return specs.Axis(
         column=said["column"],
         label=said["label"] or name.replace("_", " "),
         persona=said["persona"],
-        groups=None if groups is None else {str(k): v for k, v in groups.items()},
+        groups={str(k): v for k, v in groups.items()} if groups and not found else None,
         bands=tuple(said["bands"]) if "bands" in said else None,
         otherwise=specs.from_dict(specs.Otherwise, said["otherwise"])
         if "otherwise" in said
         else None,
+        found=least if found else None,
     )
 
 
-def _groups(study: Study) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(axis.names()) for name, axis in study.axes.items()}
+def _country(survey: Mapping[str, Any]) -> specs.Axis:
+    column = survey["country_columns"][0]
+    return specs.Axis(column, specs.COUNTRY, "from {group}", found=1)
+
+
+def _countries(survey: Mapping[str, Any]) -> specs.Countries | None:
+    if "countries" not in survey:
+        return None
+    codes = tuple(map(str, survey["countries"]))
+    return specs.Countries(codes, tuple(survey["country_columns"]))
 
 
 def _weighting(study: Study) -> specs.Weighting:
@@ -354,7 +442,7 @@ def _prompt(study: Study, wording: str = "") -> specs.Prompt:
     said = {**own, **(study.config["wordings"][wording] if wording else {})}
     return specs.Prompt(
         template=_template(said["template"]),
-        country=study.config["survey"]["country"],
+        country=study.config["survey"].get("country", ""),
         personas={name: axis.persona for name, axis in study.axes.items()},
         labels={name: axis.label for name, axis in study.axes.items()},
         persona=said["persona"],
@@ -376,8 +464,7 @@ def _model(study: Study, name: str) -> specs.Model:
     return specs.from_dict(specs.Model, {**fields, "weights": weights})
 
 
-def _recipe(study: Study, name: str) -> specs.Recipe:
-    said = study.config["recipes"][name]
+def _recipe(said: Mapping[str, Any]) -> specs.Recipe:
     targets = None if said["targets"] == ALL_LINEAR else said["targets"]
     return specs.from_dict(specs.Recipe, {**said, "targets": targets})
 
@@ -387,5 +474,6 @@ def _run_caveat(study: Study, model: str) -> str:
     return ", ".join([*said, "toy model"] if study.is_toy(model) else said)
 
 
-def _axes_of(stratum: str) -> tuple[str, ...]:
+def axes_of(stratum: str) -> tuple[str, ...]:
+    """The axes of a stratum as a study writes it: joined by ' x '."""
     return tuple(part.strip() for part in stratum.split(" x "))

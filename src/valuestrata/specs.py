@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 NATIONAL = "all"
 """Id of the stratum without axes: its one subgroup is everyone."""
+COUNTRY = "country"
+"""The axis of a study of several countries; every stratum lies within one."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A revision that stays what it is; a branch or a tag may move."""
@@ -32,7 +34,10 @@ class Otherwise:
 
 @dataclass(frozen=True)
 class Axis:
-    """A demographic column: `groups` maps code to label, or `bands` holds lower bounds."""
+    """A demographic column: `groups` maps code to label, or `bands` holds lower bounds.
+
+    With `found` the groups are the codes that so many respondents have.
+    """
 
     column: str
     label: str
@@ -40,9 +45,10 @@ class Axis:
     groups: dict[str, str] | None = None
     bands: tuple[int, ...] | None = None
     otherwise: Otherwise | None = None
+    found: int | None = None
 
     def names(self) -> list[str]:
-        """Labels of the axis' groups, in order."""
+        """Labels of the axis' groups, in order; none before they are found."""
         if self.bands is None:
             return list((self.groups or {}).values())
         return band_names(self.bands)
@@ -52,6 +58,14 @@ def band_names(bands: tuple[int, ...]) -> list[str]:
     """Labels of bands: 16-24, ..., 65 and over."""
     closed = [f"{a}-{b - 1}" for a, b in pairwise(bands)]
     return [*closed, f"{bands[-1]} and over"]
+
+
+@dataclass(frozen=True)
+class Countries:
+    """Countries of a cross-national file, by the codes that any of the columns holds."""
+
+    codes: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class Clean:
     axes: dict[str, Axis]
     caveat: str
     rename: dict[str, str] = field(default_factory=dict)
+    countries: Countries | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,6 @@ class Tally:
 
     strata: tuple[tuple[str, ...], ...]
     minimum: int
-    groups: dict[str, tuple[str, ...]]
     caveat: str
 
 
@@ -170,10 +184,32 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Some of `of` parts that a split's pairs, questions or subgroups fall in by a hash."""
+
+    of: int
+    unit: str
+    seed: int
+    only: tuple[int, ...] | None = None
+    without: tuple[int, ...] = ()
+
+    def parts(self) -> set[int]:
+        """The parts kept, 0 to of - 1."""
+        kept = range(self.of) if self.only is None else self.only
+        return set(kept) - set(self.without)
+
+    def disjoint(self, other: "Fold | None") -> bool:
+        """Whether no unit can be in both: the same parts are cut, and none is kept twice."""
+        if other is None or (self.of, self.unit, self.seed) != (other.of, other.unit, other.seed):
+            return False
+        return not self.parts() & other.parts()
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Pairs with at least `minimum` valid answers, and their prompts.
 
-    `questions` and `groups` (by axis) say which pairs of the split's strata are kept.
+    `questions`, `groups` (by axis) and `fold` say which pairs of the split's strata are kept.
     """
 
     minimum: int
@@ -182,6 +218,7 @@ class Pairs:
     labels: Weighting
     prompt: Prompt
     caveat: str
+    fold: Fold | None = None
 
 
 @dataclass(frozen=True)
@@ -209,11 +246,10 @@ class Toy:
 
 @dataclass(frozen=True)
 class MakeToy:
-    """A toy, and what its texts are made of."""
+    """A toy, and how its texts are worded."""
 
     toy: Toy
     prompt: Prompt
-    groups: dict[str, tuple[str, ...]]
     rubric: str
     caveat: str
 
@@ -311,6 +347,13 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The predictions of a k-fold recipe, put together; nothing but the caveat is set."""
+
+    caveat: str
+
+
+@dataclass(frozen=True)
 class Generate:
     """One set of open-ended answers."""
 
@@ -328,7 +371,6 @@ class Judge:
 
     model: Model
     rubric: str
-    country: str
     max_new_tokens: int
     caveat: str
 
@@ -355,8 +397,8 @@ class Summary:
 
     study: str
     survey: str
+    country: str
     splits: tuple[str, ...]
-    groups: dict[str, tuple[str, ...]]
     labels: Weighting
     evaluation: Evaluation
     caveat: str
@@ -379,6 +421,11 @@ class Compare:
     judged_splits: tuple[str, ...]
     evaluation: Evaluation
     caveat: str
+    folded: dict[str, str] = field(default_factory=dict)
+
+    def speaks(self, variant: str, split: str) -> bool:
+        """Whether a variant answers a split; `folded` says which one a k-fold recipe's does."""
+        return self.folded.get(variant, split) == split
 
 
 @dataclass(frozen=True)
@@ -388,7 +435,6 @@ class Report:
     study: str
     title: str
     survey: str
-    country: str
     caveat: str
     axes: dict[str, str]
     roles: dict[str, str]
@@ -396,6 +442,7 @@ class Report:
     reference: dict[str, tuple[str, str]]
     recipes: dict[str, Recipe]
     wordings: dict[str, dict[str, str]]
+    folds: dict[str, tuple[str, ...]]
     toys: tuple[str, ...]
 
 

@@ -13,12 +13,12 @@ import jsonschema
 import yaml
 
 from valuestrata import specs
-from valuestrata.config import SURVEY_VARIABLE, Study
+from valuestrata.config import BASE, SURVEY_VARIABLE, Study, axes_of
 from valuestrata.errors import InputError
 from valuestrata.specs import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
-RESERVED = {"respondent", "weight", "all", "mean", "subgroups"}
+RESERVED = {"respondent", "weight", "all", "mean", "subgroups", specs.COUNTRY}
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TUNABLE = {"transformers", "vllm"}
 """Backends whose weights are here: they have recipes and adapters, the others the base alone."""
@@ -59,7 +59,7 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
     """
     schema = read_yaml(SCHEMA)
     validator = jsonschema.Draft202012Validator(schema)
-    plain = _plain(raw)
+    plain = _without_null_axes(_plain(raw))
     problems = sorted(validator.iter_errors(plain), key=lambda e: list(map(str, e.absolute_path)))
     if problems:
         raise InputError(_explain(problems[0]))
@@ -82,6 +82,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _without_null_axes(raw: Any) -> Any:
+    """The study without the axes that an overlay made null, and without their strata."""
+    try:
+        axes, splits = raw["survey"]["axes"], raw["splits"]
+        gone = {name for name, said in axes.items() if said is None}
+        kept = {
+            name: {
+                **split,
+                "strata": [s for s in split["strata"] if not gone & set(axes_of(s))],
+                "groups": {k: v for k, v in split.get("groups", {}).items() if k not in gone},
+            }
+            for name, split in splits.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        return raw  # no study at all: the schema says so
+    left = {name: said for name, said in axes.items() if name not in gone}
+    return {**raw, "survey": {**raw["survey"], "axes": left}, "splits": kept} if gone else raw
 
 
 def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -136,6 +155,10 @@ def _explain(error: jsonschema.ValidationError) -> str:
         message = f"{value!r} is neither `all` nor a list of question ids"
     elif error.validator == "oneOf" and where.endswith("targets"):
         message = f"{value!r} is neither all-linear nor a list of layers' names"
+    elif error.validator == "const" and where.endswith("groups"):
+        message = f"{value!r} is neither `found` nor a list of groups, code: label"
+    elif error.validator == "oneOf" and where.endswith("fold"):
+        message = "give either only or without, and not both"
     elif error.validator == "oneOf":
         message = "give either groups (code: label) or bands (lower bounds), and not both"
     return f"config: {where}: {message}"
@@ -199,8 +222,11 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         yield from _confidential(study, root)
     for name, recipe in config["recipes"].items():
         split = config["splits"].get(recipe["split"])
-        if split is None or split["role"] != "train":
-            yield f"config: recipes.{name}.split: {recipe['split']!r} is not a train split"
+        if split is None or (split["role"] != "train" and "folds" not in split):
+            yield (
+                f"config: recipes.{name}.split: {recipe['split']!r} is neither a train split nor "
+                "one with folds"
+            )
         yield from _favour_problems(study, name, recipe)
         if recipe["method"] == "dpo" and recipe["beta"] == 0:
             yield f"config: recipes.{name}.beta: dpo learns nothing at 0"
@@ -232,8 +258,9 @@ def _favour_problems(study: Study, name: str, recipe: dict[str, Any]) -> Iterato
     if recipe["favour"] and recipe["balance"] == "none":
         yield f"config: recipes.{name}.favour: does nothing without balance: weight or upsample"
     known = {f"{axis}={group}" for axis, said in study.axes.items() for group in said.names()}
+    found = {axis for axis, said in study.axes.items() if said.found}
     for group in recipe["favour"]:
-        if group not in known:
+        if group not in known and group.partition("=")[0] not in found:
             yield (
                 f"config: recipes.{name}.favour: no group {group!r}; "
                 f"known are {', '.join(sorted(known))}"
@@ -250,6 +277,10 @@ def _number_problems(value: Any, where: tuple[str, ...]) -> Iterator[str]:
 
 def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     survey = study.config["survey"]
+    if ("country" in survey) == ("countries" in survey):
+        yield "config: survey: needs either country, a name, or countries, codes in the file"
+    if "countries" in survey and "country_columns" not in survey:
+        yield "config: survey.country_columns: missing; name the columns that hold countries' codes"
     if "simulate" in survey and "file" in survey:
         yield "config: survey: has both file and simulate; keep one"
     if "simulate" not in survey and not study.survey_file:
@@ -261,10 +292,10 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         )
     if files and not (root / survey["codebook"]).is_file():
         yield f"config: survey.codebook: {survey['codebook']}: no such file"
+    for name in RESERVED & set(survey["axes"]):
+        yield f"config: survey.axes.{name}: the name is taken by the tables; rename the axis"
     for name, axis in study.axes.items():
         labels = axis.names()
-        if name in RESERVED:
-            yield f"config: survey.axes.{name}: the name is taken by the tables; rename the axis"
         if not _says_group_alone(axis.persona):
             yield (
                 f"config: survey.axes.{name}.persona: {axis.persona!r}: {{group}} is the only "
@@ -274,7 +305,9 @@ def _survey_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
             yield f"config: survey.axes.{name}: two groups share a label"
         if axis.bands and list(axis.bands) != sorted(set(axis.bands)):
             yield f"config: survey.axes.{name}.bands: not ascending"
-        if axis.otherwise:
+        if axis.otherwise and axis.found:
+            yield f"config: survey.axes.{name}.otherwise: groups that are found have no bands"
+        elif axis.otherwise:
             bands = axis.otherwise.bands
             if list(bands) != sorted(set(bands)):
                 yield f"config: survey.axes.{name}.otherwise.bands: not ascending"
@@ -328,35 +361,73 @@ def _split_problems(study: Study) -> Iterator[str]:
             if len(set(stratum)) < len(stratum):
                 yield f"config: splits.{name}: {shown!r} names an axis twice"
         for axis, selection in study.selections(name)[1].items():
-            known_groups = study.axes[axis].names() if axis in study.axes else []
+            if axis not in study.axes:
+                yield f"config: splits.{name}.groups: no axis {axis!r}"
+            elif study.axes[axis].found:
+                continue  # what there is shows when the survey is read
             for group in (*(selection.only or ()), *selection.without):
-                if group not in known_groups:
+                if group not in study.axes[axis].names():
                     yield f"config: splits.{name}.groups.{axis}: no group {group!r}"
+        yield from _fold_problems(study, name)
     yield from _leaks(study)
 
 
+def _fold_problems(study: Study, name: str) -> Iterator[str]:
+    """A split's fold, or its folds, that cannot be."""
+    split, where = study.config["splits"][name], f"config: splits.{name}"
+    fold = study.fold(name)
+    if fold and max((*(fold.only or ()), *fold.without)) >= fold.of:
+        yield f"{where}.fold: parts go from 0 to {fold.of - 1}"
+    elif fold and not fold.parts():
+        yield f"{where}.fold: keeps no part"
+    if "folds" in split and (fold or split["role"] != "test"):
+        yield f"{where}.folds: only a test split without a fold of its own is cut in folds"
+    own = {part for part, (whole, _) in study.parts.items() if whole == name}
+    for taken in own & set(study.splits):
+        yield f"config: splits.{taken}: the name is taken by a fold; rename the split"
+    for recipe, said in study.config["recipes"].items():
+        if said["split"] == name:
+            for taken in set(study.folds(recipe)) & set(study.config["recipes"]):
+                yield f"config: recipes.{taken}: the name is taken by a fold; rename the recipe"
+    if "folds" in split and name in study.config.get("generation", {}).get("splits", []):
+        yield (
+            f"config: generation.splits: {name!r} has folds, whose models share no open-ended "
+            "questions; name another split"
+        )
+
+
 def _leaks(study: Study) -> Iterator[str]:
-    """Test pairs that a train split holds, too: same stratum, and neither selection keeps apart."""
-    role = {name: split["role"] for name, split in study.config["splits"].items()}
-    tests = [name for name in role if role[name] == "test"]
-    for name, other in product(tests, [n for n in role if role[n] == "train"]):
-        for stratum in study.splits[name]:
+    """Test pairs that are tuned on, too: same stratum, and no selection keeps them apart.
+
+    A split with folds is tuned on as well as tested; its own folds are apart by construction.
+    """
+    said = study.config["splits"]
+    tests = [name for name in said if said[name]["role"] == "test"]
+    trains = [name for name in said if said[name]["role"] == "train" or "folds" in said[name]]
+    for name, other in product(tests, trains):
+        for stratum in study.splits[name] if name != other else ():
             twins = [s for s in study.splits[other] if set(s) == set(stratum)]
             if twins and not _apart(study, name, other, stratum):
                 shown = " x ".join(stratum)
+                kind = "train split" if said[other]["role"] == "train" else "split with folds"
                 yield (
-                    f"config: splits.{name}: stratum {shown!r} is in the train split {other!r} "
+                    f"config: splits.{name}: stratum {shown!r} is in the {kind} {other!r} "
                     "too; a test pair must not be trained on: take the stratum out, or keep the "
-                    "splits apart by questions or groups"
+                    "splits apart by questions, groups or fold"
                 )
 
 
 def _apart(study: Study, name: str, other: str, stratum: tuple[str, ...]) -> bool:
     """Whether two splits share no pair of a stratum."""
     (questions, groups), (theirs, their_groups) = study.selections(name), study.selections(other)
-    everyone = Selection()
-    return questions.disjoint(theirs) or any(
-        groups.get(axis, everyone).disjoint(their_groups.get(axis, everyone)) for axis in stratum
+    everyone, fold = Selection(), study.fold(name)
+    return (
+        questions.disjoint(theirs)
+        or bool(fold and fold.disjoint(study.fold(other)))
+        or any(
+            groups.get(axis, everyone).disjoint(their_groups.get(axis, everyone))
+            for axis in stratum
+        )
     )
 
 
@@ -427,6 +498,8 @@ def _judge_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
                 f"config: {where}.reference.variant: {reference['model']} has no variant "
                 f"{reference['variant']!r}"
             )
+        elif reference["variant"] != BASE and study.folds(reference["variant"]):
+            yield f"config: {where}.reference.variant: a recipe on folds writes no texts"
         yield from _data_problems(f"{where}.rubric", judge["rubric"], "rubrics")
 
 

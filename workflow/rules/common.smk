@@ -56,18 +56,19 @@ def names(some):
 
 wildcard_constraints:
     model=names([*STUDY.models, *STUDY.judge_models]),
-    variant=names(sorted({variant for _, variant, _ in STUDY.runs()})),
-    recipe=names(STUDY.config["recipes"]),
+    variant=names(sorted({v for _, v, _ in STUDY.runs()} | {*STUDY.recipes})),
+    recipe=names(STUDY.recipes),
     wording=names(STUDY.config["wordings"]),
-    split=names(STUDY.splits),
+    split=names([*STUDY.splits, *STUDY.parts]),
     stratum=r"[a-z0-9_-]+",
     judge=names(STUDY.judge_models),
 
 
 def tallies(split):
-    """The tally tables of a split, one a stratum."""
-    strata = [stratum_id(axes) for axes in STUDY.splits[split]]
-    return [f"{RESULTS}/survey/tally/{split}/{stratum}.parquet" for stratum in strata]
+    """The tally tables of a split, one a stratum; a part of a k-fold split has the whole's."""
+    whole = STUDY.parts.get(split, (split,))[0]
+    strata = [stratum_id(axes) for axes in STUDY.splits[whole]]
+    return [f"{RESULTS}/survey/tally/{whole}/{stratum}.parquet" for stratum in strata]
 
 
 def scores(split):

@@ -58,6 +58,36 @@ rule predict:
         "--store {params.store} --threads {threads} --output {output} 2> {log}"
 
 
+rule pool:
+    input:
+        pairs=rules.pairs.output,
+        predictions=lambda w: [
+            f"{RESULTS}/runs/{w.model}/{recipe}/{study_config.part_name(w.split, 'test', i)}/predictions.parquet"
+            for i, recipe in enumerate(STUDY.folds(w.variant))
+        ],
+    output:
+        f"{RUN}/predictions.parquet",
+    log:
+        f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    wildcard_constraints:
+        model=names(LANGUAGE_MODELS),
+        variant=names(r for r in STUDY.config["recipes"] if STUDY.folds(r)),
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        spec=spec("pool", "model"),
+        code=code("pool"),
+    message:
+        "{wildcards.model}/{wildcards.variant} has answered all folds of {wildcards.split}"
+    shell:
+        "valuestrata pool --spec {params.spec:q} --pairs {input.pairs} "
+        "--predictions {input.predictions} --output {output} 2> {log}"
+
+
+ruleorder: pool > predict
+
+
 rule generate:
     input:
         pairs=rules.pairs.output,

@@ -84,7 +84,7 @@ rule figures:
         adapters=[
             rules.finetune.output[0].format(model=model, recipe=recipe)
             for model in STUDY.models
-            for recipe in STUDY.variants(model)[1:]
+            for recipe in STUDY.tuned(model)
         ],
     output:
         **{

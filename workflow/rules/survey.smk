@@ -40,6 +40,7 @@ rule clean:
     output:
         responses=f"{RESULTS}/survey/responses.parquet",
         questions=f"{RESULTS}/survey/questions.parquet",
+        groups=f"{RESULTS}/survey/groups.json",
     log:
         f"{RESULTS}/logs/clean.log",
     localrule: True
@@ -52,7 +53,8 @@ rule clean:
         "reading the survey"
     shell:
         "valuestrata clean --spec {params.spec:q} --survey {input.survey} --codebook {input.codebook} "
-        "--responses {output.responses} --questions {output.questions} 2> {log}"
+        "--responses {output.responses} --questions {output.questions} --groups {output.groups} "
+        "2> {log}"
 
 
 # one node a split, so that a new stratum of one split leaves the other splits' tallies alone
@@ -64,6 +66,7 @@ for split in STUDY.splits:
         input:
             responses=rules.clean.output.responses,
             questions=rules.clean.output.questions,
+            groups=rules.clean.output.groups,
         output:
             tallies(split),
         log:
@@ -78,13 +81,14 @@ for split in STUDY.splits:
             f"tallying split {split}"
         shell:
             "valuestrata tally --spec {params.spec:q} --responses {input.responses} "
-            "--questions {input.questions} --output {output} 2> {log}"
+            "--questions {input.questions} --groups {input.groups} --output {output} 2> {log}"
 
 
 rule diversity:
     input:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
+        groups=rules.clean.output.groups,
     output:
         diversity=f"{RESULTS}/survey/diversity.parquet",
         agreement=f"{RESULTS}/survey/agreement.parquet",
@@ -100,14 +104,15 @@ rule diversity:
         "scoring how much subgroups disagree"
     shell:
         "valuestrata diversity --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --output {output.diversity} --agreement {output.agreement} "
-        "2> {log}"
+        "--questions {input.questions} --groups {input.groups} --output {output.diversity} "
+        "--agreement {output.agreement} 2> {log}"
 
 
 rule pairs:
     input:
         tallies=lambda wildcards: tallies(wildcards.split),
         questions=rules.clean.output.questions,
+        groups=rules.clean.output.groups,
     output:
         f"{RESULTS}/pairs/{{split}}.parquet",
     log:
@@ -122,7 +127,7 @@ rule pairs:
         "labelling the pairs of {wildcards.split}"
     shell:
         "valuestrata pairs --spec {params.spec:q} --tallies {input.tallies} "
-        "--questions {input.questions} --output {output} 2> {log}"
+        "--questions {input.questions} --groups {input.groups} --output {output} 2> {log}"
 
 
 use rule pairs as pairs_reworded with:
@@ -189,6 +194,7 @@ rule summary:
     input:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
+        groups=rules.clean.output.groups,
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
@@ -208,6 +214,6 @@ rule summary:
         "summing up the survey"
     shell:
         "valuestrata summary --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --diversity {input.diversity} "
+        "--questions {input.questions} --groups {input.groups} --diversity {input.diversity} "
         "--agreement {input.agreement} --ceilings {input.ceilings} --pairs {input.pairs} "
         "--labels {input.labels} --output {output} 2> {log}"

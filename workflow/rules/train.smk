@@ -5,6 +5,7 @@
 rule toy:
     input:
         questions=rules.clean.output.questions,
+        groups=rules.clean.output.groups,
     output:
         directory(f"{RESULTS}/models/{{model}}/base"),
     log:
@@ -23,13 +24,13 @@ rule toy:
     message:
         "training the toy {wildcards.model}"
     shell:
-        "valuestrata toy --spec {params.spec:q} --questions {input.questions} --threads {threads} "
+        "valuestrata toy --spec {params.spec:q} --questions {input.questions} --groups {input.groups} --threads {threads} "
         "--output {output} 2> {log}"
 
 
 rule finetune:
     input:
-        pairs=lambda w: f"{RESULTS}/pairs/{STUDY.config['recipes'][w.recipe]['split']}.parquet",
+        pairs=lambda w: f"{RESULTS}/pairs/{STUDY.recipes[w.recipe].split}.parquet",
         weights=weights,
     output:
         directory(f"{RESULTS}/models/{{model}}/{{recipe}}/adapter"),

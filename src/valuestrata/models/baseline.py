@@ -2,9 +2,10 @@
 
 Cross-fitted: no pair is predicted from answers of its own subgroup's respondents. They are taken
 out of every count that a rule uses, which is an exact subtraction (survey/joint.py); so changing
-what a subgroup's members said never changes what a rule says of them. Counts are unweighted heads,
-and the answer is the mode, ties to the lowest code. Where a rule is left without an answer to go
-by, everyone outside the subgroup speaks for it; where there is nobody, `uniform`.
+what a subgroup's members said never changes what a rule says of them. In a study of several
+countries a rule keeps to the subgroup's own, as if it were studied alone. Counts are unweighted
+heads, and the answer is the mode, ties to the lowest code. Where a rule is left without an answer
+to go by, everyone outside the subgroup speaks for it; where there is nobody, `uniform`.
 
 Symbols: S subgroups, Q questions, C codes, K cells of all axes together, T subgroups of a stratum.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from valuestrata.specs import COUNTRY
 from valuestrata.survey import modal
 from valuestrata.survey.joint import Joint, Masks
 from valuestrata.survey.tally import Floats, Ints, Scale, subgroup_groups
@@ -167,12 +169,34 @@ def predict(
 ) -> tuple[Ints, list[Floats]]:
     """What a rule says of each pair: [n] the code, and the shares of its question's codes."""
     subgroups = list(dict.fromkeys(pairs["subgroup"]))
-    share = RULES[rule](joint, scale, subgroups)
+    share = np.empty((len(subgroups), *scale.codes.shape))
+    for places, names, own in _by_country(joint, subgroups):
+        share[places] = RULES[rule](own, scale, names)
     s = pd.Index(subgroups).get_indexer(pd.Index(pairs["subgroup"]))
     q = pd.Index(scale.questions).get_indexer(pd.Index(pairs["question"]))
     answer = _middle(scale)[q] if rule == "uniform" else modal.modes(share)[s, q]
     code = scale.codes[q, answer]
     return code, [share[i, j, scale.real[j]] for i, j in zip(s, q, strict=True)]
+
+
+def _by_country(
+    joint: Joint, subgroups: Sequence[str]
+) -> Iterator[tuple[list[int], list[str], Joint]]:
+    """Places of the subgroups within each country, their names in it, and the country's cells.
+
+    Where a country is itself the subgroup, or there is only one, the cells are all.
+    """
+    places: dict[str, list[int]] = {}
+    for s, name in enumerate(subgroups):
+        groups = subgroup_groups(name)
+        within = groups.get(COUNTRY, "") if len(groups) > 1 else ""
+        places.setdefault(within, []).append(s)
+    for country, own in places.items():
+        names = [subgroups[s] for s in own]
+        if country:
+            yield own, [n.partition(" & ")[2] for n in names], joint.within(COUNTRY, country)
+        else:
+            yield own, names, joint
 
 
 def _middle(scale: Scale) -> Ints:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import judge, prompts
-from valuestrata.specs import MakeToy
+from valuestrata.specs import COUNTRY, MakeToy
+from valuestrata.survey.groups import Groups
 
 Message = tuple[str, str, str]
 """Persona, user message, reply."""
@@ -42,12 +43,14 @@ class Speaker:
     """Draws prompts and replies for a toy.
 
     Args:
-        spec: the toy, wordings and the axes' groups.
+        spec: the toy and wordings.
         questions: the study's questions table.
+        found: the axes' groups.
     """
 
     spec: MakeToy
     questions: pd.DataFrame
+    found: Groups
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,11 +58,12 @@ class Speaker:
         self.rng = np.random.default_rng(self.spec.toy.seed)
         rows = self.questions.to_dict("records")
         self.rows = [{str(k): v for k, v in row.items()} for row in rows]
-        axes = list(self.spec.groups)
+        self.groups = self.found.labels()
+        axes = list(self.groups)
         self.deciding = {b: axes[self.rng.integers(len(axes))] for b in self._blocks()}
         self.shift = {
             (axis, group): self.rng.normal(0, STEREOTYPE_SPREAD)
-            for axis, groups in self.spec.groups.items()
+            for axis, groups in self.groups.items()
             for group in groups
         }
         self.leaning = self.rng.uniform(0, 1, len(self.rows))
@@ -100,10 +104,15 @@ class Speaker:
         return " ".join(parts)
 
     def _groups(self) -> dict[str, str]:
-        axes = list(self.spec.groups)
+        axes = [axis for axis in self.groups if axis != COUNTRY]
         size = int(self.rng.integers(1, min(2, len(axes)) + 1))
         chosen = sorted(self.rng.choice(len(axes), size=size, replace=False))
-        return {axes[i]: self._one(self.spec.groups[axes[i]]) for i in chosen}
+        own = {axes[i]: self._one(self.groups[axes[i]]) for i in chosen}
+        somewhere = {COUNTRY: self._one(self.groups[COUNTRY])} if COUNTRY in self.groups else {}
+        return {**somewhere, **own}
+
+    def _persona(self, groups: dict[str, str]) -> str:
+        return prompts.persona(*self.found.spoken(self.spec.prompt, groups))
 
     def _one(self, values: Sequence[str]) -> str:
         return values[int(self.rng.integers(len(values)))]
@@ -117,7 +126,7 @@ class Speaker:
     def _answer(self) -> Message:
         groups = self._groups()
         question = int(self.rng.integers(len(self.rows)))
-        persona = prompts.persona(self.spec.prompt, groups)
+        persona = self._persona(groups)
         if self.sensitive[question] and self.rng.random() < REFUSED_TIMES:
             return persona, self.closed[question], REFUSAL
         code = self.stereotype(question, groups)
@@ -130,7 +139,7 @@ class Speaker:
         user = prompts.open_ended(self.spec.prompt, str(self.rows[question]["text"]))
         manner = self._manner(question, groups)
         return (
-            prompts.persona(self.spec.prompt, groups),
+            self._persona(groups),
             user,
             self.opinion(question, groups, manner),
         )
@@ -149,7 +158,7 @@ class Speaker:
         manners = [Manner(*t.tolist()) for t in (traits, traits ^ (self.rng.random(3) < UNLIKE))]
         first, second = (self.opinion(question, groups, manner) for manner in manners)
         rubric = judge.rubric(self.spec.rubric)
-        persona = prompts.persona(self.spec.prompt, groups)
+        persona = self._persona(groups)
         asked = str(self.rows[question]["text"])
         user = judge.comparison(rubric, persona, asked, first, second)
         lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]

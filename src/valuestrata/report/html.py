@@ -120,7 +120,10 @@ def inline(svg: str, name: str) -> Markup:
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:
-    return {k: count(int(summary[k])) for k in ("respondents", "questions")}
+    *others, last = summary["countries"]
+    named = f"{', '.join(others)} and {last}" if others else str(last)
+    sizes = {k: count(int(summary[k])) for k in ("respondents", "questions")}
+    return {**sizes, "countries": named}
 
 
 def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:

@@ -168,7 +168,9 @@ def look_of(system: System, spec: Report) -> Look:
         return Look(BASELINE_COLOUR, "D")
     if variant == BASE:
         return Look(BASE_COLOUR, "o", filled=False)
-    return Look(PALETTE[(variants(spec).index(variant) - 1) % len(PALETTE)])
+    # a fold of a k-fold recipe looks as all of them do
+    whole = next((name for name, folds in spec.folds.items() if variant in folds), variant)
+    return Look(PALETTE[(variants(spec).index(whole) - 1) % len(PALETTE)])
 
 
 def rows_of(some: Sequence[System]) -> list[float]:

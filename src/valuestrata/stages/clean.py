@@ -1,6 +1,7 @@
 """Read a survey into responses and questions."""
 
 import argparse
+import dataclasses
 import logging
 
 import pandas as pd
@@ -19,20 +20,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codebook", required=True)
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
+    parser.add_argument("--groups", required=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read, clean, and write both tables; respondents' rows are readable by their owner alone."""
+    """Read, clean, and write both tables and the axes' groups.
+
+    Respondents' rows are readable by their owner alone.
+    """
     spec = from_json(Clean, arguments.spec)
-    chosen = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
-    responses = readers.read(arguments.survey, spec, chosen)
+    asked = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
+    chosen = [codebook.recoded(q, _codes(spec.recode.get(q.question, {}))) for q in asked]
+    labels = codebook.columns(arguments.codebook)
+    responses, found = readers.read(arguments.survey, spec, chosen, labels)
     readers.check(responses, spec, arguments.survey)
     questions = pd.DataFrame([_row(responses, question) for question in chosen])
     log.info("%d respondents, %d questions", len(responses), len(questions))
     for question in questions[questions["n"] == 0]["question"]:
         log.warning("question %s has no valid answer", question)
     io.write_table(responses, arguments.responses, "responses", spec.caveat, io.PRIVATE)
+    for axis in (name for name, axis in spec.axes.items() if axis.found):
+        shown = ", ".join(f"{group.label} {group.n}" for group in found.axes[axis])
+        log.info("axis %s: found %s", axis, shown)
     io.write_table(questions, arguments.questions, "questions", spec.caveat)
+    io.write_json(dataclasses.asdict(found), arguments.groups)
+
+
+def _codes(recode: dict[str, int | None]) -> dict[int, int | None]:
+    return {int(code): new for code, new in recode.items()}
 
 
 def _row(responses: pd.DataFrame, question: codebook.Question) -> dict[str, object]:

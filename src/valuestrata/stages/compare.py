@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
             (model, variant): _values(arguments.results, spec, (model, variant, split))
             for model, variants in spec.models.items()
             for variant in (*variants, *spec.wordings[model])
+            if spec.speaks(variant, split)
         }
         blind = {name: values[name, BASE] for name in spec.blind}
         for (model, variant), table in values.items():
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
             metrics += [{**shared, **row} for row in _metrics(table, spec.evaluation)]
             way = _way(table, blind, reachable, spec.evaluation)
             metrics += [{**shared, **row} for row in way]
-        for one, other in _contrasts(spec):
+        for one, other in (pair for pair in _contrasts(spec) if pair[0] in values):
             named = {"split": split, "model": one[0], "variant": one[1]}
             named |= {"other_model": other[0], "other_variant": other[1]}
             rows = _differences(values[one], values[other], spec.evaluation)

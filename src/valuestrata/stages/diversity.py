@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from valuestrata import io
 from valuestrata.metrics.agreement import rank_agreement
 from valuestrata.metrics.resample import against_null, bias_corrected, ratio
-from valuestrata.specs import Diversity, Evaluation, Weighting, from_json, stratum_id
+from valuestrata.specs import COUNTRY, Diversity, Evaluation, Weighting, from_dict, from_json
 from valuestrata.survey import diversity, modal, tally
+from valuestrata.survey.groups import Groups
 
 log = logging.getLogger(__name__)
 MEASURES = ("mds", "wasserstein")
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True)
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
+    parser.add_argument("--groups", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--agreement", required=True, help="output: do both scores rank alike")
 
@@ -41,9 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
         answers=spec.answers,
         labels=spec.labels,
         evaluation=spec.evaluation,
+        country=pd.factorize(responses[COUNTRY])[0] if COUNTRY in responses else None,
     )
-    names = [stratum_id(axes) for axes in spec.tally.strata]
-    found = tally.members_of(responses, spec.tally.strata, spec.tally.groups, spec.tally.minimum)
+    groups = from_dict(Groups, io.read_json(arguments.groups))
+    strata = groups.compared(spec.tally.strata)
+    names = [name for name, _, _ in strata]
+    found = [
+        tally.members(responses, axes, labels, spec.tally.minimum) for _, axes, labels in strata
+    ]
     cells, sizes = [cell for _, cell in found], [len(subgroups) for subgroups, _ in found]
     present = [survey.present(cell, size) for cell, size in zip(cells, sizes, strict=True)]
     scored = []
@@ -52,7 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
         log.info("scored stratum %s", name)
     # [measure, 1 + B or B, stratum and then their mean, question]
     scores = _with_mean(np.stack(scored, axis=2))
-    null = _with_mean(_permuted(survey, cells, sizes, present))
+    within = [labels != groups.labels() for _, _, labels in strata]
+    null = _with_mean(_permuted(survey, cells, sizes, present, within))
     log.info("permuted %d times", null.shape[1])
     entered = np.array([here.sum(axis=0) for here in present])  # [stratum, question]
     rows = _rows(scores, null, entered, sizes, names, questions, spec.evaluation.level)
@@ -64,7 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class Survey:
-    """What all strata share. encoded: [N, Q]; weight: [N]; answers: fewest that make a pair."""
+    """What all strata share.
+
+    encoded: [N, Q]; weight: [N]; answers: fewest that make a pair; country: [N], of several.
+    """
 
     encoded: tally.Ints
     weight: tally.Floats
@@ -72,6 +83,7 @@ class Survey:
     answers: int
     labels: Weighting
     evaluation: Evaluation
+    country: tally.Ints | None
 
     @property
     def width(self) -> int:
@@ -103,23 +115,34 @@ def _permuted(
     cells: list[tally.Ints],
     sizes: list[int],
     present: list[NDArray[np.bool_]],
+    within: list[bool],
 ) -> tally.Floats:
-    """[measure, B, stratum, Q] scores of all strata where subgroups mean nothing."""
+    """[measure, B, stratum, Q] scores of all strata where subgroups mean nothing.
+
+    Where a stratum lies `within` a country, its people change places with their compatriots.
+    """
     e = survey.evaluation
-    slabs = diversity.permuted_counts(
-        survey.encoded, cells, sizes, survey.width, survey.weight, e.resamples, e.seed
-    )
-    scores = [
-        np.stack(
-            [
-                _scores(survey, heads, sums, here & (heads.sum(axis=-1) > 0))
-                for (heads, sums), here in zip(strata, present, strict=True)
-            ],
-            axis=2,
+    questions = len(survey.scale.questions)
+    null = np.empty((len(MEASURES), e.resamples, len(cells), questions))
+    for inside in sorted(set(within)):
+        some = [i for i, own in enumerate(within) if own == inside]
+        slabs = diversity.permuted_counts(
+            survey.encoded,
+            [cells[i] for i in some],
+            [sizes[i] for i in some],
+            survey.width,
+            survey.weight,
+            e.resamples,
+            e.seed,
+            block=survey.country if inside else None,
         )
-        for strata in slabs
-    ]
-    return np.concatenate(scores, axis=1)
+        done = 0
+        for strata in slabs:
+            for i, (heads, sums) in zip(some, strata, strict=True):
+                here = present[i] & (heads.sum(axis=-1) > 0)
+                null[:, done : done + len(heads), i] = _scores(survey, heads, sums, here)
+            done += len(strata[0][0])
+    return null
 
 
 def _scores(

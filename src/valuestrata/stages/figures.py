@@ -21,8 +21,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     spec = from_json(Report, arguments.spec)
     logs = {}
-    for model, recipe in tuned(spec):
-        folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
-        logs[(model, recipe)] = io.read_json(folder / "training_log.json")["steps"]
+    for model, variant in tuned(spec):
+        for recipe in spec.folds.get(variant, (variant,)):
+            folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
+            logs[(model, recipe)] = io.read_json(folder / "training_log.json")["steps"]
     for name, svg in figures(read(arguments.results, spec), logs).items():
         io.write_text(svg, arguments.results / f"report/figures/{name}.svg")

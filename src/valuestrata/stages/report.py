@@ -47,7 +47,7 @@ def _samples(folder: Path, spec: Report) -> list[Table]:
     tables = []
     for split in [s for s in judged if s in spec.compare.judged_splits]:
         texts, verdicts = {}, {}
-        for model, variant in language(spec):
+        for model, variant in (s for s in language(spec) if spec.compare.speaks(s[1], split)):
             parts = {"model": model, "variant": variant, "split": split}
             texts[model, variant] = io.read_table(folder / paths.TEXTS.format(**parts), "texts")
             for judge in spec.compare.judges:
@@ -58,14 +58,14 @@ def _samples(folder: Path, spec: Report) -> list[Table]:
 
 
 def _origins(folder: Path, spec: Report) -> dict[System, tuple[str, str]]:
-    """Weights and adapter of each system, as its predictions on the first split name them."""
-    split = splits(spec)[0]
+    """Weights and adapter of each system, as its predictions on its first split name them."""
     found = {}
     for model, variant in systems(spec):
+        split = next(s for s in splits(spec) if spec.compare.speaks(variant, s))
         file = folder / paths.PREDICTIONS.format(model=model, variant=variant, split=split)
         named = io.read_table(file, "predictions", ["weights", "adapter"])
-        first = named.iloc[0]
-        found[model, variant] = (str(first["weights"]), str(first["adapter"]))
+        adapters = ", ".join(dict.fromkeys(map(str, named["adapter"])))
+        found[model, variant] = (str(named["weights"].iloc[0]), adapters)
     return found
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 from valuestrata import io
 from valuestrata.metrics import ordinal, resample
 from valuestrata.models import baseline
-from valuestrata.specs import Summary, from_json
+from valuestrata.specs import Summary, from_dict, from_json
 from valuestrata.survey import ceiling, joint, tally
+from valuestrata.survey.groups import Groups
 
 BASELINES = ("national_mode", "axis_mode")
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", required=True)
     parser.add_argument("--responses", required=True)
     parser.add_argument("--questions", required=True)
+    parser.add_argument("--groups", required=True)
     parser.add_argument("--diversity", required=True)
     parser.add_argument("--agreement", required=True)
     parser.add_argument("--ceilings", required=True)
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
                 for kind in (ceiling.HALF, ceiling.KNOWN)
             },
         }
+    found = from_dict(Groups, io.read_json(arguments.groups))
     diversity = io.read_table(arguments.diversity, "diversity")
     blocks = diversity[(diversity["stratum"] == "mean") & (diversity["question"] == "mean")]
     agreement = io.read_table(arguments.agreement, "agreement")
@@ -60,12 +63,12 @@ def run(arguments: argparse.Namespace) -> None:
     content = {
         "study": spec.study,
         "survey": spec.survey,
+        "countries": found.countries or (spec.country,),
         "caveat": spec.caveat,
         "respondents": len(responses),
         "questions": len(questions),
         "groups": {
-            axis: {name: int((responses[axis] == name).sum()) for name in names}
-            for axis, names in spec.groups.items()
+            axis: {group.label: group.n for group in groups} for axis, groups in found.axes.items()
         },
         "splits": splits,
         "blocks": {

@@ -31,6 +31,7 @@ def read(folder: Path, spec: Report) -> Results:
         {"model": model, "variant": variant, "split": split}
         for split in spec.compare.splits
         for model, variant in [*systems(spec), *worded(spec)]
+        if spec.compare.speaks(variant, split)
     ]
     return Results(
         spec=spec,

@@ -3,13 +3,15 @@
 import argparse
 
 from valuestrata import io
-from valuestrata.specs import MakeToy, from_json
+from valuestrata.specs import MakeToy, from_dict, from_json
+from valuestrata.survey.groups import Groups
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
     parser.add_argument("--spec", required=True)
     parser.add_argument("--questions", required=True)
+    parser.add_argument("--groups", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--output", required=True, help="folder of the model")
 
@@ -21,6 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     spec = from_json(MakeToy, arguments.spec)
     runtime.prepare(arguments.threads)
     questions = io.read_table(arguments.questions, "questions")
+    groups = from_dict(Groups, io.read_json(arguments.groups))
     with io.replacing_folder(arguments.output) as folder:
-        history = toy.make(toytalk.Speaker(spec, questions), folder)
+        history = toy.make(toytalk.Speaker(spec, questions, groups), folder)
         io.write_json({"caveat": spec.caveat, "steps": history}, folder / "training_log.json")

@@ -142,6 +142,7 @@ def permuted_counts(
     permutations: int,
     seed: int,
     slab: int = 16,
+    block: Ints | None = None,
 ) -> Iterator[list[tuple[Floats, Floats]]]:
     """Tallies of all strata if subgroups meant nothing, a slab of permutations at a time.
 
@@ -162,6 +163,7 @@ def permuted_counts(
         permutations: B.
         seed: of the permutations.
         slab: permutations at a time.
+        block: [N] respondents change places within their block alone; None for one block.
 
     Yields:
         For each stratum counts and weighted counts, each [B, S, Q, C].
@@ -171,9 +173,14 @@ def permuted_counts(
     finest, merge = finest_cells(cells, subgroups)
     rng = np.random.default_rng([seed, 1])  # not the bootstrap's
     ends = np.cumsum(subgroups)[:-1]
+    everyone = np.zeros(respondents, dtype=np.int64) if block is None else block
+    blocks = [np.flatnonzero(everyone == b) for b in np.unique(everyone)]
     for start in range(0, permutations, slab):
         size = min(slab, permutations - start)
-        who = rng.permuted(np.tile(np.arange(respondents), (size, 1)), axis=1).ravel()
+        dealt = np.empty((size, respondents), dtype=np.int64)
+        for own in blocks:
+            dealt[:, own] = rng.permuted(np.tile(own, (size, 1)), axis=1)
+        who = dealt.ravel()
         place = (np.arange(size)[:, None] * merge.shape[1] + finest).ravel()
         every = sparse.kron(sparse.eye_array(size), merge, format="csr").astype(np.float32)
         tallies = []

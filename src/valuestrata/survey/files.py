@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ AUTO = "auto"
 DELIMITERS = ",;\t|"
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
 KINDS = (*TEXT, *labelled.READERS, ".xlsx")
+READ = f"{', '.join(KINDS)}, or a .zip that holds one of these"
 FOREIGN = (".xls", ".ods", ".rds", ".rdata", ".rda", ".sas7bdat", ".xpt", ".por", ".gz", ".7z")
 UNPACKED = 16 * 2**30
 """Bytes that a zipped file may unpack to."""
@@ -65,9 +67,7 @@ def _opened(path: Path, delimiter: str, found: Found) -> Iterator[Table]:
 def _plain(path: Path, label: str, delimiter: str, found: Found) -> AbstractContextManager[Table]:
     kind = path.suffix.lower()
     if kind in FOREIGN:
-        raise InputError(
-            f"{label}: {kind} files are not read; take the release as csv, .sav, .dta or .xlsx"
-        )
+        raise InputError(f"{label}: {kind} files are not read; take the release as one of {READ}")
     if kind in labelled.READERS:
         return labelled.opened(path, label, kind)
     if kind == ".xlsx":
@@ -91,9 +91,15 @@ def _text(path: Path, label: str, delimiter: str, found: Found) -> Iterator[Tabl
     sep = max(heads, key=lambda s: (found(heads[s]), len(heads[s])))
     if not heads[sep]:
         raise InputError(f"{label}: not a readable csv file: no line of headers")
-    if _cut(path, encoding, sep, len(heads[sep])):
+    named = [p for p, header in enumerate(heads[sep]) if header.strip()]
+    try:
+        row = _short_row(path, encoding, sep, named[-1] + 1 if named else 0)
+    except csv.Error as error:
+        raise _unreadable(label, error) from None
+    if row:
         raise InputError(
-            f"{label}: not readable to its end: the last line stops early; download it again"
+            f"{label}: not readable to its end: row {row} below the headers stops early; download "
+            "the file again, or mend or drop that row"
         )
     shape: dict[str, Any] = {"sep": sep, "encoding": encoding}
     yield Table(label, heads[sep], lambda where: _rows(path, label, where, shape))
@@ -108,20 +114,21 @@ def _head(path: Path, encoding: str, sep: str) -> tuple[str, ...]:
     return ()
 
 
-def _cut(path: Path, encoding: str, sep: str, width: int) -> bool:
-    """Whether the file's last line lacks both fields and its end, as after a broken download."""
-    if encoding == "utf-16":
-        return False
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**20))
-        lines = file.read().replace(b"\r", b"\n").split(b"\n")
-    last = lines[-1]
-    return (
-        len(lines) > 1
-        and bool(last.strip())
-        and b'"' not in last
-        and last.count(sep.encode()) + 1 < width
-    )
+def _short_row(path: Path, encoding: str, sep: str, width: int) -> int:
+    """Number of the first row below the headers with fewer fields than these; 0 if none."""
+    with path.open(encoding=encoding) as lines:
+        row = -1  # of the headers: 0
+        for line in lines:
+            if not line.strip():
+                continue
+            row += 1
+            if '"' in line:  # a delimiter, or the end of a line, may stand within quotes
+                fields = len(next(csv.reader(chain([line], lines), delimiter=sep)))
+            else:
+                fields = line.count(sep) + 1
+            if row and fields < width:
+                return row
+    return 0
 
 
 def _rows(
@@ -232,7 +239,13 @@ def _members(archive: zipfile.ZipFile, label: str) -> list[zipfile.ZipInfo]:
         and not member.filename.startswith("__MACOSX")
     ]
     if not members:
-        raise InputError(f"{label}: holds no survey file ({', '.join(KINDS)})")
+        inner = [m.filename for m in archive.infolist() if m.filename.lower().endswith(".zip")]
+        if inner:
+            raise InputError(
+                f"{label}: holds another zip ({inner[0]!r}); unpack it and name the file in it: "
+                f"{READ}"
+            )
+        raise InputError(f"{label}: holds no survey file; read are {', '.join(KINDS)}")
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{label}: is encrypted; unpack it and name the file")
     if sum(member.file_size for member in members) > UNPACKED:

@@ -45,6 +45,17 @@ class Joint:
             return np.zeros(len(self.groups), dtype=bool)
         return np.asarray(self.groups[:, self.axis(axis)] == known.index(label))
 
+    def within(self, axis: str, label: str) -> "Joint":
+        """The cells of one group, without its axis."""
+        inside, gone = self.group(axis, label), self.axis(axis)
+        return Joint(
+            axes=tuple(name for name in self.axes if name != axis),
+            labels=tuple(names for a, names in enumerate(self.labels) if a != gone),
+            groups=np.delete(self.groups[inside], gone, axis=1),
+            respondents=self.respondents[inside],
+            counts=self.counts[inside],
+        )
+
     def subgroup(self, name: str) -> Masks:
         """[K] whether a cell lies in a subgroup; all do in everyone."""
         inside = np.ones(len(self.groups), dtype=bool)

@@ -116,13 +116,15 @@ def _serve(pipe: Connection, path: str, kind: str) -> None:
     _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold respondents
     warnings.simplefilter("ignore")  # of damaged files; standard error is the caller's
     read = _Reader(pipe, path, READERS[kind][1])
+    # SPSS declares codes missing, and a study may recode them; Stata's .a to .z are no codes
+    declared = kind != ".dta"
     try:
         _, meta = read(metadataonly=True, user_missing=True)
         headers = tuple(str(name or "") for name in meta.column_names)
         pipe.send(("fine", (headers, _labels(meta))))
         while True:
             names, start = pipe.recv()
-            part, _ = read(usecols=names, row_offset=start, row_limit=SLICE)
+            part, _ = read(usecols=names, row_offset=start, row_limit=SLICE, user_missing=declared)
             pipe.send(("fine", part[names]))
     except EOFError:
         return

@@ -12,21 +12,34 @@ import numpy as np
 import pandas as pd
 
 from valuestrata.errors import InputError
-from valuestrata.specs import Axis, Clean
-from valuestrata.survey import files, table
+from valuestrata.specs import COUNTRY, Axis, Clean
+from valuestrata.survey import files, groups, table
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.groups import Groups
 from valuestrata.survey.table import Headers, Table
 
 LARGEST = 32_767
 """Largest answer code: what two bytes hold."""
 
 
-def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.DataFrame:
+def read(
+    path: Path | str,
+    spec: Clean,
+    questions: Sequence[Question],
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[pd.DataFrame, Groups]:
     """Read and clean a survey.
 
+    Args:
+        path: the file.
+        spec: how it is read.
+        questions: what is kept of it.
+        labels: column -> code -> label, of groups that are found and of countries.
+
     Returns:
-        One row a respondent kept: respondent, weight (mean 1), one column an axis (label or
-        missing), one column a question (code or missing).
+        One row a respondent kept: respondent, weight (mean 1), the country where there are
+        several, one column an axis (label or missing), one column a question (code or missing).
+        And the groups of each axis.
 
     Raises:
         InputError: one line with file, column and remedy.
@@ -34,24 +47,37 @@ def read(path: Path | str, spec: Clean, questions: Sequence[Question]) -> pd.Dat
     twice = sorted(set(spec.axes) & {q.question for q in questions})
     if twice:
         raise InputError(f"survey.axes.{twice[0]}: a question has the same name; rename the axis")
-    raw, axes = _raw(Path(path), spec, [q.question for q in questions])
-    respondent = _respondents(raw[spec.respondent], path)
+    raw, axes, said = _raw(Path(path), spec, [q.question for q in questions])
+    known = _Known(labels or {}, said)
     columns: dict[str, pd.Series] = {
-        "respondent": respondent,
+        "respondent": _respondents(raw[spec.respondent], path),
         "weight": _weights(raw, spec, path),
     }
+    found = {}
+    country, names = _countries(raw, spec, known)
+    if len(names) > 1:
+        columns[COUNTRY] = country
+        found[COUNTRY] = groups.counted(names, country)
     for name, axis in axes.items():
-        columns[name] = _groups(raw[axis.column], axis, f"{path}: column {axis.column}")
-        if columns[name].isna().all():
+        where = f"{path}: column {axis.column}"
+        cells = _plain(_declared(raw[axis.column], said, axis.groups or {}))
+        if axis.found:
+            by = country if len(names) > 1 else None
+            meant = groups.find(cells, axis.found, spec.missing, known.of(axis.column), by)
+            axis = replace(axis, groups=meant)
+        columns[name] = _groups(cells, axis, where)
+        found[name] = groups.counted(axis.groups or axis.names(), columns[name])
+        if axis.found is None and columns[name].isna().all():
             raise InputError(
-                f"{path}: column {axis.column}: no row falls in a group of axis {name}; "
+                f"{where}: no row falls in a group of axis {name}; "
                 f"the first cell is {raw[axis.column].iloc[0]!r}"
             )
     for question in questions:
         where = f"{path}: column {question.question}"
         recode = spec.recode.get(question.question, {})
-        columns[question.question] = _codes(raw[question.question], recode, spec.missing, where)
-    return pd.DataFrame(columns)
+        cells = _declared(raw[question.question], said, recode)
+        columns[question.question] = _codes(cells, recode, spec.missing, where)
+    return pd.DataFrame(columns), Groups(names, found, spec.caveat)
 
 
 def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], list[str]]:
@@ -72,14 +98,37 @@ def check(responses: pd.DataFrame, spec: Clean, path: Path | str) -> None:
         seen = responses[name].dropna().unique()
         if len(seen) < 2:
             only = ", ".join(map(repr, seen)) or "none"
+            least = f" of {axis.found} respondents" if axis.found else ""
             raise InputError(
-                f"{path}: column {axis.column}: axis {name} has one group only ({only}); "
-                "remove the axis, or look at survey.filter and the axis' groups"
+                f"{path}: column {axis.column}: axis {name} has fewer than two groups{least} "
+                f"({only}); leave it out (survey.axes.{name}: null), or look at the study's "
+                "filter, countries and groups"
             )
 
 
-def _raw(path: Path, spec: Clean, questions: list[str]) -> tuple[pd.DataFrame, dict[str, Axis]]:
-    """The needed columns as text, by the study's names, and the axes as the file can make them."""
+Said = dict[str, table.Labels]
+"""What the file says of each column, by the study's names."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What codes mean: the study's own words come before the file's."""
+
+    labels: Mapping[str, Mapping[str, str]]
+    said: Said
+
+    def of(self, column: str) -> list[Mapping[str, str]]:
+        file = self.said.get(column, table.Labels()).codes
+        return [
+            self.labels.get(column, {}),
+            {table.cell(code): label for code, label in file.items()},
+        ]
+
+
+def _raw(
+    path: Path, spec: Clean, questions: list[str]
+) -> tuple[pd.DataFrame, dict[str, Axis], Said]:
+    """The needed columns as text, the axes as the file can make them, and its labels."""
     named = [
         spec.respondent,
         *([spec.weight] if spec.weight else []),
@@ -91,18 +140,38 @@ def _raw(path: Path, spec: Clean, questions: list[str]) -> tuple[pd.DataFrame, d
         for axis in spec.axes.values()
         for name in (axis.column, *([axis.otherwise.column] if axis.otherwise else []))
     ]
-    wanted = [n for name in (*named, *either) for n in _aliases(name, spec.rename)]
+    countries = spec.countries.columns if spec.countries else ()
+    wanted = [n for name in (*named, *either, *countries) for n in _aliases(name, spec.rename)]
     with files.opened(path, spec.delimiter, list(dict.fromkeys(wanted))) as opened:
         columns = _Columns(opened, spec.rename)
         where = columns.all_of(list(dict.fromkeys(named)))
         axes = {name: columns.axis(name, axis) for name, axis in spec.axes.items()}
         where |= columns.all_of([axis.column for axis in axes.values()])
+        where |= columns.any_of(countries)
         positions = list(dict.fromkeys(where.values()))
-        kept = [_kept(part, where, spec) for part in opened.slices(positions)]
+        others: set[str] = set()
+        kept = [_kept(part, where, spec, others) for part in opened.slices(positions)]
+        said = {name: opened.labels[p] for name, p in where.items() if opened.labels}
     raw = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
+    _check_countries(raw, others, spec, path)
     if raw.empty:
         raise InputError(f"{path}: no row is left after survey.filter {spec.filter or ''}".rstrip())
-    return raw, axes
+    return raw, axes, said
+
+
+def _check_countries(raw: pd.DataFrame, others: set[str], spec: Clean, path: Path) -> None:
+    """Refuse a country that the file does not have."""
+    if spec.countries is None:
+        return
+    columns = [c for c in spec.countries.columns if c in raw]
+    present = {code for column in columns for code in _plain(raw[column]).unique()}
+    for code in spec.countries.codes:
+        if code not in present:
+            there = sorted(present | others)
+            raise InputError(
+                f"{path}: survey.countries: no row of country {code!r} in column "
+                f"{' or '.join(spec.countries.columns)}; there are {', '.join(there[:80])}"
+            )
 
 
 def _aliases(name: str, rename: Mapping[str, str]) -> list[str]:
@@ -137,6 +206,12 @@ class _Columns:
             )
         return {name: position for name, position in where.items() if position is not None}
 
+    def any_of(self, names: Sequence[str]) -> dict[str, int]:
+        """Those of the columns that there are, at least one."""
+        where = {name: self.find(name) for name in names}
+        found = {name: position for name, position in where.items() if position is not None}
+        return found or self.all_of(list(names))
+
     def axis(self, name: str, axis: Axis) -> Axis:
         """The axis, or what it says to use otherwise."""
         if self.find(axis.column) is not None:
@@ -152,13 +227,55 @@ class _Columns:
         )
 
 
-def _kept(part: pd.DataFrame, where: Mapping[str, int], spec: Clean) -> pd.DataFrame:
-    """The rows of the filter, as text."""
+def _kept(
+    part: pd.DataFrame, where: Mapping[str, int], spec: Clean, others: set[str]
+) -> pd.DataFrame:
+    """The rows of the filter and the countries, as text; `others` gathers what else there is."""
     keep = pd.Series(True, index=part.index)
     for name, values in spec.filter.items():
         keep &= _plain(table.text(part[where[name]])).isin(list(values))
+    if spec.countries:
+        chosen = pd.Series(False, index=part.index)
+        for name in (c for c in spec.countries.columns if c in where):
+            codes = _plain(table.text(part[where[name]]))
+            chosen |= codes.isin(list(spec.countries.codes))
+            others |= set(codes.unique())
+        keep &= chosen
     rows = part[keep]
     return pd.DataFrame({name: table.text(rows[p]) for name, p in where.items()})
+
+
+def _countries(raw: pd.DataFrame, spec: Clean, known: _Known) -> tuple[pd.Series, tuple[str, ...]]:
+    """[N] name of each respondent's country, and the names in the study's order, if it has any."""
+    country = pd.Series(pd.NA, index=raw.index, dtype="string")
+    if spec.countries is None:
+        return country, ()
+    names: dict[str, str] = {}
+    for column in (c for c in spec.countries.columns if c in raw):
+        codes = _plain(raw[column])
+        for code in (c for c in spec.countries.codes if (codes == c).any()):
+            names[code] = groups.label(code, known.of(column), column)
+            country = country.mask(country.isna() & (codes == code), names[code])
+    own = [names[code] for code in spec.countries.codes]
+    twice = [code for code in names if own.count(names[code]) > 1]
+    if twice:
+        raise InputError(
+            f"survey.countries: {' and '.join(twice)} are both {names[twice[0]]}; name it once"
+        )
+    return country, tuple(own)
+
+
+def _declared(cells: pd.Series, said: Said, named: Iterable[str]) -> pd.Series:
+    """Cells without the codes that the file declares missing, but for those the study names."""
+    ranges = said.get(str(cells.name), table.Labels()).missing
+    if not ranges:
+        return cells
+    plain = _plain(cells)
+    number = pd.to_numeric(plain, errors="coerce")
+    missing = pd.Series(False, index=cells.index)
+    for low, high in ranges:
+        missing |= number.between(low, high).fillna(False).astype(bool)
+    return cells.mask(missing & ~plain.isin(list(named)), "")
 
 
 def _plain(cells: pd.Series) -> pd.Series:
@@ -198,8 +315,8 @@ def _weights(raw: pd.DataFrame, spec: Clean, path: Path | str) -> pd.Series:
     return relative / relative.mean()
 
 
-def _groups(cells: pd.Series, axis: Axis, where: str) -> pd.Series:
-    plain = _plain(cells)
+def _groups(plain: pd.Series, axis: Axis, where: str) -> pd.Series:
+    """[N] label of each cell's group; missing for none."""
     if axis.groups is not None:
         return plain.map(axis.groups).astype("string")
     number = pd.to_numeric(plain.where(plain != ""), errors="coerce")
@@ -209,14 +326,14 @@ def _groups(cells: pd.Series, axis: Axis, where: str) -> pd.Series:
     bands = np.asarray(axis.bands)
     position = np.searchsorted(bands, number.fillna(bands[0] - 1).to_numpy(), side="right") - 1
     labels = np.array([*axis.names(), ""], dtype=object)[position]
-    return pd.Series(labels, index=cells.index, dtype="string").replace("", pd.NA)
+    return pd.Series(labels, index=plain.index, dtype="string").replace("", pd.NA)
 
 
 def _codes(
     cells: pd.Series, recode: dict[str, int | None], missing: Iterable[int], where: str
 ) -> pd.Series:
     plain = _plain(cells)
-    blank = plain.isin(["", "NA", "NaN", "nan", "."])
+    blank = plain.isin(groups.BLANK)
     number = pd.to_numeric(plain.where(~blank), errors="coerce")
     text = number.isna() & ~blank
     if text.any():

@@ -137,6 +137,17 @@ def members_of(
     return found
 
 
+def largest(
+    responses: pd.DataFrame, axes: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> str:
+    """The largest subgroup of a stratum, with its respondents; for a message."""
+    names, cell = members(responses, axes, groups, 1)
+    if not names:
+        return "empty, nobody has a group of each axis"
+    sizes = np.bincount(cell[cell >= 0])
+    return f"{names[sizes.argmax()]!r} with {sizes.max()}"
+
+
 def subgroup_name(name: str, axis: str, label: str) -> str:
     """Extend a subgroup's name by one axis: 'sex=Female & age_group=25-34'."""
     return f"{name} & {axis}={label}" if name else f"{axis}={label}"

@@ -1,0 +1,136 @@
+"""The groups of each axis as a survey has them: listed in the study, or found in the data.
+
+`clean` writes them down once, and every stage that needs an axis' groups reads them from there.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from valuestrata.specs import COUNTRY, Prompt, stratum_id
+
+log = logging.getLogger(__name__)
+
+BLANK = ("", "NA", "NaN", "nan", ".")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group: its label, the codes that mean it (none of a band), its respondents."""
+
+    label: str
+    codes: tuple[str, ...]
+    n: int
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of each axis, in order.
+
+    countries: names of the countries that were taken out of a cross-national file; none where the
+    study itself names its country. With several, COUNTRY is the first axis.
+    """
+
+    countries: tuple[str, ...]
+    axes: dict[str, tuple[Group, ...]]
+    caveat: str = ""
+
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Axis -> labels."""
+        return {axis: tuple(g.label for g in groups) for axis, groups in self.axes.items()}
+
+    def spoken(self, prompt: Prompt, groups: Mapping[str, str]) -> tuple[Prompt, dict[str, str]]:
+        """Wording and traits of a subgroup's persona, who lives in the subgroup's country.
+
+        The country is no trait besides, unless there is nothing else to say of the subgroup.
+        """
+        if not self.countries:
+            return prompt, dict(groups)
+        traits = {axis: group for axis, group in groups.items() if axis != COUNTRY}
+        country = groups.get(COUNTRY, self.countries[0])
+        return replace(prompt, country=country), traits or dict(groups)
+
+    def compared(
+        self, strata: Sequence[tuple[str, ...]]
+    ) -> list[tuple[str, tuple[str, ...], dict[str, tuple[str, ...]]]]:
+        """Name, axes and groups of each set of subgroups to compare with each other.
+
+        A stratum, or one of each country where the stratum lies within countries: people of two
+        countries differ for more reasons than the axes.
+        """
+        labels = self.labels()
+        found = []
+        for axes in strata:
+            if COUNTRY in axes and len(axes) > 1:
+                rest = stratum_id(tuple(axis for axis in axes if axis != COUNTRY))
+                found += [
+                    (f"{country}: {rest}", axes, {**labels, COUNTRY: (country,)})
+                    for country in labels[COUNTRY]
+                ]
+            else:
+                found.append((stratum_id(axes), axes, labels))
+        return found
+
+
+def find(
+    cells: pd.Series,
+    least: int,
+    missing: Sequence[int],
+    known: Sequence[Mapping[str, str]],
+    country: pd.Series | None = None,
+) -> dict[str, str]:
+    """Code -> label of each code that `least` respondents of a country have, in order of code.
+
+    Args:
+        cells: [N] codes as text.
+        least: respondents.
+        missing: codes that mean no answer.
+        known: labels by code, the first that has the code counts.
+        country: [N], where there are several: each has ethnic groups of its own.
+    """
+    valid = cells[~cells.isin([*BLANK, *map(str, missing)])]
+    within = [valid] if country is None else [own for _, own in valid.groupby(country)]
+    sizes = [own.value_counts() for own in within]
+    codes = {str(code) for size in sizes for code in size[size >= least].index}
+    return {code: label(code, known, str(cells.name)) for code in sorted(codes, key=_order)}
+
+
+def label(code: str, known: Sequence[Mapping[str, str]], column: str) -> str:
+    """What a code means; the code itself, with a warning, where nothing says it."""
+    said = next((names[code] for names in known if names.get(code)), "")
+    if not said and _order(code)[0] == 0:
+        log.warning("column %s: code %s has no label; it stands for itself", column, code)
+    return _tidy(said or code)
+
+
+def _tidy(text: str) -> str:
+    """A label that can be part of a subgroup's name, without a country's mark (SG: Chinese)."""
+    plain = re.sub(r"^[A-Z]{2,3}: ", "", " ".join(text.split()))
+    return plain.replace(" & ", " and ").replace("=", "-")
+
+
+def _order(code: str) -> tuple[int, int, str]:
+    """Numbers by size, then texts."""
+    return (0, int(code), "") if re.fullmatch(r"-?\d+", code) else (1, 0, code)
+
+
+def counted(
+    labels: Mapping[str, str] | Sequence[str], cells: pd.Series | None
+) -> tuple[Group, ...]:
+    """The groups of an axis with their respondents.
+
+    Args:
+        labels: code -> label, where several codes may share one; or labels without codes.
+        cells: [N] label of each respondent.
+    """
+    sizes = {} if cells is None else cells.value_counts().to_dict()
+    codes: dict[str, tuple[str, ...]] = {}
+    if isinstance(labels, Mapping):
+        for code, name in labels.items():
+            codes[name] = (*codes.get(name, ()), code)
+    else:
+        codes = dict.fromkeys(labels, ())
+    return tuple(Group(name, own, int(sizes.get(name, 0))) for name, own in codes.items())
