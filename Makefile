@@ -33,7 +33,7 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 test: setup ## the tests that need no GPU, no cluster and no vLLM
 	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 3 GB
+test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 4 GB
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py $(PYTEST_ARGS)
 
 check: setup ## formatting, lint, types and every study file
@@ -111,7 +111,7 @@ $(VENV)/.stamp-slurm: $(VENV)/.stamp
 # It wants an older numpy than ours below Python 3.13, and the packages taken out again do not load
 # beside a CPU torch.
 $(VLLM)/.stamp: pyproject.toml constraints.txt
-	@echo "making $(VLLM): five minutes, 3 GB"
+	@echo "making $(VLLM): five minutes, 4 GB"
 	@$(or $(PYTHON),python3) -m venv --clear $(VLLM)
 	@grep -vE '^(numpy|vllm)==' constraints.txt > $(VLLM)/constraints.txt
 	@$(VLLM)/bin/python -m pip install -q -c $(VLLM)/constraints.txt $(PIP_FLAGS) \
