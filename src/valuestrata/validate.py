@@ -19,6 +19,7 @@ from valuestrata.specs import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = {"respondent", "weight", "all", "mean", "subgroups"}
+GRID_METHODS = ("sft", "dro")
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TUNABLE = {"transformers", "vllm"}
 """Backends whose weights are here: they have recipes and adapters, the others the base alone."""
@@ -201,6 +202,11 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
         split = config["splits"].get(recipe["split"])
         if split is None or split["role"] != "train":
             yield f"config: recipes.{name}.split: {recipe['split']!r} is not a train split"
+        if recipe["grid"] and recipe["method"] not in GRID_METHODS:
+            yield (
+                f"config: recipes.{name}.grid: is for {' and '.join(GRID_METHODS)}, "
+                f"not for {recipe['method']}"
+            )
         yield from _favour_problems(study, name, recipe)
         if recipe["method"] == "dpo" and recipe["beta"] == 0:
             yield f"config: recipes.{name}.beta: dpo learns nothing at 0"

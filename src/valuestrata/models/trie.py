@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
@@ -145,6 +146,16 @@ def batch(trees: Sequence[Tree], pad: int) -> Batch:
         columns = {node: shift + i - (longest - keep) for i, node in enumerate(order)}
         place.append({node: columns[node] for node in tree.wanted})
     return Batch(tokens, depth, attends, keep, place)
+
+
+def mask(attends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[R, 1, N, N] what to add to the attention's scores, for every head.
+
+    In the network's own dtype, as the memory-efficient kernels want it, and finite: an eager
+    attention adds it as it is.
+    """
+    added = torch.zeros(attends.shape, dtype=dtype, device=attends.device)
+    return added.masked_fill_(~attends, torch.finfo(dtype).min)[:, None]
 
 
 def _ancestors(tree: Tree) -> NDArray[np.bool_]:
