@@ -95,9 +95,14 @@ def write(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> list[s
         )
         new = out[:, batch["input_ids"].shape[1] :]
         for i, text in zip(part, chat.tokenizer.batch_decode(new), strict=True):
-            found = re.search(r"Answer: \d+", text)
-            texts[i] = found.group() if found else ""
+            texts[i] = answer_in(text)
     return texts
+
+
+def answer_in(text: str) -> str:
+    """The first answer in a text, '' if there is none."""
+    found = re.search(r"Answer: \d+", text)
+    return found.group() if found else ""
 
 
 # Training ------------------------------------------------------------------------------------
@@ -231,14 +236,15 @@ def inspect(job: dict[str, Any]) -> dict[str, Any]:
         model_path=job["model"],
         tokenizer_path=job["model"],
         device="cpu",
-        config=GenerateConfig(max_connections=job["size"], temperature=0.0),
-        torch_dtype=torch.float32,
+        do_sample=False,
+        config=GenerateConfig(max_connections=job["size"]),
+        dtype=torch.float32,
     )
     seconds, (log,) = timed(
         lambda: eval(task, model=model, display="none", log_dir=job["logs"], score=True)
     )
     if log.status != "success" or not log.samples:
-        raise RuntimeError(f"inspect: {log.error}")
+        raise RuntimeError(f"inspect: {log.error and log.error.message}")
     texts = [
         [*(message.text for message in sample.messages[:2]), sample.output.completion]
         for sample in log.samples

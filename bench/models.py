@@ -46,7 +46,7 @@ class Size:
     rounds: int = 2
     layers: int = questionnaire.LAYERS
     hidden: int = questionnaire.HIDDEN
-    lessons: int = 24
+    lessons: int = 20
 
 
 QUICK = Size(personas=2, questions=4, part=2, grid=2, rounds=1, layers=1, hidden=128, lessons=12)
@@ -136,7 +136,7 @@ class Bench:
         model = self.model()
         questions = [one.as_question() for one in asked]
         mine = model.answer(questions, model_peers.MOST)
-        texts = [answer.text for answer in mine]
+        texts = [model_peers.answer_in(answer.text) for answer in mine]
         whole = [answer.logprobs for answer in mine]
         upto = self.without_terminators(asked)
         prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]

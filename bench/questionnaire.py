@@ -53,11 +53,8 @@ def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
     ]
     closed = []
     for one in chosen:
-        labels = {
-            **dict.fromkeys(range(one.lowest, one.highest + 1), ""),
-            **one.extra,
-            **one.labels,
-        }
+        unnamed = dict.fromkeys(range(one.lowest, one.highest + 1), "")
+        labels = unnamed | one.extra | one.labels
         codes = sorted(labels)
         text = prompts.closed(
             said, one.text, codes, [labels[c] for c in codes], (one.lowest, one.highest)
@@ -88,18 +85,14 @@ def spread(things: Sequence[Any], n: int) -> list[Any]:
 def make_chat() -> Chat:
     """A tokenizer trained on the prompts and on the project's own texts.
 
-    Words are its largest tokens and a number is one token, as in Llama 3.
+    Words are its largest tokens and " 10" is one token: so each option differs in one token alone, as
+    the quickest way of lm-evaluation-harness needs it.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=False),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -112,7 +105,7 @@ def make_chat() -> Chat:
         f for kind in ("md", "py", "yaml") for f in sorted(data.ROOT.glob(f"[!.]*/**/*.{kind}"))
     ]
     project = [file.read_text(encoding="utf-8") for file in files]
-    answers = [prompts.answer("english", 10)] * 100
+    answers = [prompts.answer("english", code) for code in range(11)] * 100
     bpe.train_from_iterator([*personas, *(t for t, _ in closed), *answers, *project], trainer)
     words = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
@@ -164,7 +157,7 @@ def examples(asked: Sequence[Asked], chat: Chat) -> list[options.Pair]:
     ]
 
 
-def teach(network: Any, chat: Chat, steps: int, batch: int = 16) -> None:
+def teach(network: Any, chat: Chat, steps: int, batch: int = 12) -> None:
     """A few steps after which the network writes answers in the form asked for, in both orders."""
     asked = [one for order in ORDERS for one in ask(order, 10, 40)]
     parts = loop.batches(examples(asked, chat), batch, 99, seed=1)

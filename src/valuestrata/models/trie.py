@@ -164,7 +164,8 @@ class Steps:
 
 def steps(trees: Sequence[Tree], place: Sequence[dict[int, int]]) -> Steps:
     """What is read off the logits of a batch: items by tree, as each tree holds them."""
-    index, option = [], []
+    index: list[tuple[int, int, int]] = []
+    option: list[int] = []
     for r, tree in enumerate(trees):
         for path in (path for paths in tree.paths for path in paths):
             option.append(len(index))
