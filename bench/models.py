@@ -46,7 +46,7 @@ class Size:
     rounds: int = 2
     layers: int = questionnaire.LAYERS
     hidden: int = questionnaire.HIDDEN
-    lessons: int = 20
+    lessons: int = 28
 
 
 QUICK = Size(personas=2, questions=4, part=2, grid=2, rounds=1, layers=1, hidden=128, lessons=12)
@@ -248,7 +248,7 @@ class Bench:
             if has(self.pythons[tool], tool):
                 kept.append(run)
             else:
-                print(f"{tool} is not installed: left out")  # noqa: T201
+                sys.stdout.write(f"{tool} is not installed: left out\n")
         return kept
 
     def same_texts(self, texts: Sequence[Sequence[str]]) -> bool:
@@ -304,7 +304,7 @@ class Bench:
                 model_peers.trl_trainer, gradient_checkpointing=False
             )
         else:
-            print("trl is not installed: left out")  # noqa: T201
+            sys.stdout.write("trl is not installed: left out\n")
         for against, run in runs.items():
             run.against = against
         own_tokens = questionnaire.tokens_of_grids(
@@ -408,15 +408,17 @@ def in_child(python: str, tool: str, job: dict[str, Any], folder: Path) -> dict[
 
 def say(rows: Sequence[Row]) -> None:
     """Print the table."""
-    head = f"{'against':50} {'order':9} {'ours':>8} {'theirs':>8} {'ratio':>6} {'asked':>6} equal"
-    print(head)  # noqa: T201
+    lines = [
+        f"{'against':50} {'order':8} {'ours':>7} {'theirs':>8} {'ratio':>6} {'asked':>6} equal"
+    ]
     for row in rows:
-        print(  # noqa: T201
-            f"{row['against']:50} {row['order']:9} {row['ours_cpu_s']:7.2f}s "
-            f"{row['theirs_cpu_s']:7.2f}s {row['ratio']:6.2f} {row['at_least']:6.2f} "
-            f"{'yes' if row['equal'] else 'NO'}  tokens {row['our_tokens']:,} / "
-            f"{row['their_tokens'] or 0:,}"
+        tokens = f"{row['our_tokens']:,} / {row['their_tokens']:,}" if row["their_tokens"] else ""
+        lines.append(
+            f"{row['against']:50} {row['order']:8} {row['ours_cpu_s']:6.1f}s "
+            f"{row['theirs_cpu_s']:7.1f}s {row['ratio']:6.2f} {row['at_least']:6.2f} "
+            f"{'yes' if row['equal'] else 'NO ':5} {tokens}".rstrip()
         )
+    sys.stdout.write("\n".join(lines) + "\nCPU seconds on one thread; tokens: ours / theirs\n")
 
 
 if __name__ == "__main__":

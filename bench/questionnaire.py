@@ -85,8 +85,8 @@ def spread(things: Sequence[Any], n: int) -> list[Any]:
 def make_chat() -> Chat:
     """A tokenizer trained on the prompts and on the project's own texts.
 
-    Words are its largest tokens and " 10" is one token: so each option differs in one token alone, as
-    the quickest way of lm-evaluation-harness needs it.
+    Words are its largest tokens and " 10" is one token: so options differ in one token alone, which
+    is what lm-evaluation-harness is quickest on.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -157,7 +157,7 @@ def examples(asked: Sequence[Asked], chat: Chat) -> list[options.Pair]:
     ]
 
 
-def teach(network: Any, chat: Chat, steps: int, batch: int = 12) -> None:
+def teach(network: Any, chat: Chat, steps: int, batch: int = 16) -> None:
     """A few steps after which the network writes answers in the form asked for, in both orders."""
     asked = [one for order in ORDERS for one in ask(order, 10, 40)]
     parts = loop.batches(examples(asked, chat), batch, 99, seed=1)
