@@ -24,7 +24,7 @@ from valuestrata.specs import Model
 
 log = logging.getLogger(__name__)
 
-ROW = 384
+ROW = 512
 """Nodes of a prefix tree; longer rows share more and attend more."""
 
 
