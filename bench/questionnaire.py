@@ -176,7 +176,7 @@ def spec(folder: Path) -> specs.Model:
     """The study's settings for a model in a folder, in fp32."""
     said = {"backend": "transformers", "weights": str(folder), "dtype": "float32"}
     raw = validate.read_yaml(data.ROOT / "studies/wvs-sg.yaml") | {"models": {"toy": said}}
-    return config.spec_predict(validate.load(raw, files=False), "toy").model
+    return config.spec_predict(validate.load(raw, files=False), "toy", "base").model
 
 
 def tokens_of_grids(parts: Sequence[Sequence[options.Pair]], pad: int) -> int:
