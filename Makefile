@@ -18,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-vllm check profile pictures bench-survey lock clean distclean
+.PHONY: help setup demo test test-vllm check profile pictures bench-survey lock clean distclean bench-models bench-gpu
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,20 @@ pictures: demo ## docs/images anew from the demo; needs graphviz and chromium
 bench-survey: setup ## the array code against pandas, polars, duckdb, scipy, fairlearn; minutes
 	@$(INSTALL) polars duckdb fairlearn
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m bench.survey
+
+# inspect-ai pins other versions than ours: an environment of its own, which sees .venv behind it
+INSPECT := build/inspect-ai
+bench-models: setup ## scoring and training against transformers, trl, lm-eval, inspect-ai; minutes
+	@$(INSTALL) lm-eval trl
+	@test -x $(INSPECT)/bin/inspect || { $(BIN)/python -m venv --without-pip $(INSPECT) \
+		&& $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+			> "$$($(INSPECT)/bin/python -c 'import site; print(site.getsitepackages()[0])')/valuestrata.pth" \
+		&& $(BIN)/python -m pip --python $(INSPECT)/bin/python install -q $(PIP_FLAGS) inspect-ai; } \
+		|| echo "inspect-ai could not be installed: it is left out"
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.models --inspect-python $(INSPECT)/bin/python
+
+bench-gpu: setup ## tokens/s and FLOP utilisation at the size of Llama-3.1-8B; needs a GPU
+	$(BIN)/python -m bench.gpu
 
 lock: ## write constraints.txt anew from the newest versions that fit; minutes, then run the tests
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \

@@ -1,11 +1,12 @@
 """The benchmark's peers give the answers that they are timed for, on a small survey."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import data, growth, peers, survey
+from bench import data, gpu, growth, models, peers, questionnaire, survey
 
 QUICK = survey.Size.quick()
 
@@ -66,3 +67,46 @@ def test_several_countries_are_scored_as_each_alone(tmp_path: Path) -> None:
     assert len(growth.last_country(tmp_path / "many.parquet")) == QUICK.each
     with np.load(tmp_path / "found.npz") as found:
         assert len(found["names_0"]) == 2 * QUICK.countries
+
+
+# ---- the model side
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> models.Bench:
+    folder = tmp_path_factory.mktemp("models")
+    nothing = {"lm_eval": sys.executable, "inspect_ai": sys.executable}
+    return models.Bench.make(models.QUICK, folder, nothing)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("order", questionnaire.ORDERS)
+def test_transformers_has_our_logprobs_and_texts(bench: models.Bench, order: str) -> None:
+    rows = {row["against"]: row for row in bench.scoring(order)}
+    assert all(row["at_least"] > 1 for row in rows.values())
+    for against in list(models.FLOORS)[:2]:
+        assert rows[against]["equal"], against
+    assert rows["generate + regex"]["equal"]
+    assert all(row["our_tokens"] < row["their_tokens"] for row in rows.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trainer_has_our_gradients(bench: models.Bench) -> None:
+    rows = {row["against"]: row for row in bench.training("question")}
+    assert rows["training: HF Trainer, grouped by length"]["equal"]
+
+
+def test_a_wrong_logprob_is_noticed() -> None:
+    ours = [np.array([-1.0, -2.0]), np.array([-3.0, -0.5])]
+    assert models.close([own + 1e-6 for own in ours], ours)
+    assert not models.close([ours[0], ours[1] + [0, 2e-5]], ours)
+
+
+def test_without_a_gpu_the_gpu_bench_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--output", str(tmp_path / "gpu.json")])
+    gpu.main()
+    assert "no GPU" in capsys.readouterr().out
+    assert not (tmp_path / "gpu.json").exists()

@@ -686,6 +686,12 @@ WRONG = [
         "all held back", put("recipes/sft/held_back", {"share": 1}), "recipes.sft.held_back.share"
     ),
     case(
+        "a grid of distributions",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "soft", "grid": True}),
+        "recipes.sft.grid",
+        "not for soft",
+    ),
+    case(
         "favour without balance",
         put("recipes/sft/favour", {"sex=male": 2}),
         "recipes.sft.favour",

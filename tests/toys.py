@@ -54,6 +54,7 @@ RECIPE = Recipe(
     seed=1,
     schedule="linear",
     accumulate=1,
+    grid=False,
     targets=None,
     quantize="none",
     checkpointing=False,

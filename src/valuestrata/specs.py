@@ -312,6 +312,7 @@ class Recipe:
     seed: int
     schedule: str
     accumulate: int
+    grid: bool
     targets: tuple[str, ...] | None
     quantize: str
     checkpointing: bool

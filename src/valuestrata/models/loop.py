@@ -130,19 +130,23 @@ class Replies(Objective):
     def losses(self, network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss, and the share of the reply's tokens that greedy decoding hits."""
         labels = batch["labels"]
-        logits = network(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            position_ids=batch["position_ids"],
-            logits_to_keep=labels.shape[1],
-            use_cache=False,
-        ).logits.float()
+        logits = self.logits(network, batch).float()
         each = torch.nn.functional.cross_entropy(
             logits.transpose(1, 2), labels, ignore_index=-100, reduction="none"
         )
         tokens = (labels != -100).sum(dim=1)
         hits = (logits.argmax(dim=-1) == labels).sum(dim=1) / tokens
         return each.sum(dim=1) / tokens, hits
+
+    def logits(self, network: Any, batch: Batch) -> torch.Tensor:
+        """[n, K, vocabulary] what predicts the labels."""
+        return network(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            logits_to_keep=batch["labels"].shape[1],
+            use_cache=False,
+        ).logits
 
     def read(self, batch: Batch) -> int:
         """Real tokens."""

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from valuestrata import prompts
 from valuestrata.errors import InputError
 from valuestrata.io import records
-from valuestrata.models import groups, loop, options, processes
+from valuestrata.models import grid, groups, loop, options, processes
 from valuestrata.models.chat import Chat
 from valuestrata.models.checkpoint import Checkpoint
 from valuestrata.specs import Finetune, HeldBack, Recipe
@@ -99,7 +100,7 @@ def objective(recipe: Recipe, pad: int) -> loop.Objective:
         case "ordinal":
             return options.Ordinal(pad)
         case _:
-            return loop.Replies(pad)
+            return grid.Grid(pad) if recipe.grid else loop.Replies(pad)
 
 
 def adapted(network: Any, recipe: Recipe) -> Any:
@@ -177,9 +178,10 @@ def finetune(
     probe = loop.collate(train[:PROBE], pad)
     before = logits(tuned, probe)
     plan = objective(recipe, pad)
+    parts = partial(plan.batches, train, recipe.batch, recipe.epochs, recipe.seed)
     settings = loop.Settings(
         learning_rate=recipe.learning_rate,
-        steps=recipe.epochs * -(-len(train) // recipe.batch),
+        steps=sum(1 for _ in parts()),
         warmup=recipe.warmup,
         weight_decay=recipe.weight_decay,
         gradient_norm=recipe.gradient_norm,
@@ -197,7 +199,7 @@ def finetune(
     log.info("%s: %d examples, %d held back", recipe.method, len(train), len(held))
     history = loop.train(
         tuned,
-        plan.batches(train, recipe.batch, recipe.epochs, recipe.seed),
+        parts(),
         settings,
         plan,
         weighting=robust,

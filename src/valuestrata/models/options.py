@@ -85,11 +85,9 @@ class Options(loop.Objective):
 
     def logprobs(self, network: Any, batch: loop.Batch) -> torch.Tensor:
         """[n, C] log p of each option as a whole reply, in fp32; NONE where there is no option."""
-        mask = torch.zeros(batch["attends"].shape, dtype=network.dtype, device=network.device)
-        mask.masked_fill_(~batch["attends"], torch.finfo(network.dtype).min)
         logits = network(
             input_ids=batch["input_ids"],
-            attention_mask=mask[:, None],
+            attention_mask=trie.mask(batch["attends"], network.dtype),
             position_ids=batch["position_ids"],
             logits_to_keep=int(batch["kept"]),
             use_cache=False,

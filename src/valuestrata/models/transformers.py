@@ -7,12 +7,13 @@ is text generated. Log-probabilities are computed in fp32; ties go to the lowest
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from valuestrata.models import trie
 from valuestrata.models.base import Answer, Question
@@ -23,7 +24,7 @@ from valuestrata.specs import Model
 
 log = logging.getLogger(__name__)
 
-ROW = 384
+ROW = 512
 """Nodes of a prefix tree; longer rows share more and attend more."""
 
 
@@ -51,24 +52,32 @@ class TransformersModel(LocalModel):
     def answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
         """Greedy text and option log-probabilities, in the order of the questions."""
         prompts = [self.chat.prompt(q.persona, q.user) for q in questions]
-        items = [
-            trie.Item(prompt.ids, tuple(self.chat.reply(text) for text in question.replies))
+        replies = {text: self.chat.reply(text) for q in questions for text in q.replies}
+        scored = self.score(
+            trie.Item(prompt.ids, tuple(replies[text] for text in question.replies))
             for prompt, question in zip(prompts, questions, strict=True)
+        )
+        unsaid = [i for i, (_, greedy) in enumerate(scored) if greedy is None]
+        texts = self._generate([prompts[i] for i in unsaid], max_new_tokens, 0.0, 0)
+        written = dict(zip(unsaid, texts, strict=True))
+        return [
+            Answer(written[i] if greedy is None else question.replies[greedy], logprobs)
+            for i, (question, (logprobs, greedy)) in enumerate(zip(questions, scored, strict=True))
         ]
-        answers: list[Answer | None] = [None] * len(items)
-        written: list[int] = []
+
+    def score(self, items: Iterable[trie.Item]) -> list[tuple[NDArray[np.float64], int | None]]:
+        """log p of every option of an item [C], and which one greedy decoding writes, if any."""
+        items = list(items)
+        found: list[Any] = [None] * len(items)
+        ahead: list[tuple[list[list[int]], trie.Steps, Any]] = []
         for trees in self._batches(items):
-            for tree, own, steps, best in self._forward(trees):
-                for k, i in enumerate(own):
-                    logprobs = np.array([sum(steps[s] for s in path) for path in tree.paths[k]])
-                    text = _followed(tree, k, best, questions[i].replies)
-                    if text is None:
-                        written.append(i)
-                    answers[i] = Answer(text or "", logprobs)
-        texts = self._generate([prompts[i] for i in written], max_new_tokens, 0.0, 0)
-        for i, text in zip(written, texts, strict=True):
-            answers[i] = Answer(text, answers[i].logprobs)  # type: ignore[union-attr]
-        return [a for a in answers if a is not None]
+            ahead.append(self._forward(trees))
+            # the next batch is laid out while a GPU still computes this one
+            if len(ahead) > 1:
+                self._read(*ahead.pop(0), found)
+        for last in ahead:
+            self._read(*last, found)
+        return found
 
     def generate(
         self,
@@ -92,32 +101,39 @@ class TransformersModel(LocalModel):
         return [b for b in batches if b]
 
     @torch.inference_mode()
-    def _forward(self, trees: list[tuple[trie.Tree, list[int]]]) -> list[Any]:
-        """For each tree: its items, log p of each (node, token) step, the best token by node."""
+    def _forward(
+        self, trees: list[tuple[trie.Tree, list[int]]]
+    ) -> tuple[list[list[int]], trie.Steps, torch.Tensor]:
+        """Each tree's items, the steps of all their options, and of every step log p and whether it
+        is the likeliest [2, steps], still on the device."""
         laid = trie.batch([tree for tree, _ in trees], self.chat.pad)
-        where = device()
-        dtype = self.network.dtype
-        mask = torch.zeros(laid.attends.shape, dtype=dtype)
-        mask.masked_fill_(~torch.from_numpy(laid.attends), torch.finfo(dtype).min)
+        where = self.network.device
         logits = self.network(
             input_ids=torch.from_numpy(laid.tokens).to(where),
-            attention_mask=mask[:, None].to(where),
+            attention_mask=trie.mask(torch.from_numpy(laid.attends).to(where), self.network.dtype),
             position_ids=torch.from_numpy(laid.depth).to(where),
             logits_to_keep=laid.keep,
             use_cache=False,
         ).logits.float()
-        norm = logits.logsumexp(dim=-1)
-        best = logits.argmax(dim=-1).cpu().numpy()
-        found = []
-        for r, (tree, own) in enumerate(trees):
-            place = laid.place[r]
-            pairs = sorted({step for paths in tree.paths for path in paths for step in path})
-            columns = torch.tensor([place[node] for node, _ in pairs], device=where)
-            tokens = torch.tensor([token for _, token in pairs], device=where)
-            values = (logits[r, columns, tokens] - norm[r, columns]).double().cpu().numpy()
-            greedy = {node: int(best[r, column]) for node, column in place.items()}
-            found.append((tree, own, dict(zip(pairs, values, strict=True)), greedy))
-        return found
+        steps = trie.steps([tree for tree, _ in trees], laid.place)
+        row, column, token = torch.from_numpy(steps.index).to(where)
+        logprobs = logits[row, column, token] - logits.logsumexp(dim=-1)[row, column]
+        best = logits.argmax(dim=-1)[row, column] == token
+        return [own for _, own in trees], steps, torch.stack([logprobs, best.float()])
+
+    @staticmethod
+    def _read(owners: list[list[int]], steps: trie.Steps, values: torch.Tensor, found: Any) -> None:
+        """Put each item's log-probabilities and greedy option into its place of `found`."""
+        logprobs, best = values.double().cpu().numpy()
+        totals = np.add.reduceat(logprobs, steps.option)
+        followed = np.logical_and.reduceat(best > 0, steps.option)
+        start = 0
+        items = (i for own in owners for i in own)
+        for i, options in zip(items, steps.options, strict=True):
+            own = slice(start, start + options)
+            said = np.flatnonzero(followed[own])
+            found[i] = (totals[own], int(said[0]) if len(said) else None)
+            start += options
 
     @torch.inference_mode()
     def _generate(
@@ -176,13 +192,3 @@ def _noise(prompts: list[Prompt], temperature: float, seed: int) -> Any:
         return scores.float() / temperature - torch.stack(waits).log().to(scores.device)
 
     return add
-
-
-def _followed(
-    tree: trie.Tree, k: int, best: dict[int, int], replies: tuple[str, ...]
-) -> str | None:
-    """The option that greedy decoding writes to its end, or None if it writes none of them."""
-    for path, reply in zip(tree.paths[k], replies, strict=True):
-        if all(best[node] == token for node, token in path):
-            return reply
-    return None

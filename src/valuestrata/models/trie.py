@@ -8,8 +8,10 @@ Symbols: R rows, N nodes of the longest row, K wanted nodes of the row with most
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
@@ -147,12 +149,50 @@ def batch(trees: Sequence[Tree], pad: int) -> Batch:
     return Batch(tokens, depth, attends, keep, place)
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The steps of all options of some trees, one after the other.
+
+    index: row, kept column and next token of each step [3, steps]; option: where each option's
+    steps begin; options: how many options each item has.
+    """
+
+    index: Ints
+    option: Ints
+    options: list[int]
+
+
+def steps(trees: Sequence[Tree], place: Sequence[dict[int, int]]) -> Steps:
+    """What is read off the logits of a batch: items by tree, as each tree holds them."""
+    index: list[tuple[int, int, int]] = []
+    option: list[int] = []
+    for r, tree in enumerate(trees):
+        for path in (path for paths in tree.paths for path in paths):
+            option.append(len(index))
+            index += [(r, place[r][node], token) for node, token in path]
+    options = [len(paths) for tree in trees for paths in tree.paths]
+    return Steps(np.array(index, dtype=np.int64).T, np.array(option), options)
+
+
+def mask(attends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[R, 1, N, N] what to add to the attention's scores, for every head.
+
+    In the network's own dtype, as the memory-efficient kernels want it, and finite: an eager
+    attention adds it as it is.
+    """
+    added = torch.zeros(attends.shape, dtype=dtype, device=attends.device)
+    return added.masked_fill_(~attends, torch.finfo(dtype).min)[:, None]
+
+
 def _ancestors(tree: Tree) -> NDArray[np.bool_]:
     """[n, n] whether a node attends to another: itself and its ancestors."""
-    attends = np.eye(len(tree), dtype=bool)
-    parent = tree.parent
-    # a parent always comes before its children
-    for node in range(len(tree)):
-        if parent[node] >= 0:
-            attends[node] |= attends[parent[node]]
+    attends = np.zeros((len(tree), len(tree)), dtype=bool)
+    parent = np.array(tree.parent)
+    # runs of nodes each of which is the parent of the next; a parent comes before its children
+    begins = np.flatnonzero(parent != np.arange(len(tree)) - 1)
+    for begin, end in pairwise([0, *begins.tolist(), len(tree)]):
+        if begin < end:
+            if parent[begin] >= 0:
+                attends[begin:end] = attends[parent[begin]]
+            attends[begin:end, begin:end] = np.tri(end - begin, dtype=bool)
     return attends

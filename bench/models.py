@@ -1,0 +1,425 @@
+"""Measure scoring and training against other people's tools, on one model and in one run.
+
+`make bench-models` prints the table and writes results/bench/models.json. docs/performance.md says
+how to read it.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import data, model_peers, questionnaire
+from bench.model_peers import timed
+from bench.questionnaire import Asked
+from valuestrata.models import grid, loop, runtime, trie
+from valuestrata.models.chat import Chat
+from valuestrata.models.transformers import TransformersModel
+
+OUTPUT = data.ROOT / "results/bench/models.json"
+CLOSE = 1e-5
+RATE = 1e-4
+PACKAGES = ("torch", "transformers", "peft", "trl")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the work is done."""
+
+    personas: int = 12
+    questions: int = 16
+    part: int = 4  # a forward pass an option is timed on one prompt in so many
+    grid: int = 8  # personas and questions of a training batch; two batches
+    rounds: int = 2
+    layers: int = questionnaire.LAYERS
+    hidden: int = questionnaire.HIDDEN
+    lessons: int = 28
+
+
+QUICK = Size(personas=2, questions=4, part=2, grid=2, rounds=1, layers=1, hidden=128, lessons=12)
+
+FLOORS = {
+    "transformers, one padded forward, full logits": (3.0, 1.35),
+    "a forward pass an option, full logits": (12.0, 6.0),
+    "lm-evaluation-harness, HF backend, loglikelihood": (3.5, 1.35),
+    "generate + regex": (3.3, 1.35),
+    "inspect_ai multiple_choice, hf": (3.0, 1.5),
+    "training: TRL SFTTrainer as it comes": (4.0, 1.6),
+    "training: TRL, checkpointing off": (2.8, 1.2),
+    "training: HF Trainer, grouped by length": (2.8, 1.2),
+}
+"""Against -> the least ratio asked for, question first and persona first."""
+
+
+def main() -> None:
+    """Run everything; with --quick a small part, to see that it runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes; the ratios mean nothing")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    for tool in ("lm-eval", "inspect"):
+        parser.add_argument(
+            f"--{tool}-python", default=sys.executable, help=f"interpreter that has {tool}"
+        )
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    runtime.prepare(1)
+    size = QUICK if arguments.quick else Size()
+    pythons = {"lm_eval": arguments.lm_eval_python, "inspect_ai": arguments.inspect_python}
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench.make(size, Path(scratch), pythons)
+        rows = [row for order in questionnaire.ORDERS for row in bench.scoring(order)]
+        rows += [row for order in questionnaire.ORDERS for row in bench.training(order)]
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
+    say(rows)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{**row, "threads": 1, "versions": versions} for row in rows]
+    arguments.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def installed(name: str) -> bool:
+    """Whether a package is there."""
+    return importlib.util.find_spec(name) is not None
+
+
+@dataclass
+class Run:
+    """One tool's work: what it is called, how it is done, what comes out, what it reads.
+
+    share: the part of the work that is done; the time is scaled up by it.
+    """
+
+    against: str
+    work: Callable[[int], tuple[float, Any]]
+    equal: Callable[[Any], bool]
+    tokens: int
+    share: float = 1.0
+
+
+@dataclass
+class Bench:
+    """A model that answers in the form asked for, and what is measured with it."""
+
+    size: Size
+    chat: Chat
+    network: Any
+    folder: Path
+    pythons: dict[str, str]
+
+    @classmethod
+    def make(cls, size: Size, scratch: Path, pythons: dict[str, str]) -> "Bench":
+        """Make the model, teach it and save it."""
+        chat = questionnaire.make_chat()
+        network = questionnaire.make_network(chat, size.layers, size.hidden)
+        questionnaire.teach(network, chat, size.lessons)
+        folder = questionnaire.save(network, chat, scratch / "model")
+        return cls(size, chat, network, folder, pythons)
+
+    # Scoring
+
+    def scoring(self, order: str) -> list[Row]:
+        """Text and log p of every option, of the same prompts."""
+        asked = questionnaire.ask(order, self.size.personas, self.size.questions)
+        some = asked[:: self.size.part]
+        model = self.model()
+        questions = [one.as_question() for one in asked]
+        mine = model.answer(questions, model_peers.MOST)
+        texts = [model_peers.answer_in(answer.text) for answer in mine]
+        whole = [answer.logprobs for answer in mine]
+        upto = self.without_terminators(asked)
+        prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]
+        own = sum(len(t) for t, _ in trie.grow(self.items(asked), 10**9))
+
+        def ours(_: int) -> tuple[float, Any]:
+            return timed(lambda: model.answer(questions, model_peers.MOST))
+
+        def local(work: Callable[..., Any], asked: Sequence[Asked]) -> Callable[[int], Any]:
+            return lambda turn: timed(
+                lambda: work(self.network, self.chat, asked, (16, 64)[turn % 2])
+            )
+
+        runs = [
+            Run(
+                "transformers, one padded forward, full logits",
+                local(model_peers.one_forward, asked),
+                lambda found: close(found, upto),
+                sum(prompts) + 2 * len(asked),
+            ),
+            Run(
+                "a forward pass an option, full logits",
+                local(model_peers.forward_an_option, some),
+                lambda found: close(found, whole[:: self.size.part]),
+                sum((n + 4) * len(a.codes) for n, a in zip(prompts, asked, strict=True)),
+                len(some) / len(asked),
+            ),
+            Run(
+                "generate + regex",
+                local(model_peers.write, asked),
+                lambda found: found == texts,
+                sum(prompts) + 3 * len(asked),
+            ),
+        ]
+        runs += self.children(asked, upto, prompts)
+        return self.compared(order, ours, own, runs)
+
+    def model(self) -> TransformersModel:
+        """Our backend, on the network at hand."""
+        model = TransformersModel(questionnaire.spec(self.folder), self.chat)
+        model._network = self.network
+        return model
+
+    def items(self, asked: Sequence[Asked]) -> list[trie.Item]:
+        """Prompts with their whole replies."""
+        return [
+            trie.Item(
+                self.chat.prompt(a.first, a.second).ids, tuple(map(self.chat.reply, a.replies))
+            )
+            for a in asked
+        ]
+
+    def without_terminators(self, asked: Sequence[Asked]) -> list[Any]:
+        """[C] our log p of each code's token after "Answer:", which is what some peers give."""
+        items = self.items(asked)
+        begun = [
+            trie.Item((*item.prompt, *item.options[0][:-2]), tuple(o[-2:-1] for o in item.options))
+            for item in items
+        ]
+        return [values for values, _ in self.model().score(begun)]
+
+    def children(
+        self, asked: Sequence[Asked], upto: Sequence[Any], prompts: Sequence[int]
+    ) -> list[Run]:
+        """lm-evaluation-harness and inspect, where they are installed."""
+        decode = self.chat.tokenizer.decode
+        jobs: dict[str, list[Any]] = {
+            "lm_eval": [
+                (
+                    decode([*item.prompt, *item.options[0][:-2]]),
+                    [decode(o[-2:-1]) for o in item.options],
+                )
+                for item in self.items(asked)
+            ],
+            "inspect_ai": [
+                (a.first, a.second, [f"option {code}" for code in a.codes]) for a in asked
+            ],
+        }
+
+        def child(tool: str) -> Callable[[int], tuple[float, Any]]:
+            def work(turn: int) -> tuple[float, Any]:
+                job = {
+                    "model": str(self.folder),
+                    "asked": jobs[tool],
+                    "size": (32, 64)[turn % 2],
+                    "logs": str(self.folder / "logs"),
+                }
+                found = in_child(self.pythons[tool], tool, job, self.folder)
+                return found.pop("seconds"), found
+
+            return work
+
+        runs = [
+            Run(
+                "lm-evaluation-harness, HF backend, loglikelihood",
+                child("lm_eval"),
+                lambda found: close(found["logprobs"], upto),
+                sum(prompts) + 2 * len(asked),
+            ),
+            Run(
+                "inspect_ai multiple_choice, hf",
+                child("inspect_ai"),
+                lambda found: self.same_texts(found["texts"]),
+                0,
+            ),
+        ]
+        kept = []
+        for run, tool in zip(runs, jobs, strict=True):
+            if has(self.pythons[tool], tool):
+                kept.append(run)
+            else:
+                sys.stdout.write(f"{tool} is not installed: left out\n")
+        return kept
+
+    def same_texts(self, texts: Sequence[Sequence[str]]) -> bool:
+        """Whether we write what inspect's model wrote, from the messages it showed."""
+        model = self.model()
+        ours = model.generate([(a, b) for a, b, _ in texts], model_peers.MOST, 0.0, 0)
+        return ours == [said.strip() for _, _, said in texts]
+
+    # Training
+
+    def training(self, order: str) -> list[Row]:
+        """One epoch of LoRA over the same examples, in steps of the same size."""
+        side = self.size.grid
+        asked = questionnaire.ask(order, side, 2 * side)
+        examples = questionnaire.examples(asked, self.chat)
+        batch = side * side
+        objective = grid.Grid(self.chat.pad)
+
+        def ours(_: int) -> tuple[float, Any]:
+            tuned = self.adapted()
+            parts = objective.batches(examples, batch, 1, 1)
+            settings = loop.Settings(RATE, 2, 0.0, 0.0, 1.0)
+            return timed(lambda: loop.train(tuned, parts, settings, objective))
+
+        first = next(objective.batches(examples, batch, 1, 1))
+        tuned = self.adapted(moved=True)
+        losses, _ = objective.losses(tuned, objective.collate(first))
+        gradient = gradients(tuned, losses.mean())
+
+        def trainer(make: Callable[..., Any], **more: Any) -> Run:
+            def built(network: Any, examples: Sequence[Any], passes: int) -> Any:
+                said = model_peers.settings(self.folder / "trained", RATE, batch, passes)
+                return make(network, self.chat, examples, said, **more)
+
+            def work(turn: int) -> tuple[float, Any]:
+                # one pass a step pads to the longest of all, four less; the better one counts
+                own = built(self.adapted(), examples, (1, 4)[turn % 2])
+                return timed(own.train)
+
+            def equal(_: Any) -> bool:
+                own = built(self.adapted(moved=True), first, 1)
+                rows = [own.train_dataset[i] for i in range(len(first))]
+                with torch.enable_grad():
+                    loss = own.compute_loss(own.model, own.data_collator(rows))
+                return relative(gradients(own.model, loss), gradient) <= CLOSE
+
+            return Run("", work, equal, sum(len(e.prompt) + len(e.reply) for e in examples))
+
+        runs = {"training: HF Trainer, grouped by length": trainer(model_peers.hf_trainer)}
+        if installed("trl"):
+            runs["training: TRL SFTTrainer as it comes"] = trainer(model_peers.trl_trainer)
+            runs["training: TRL, checkpointing off"] = trainer(
+                model_peers.trl_trainer, gradient_checkpointing=False
+            )
+        else:
+            sys.stdout.write("trl is not installed: left out\n")
+        for against, run in runs.items():
+            run.against = against
+        own_tokens = questionnaire.tokens_of_grids(
+            list(objective.batches(examples, batch, 1, 1)), self.chat.pad
+        )
+        return self.compared(order, ours, own_tokens, list(runs.values()))
+
+    def adapted(self, moved: bool = False) -> Any:
+        """The network with a fresh adapter, or one that has moved so that no gradient is 0."""
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        torch.manual_seed(1)
+        network = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
+        settings = LoraConfig(
+            r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        tuned = get_peft_model(network, settings)
+        if moved:
+            with torch.no_grad():
+                for parameter in tuned.parameters():
+                    if parameter.requires_grad:
+                        parameter += 0.01 * torch.randn_like(parameter)
+        return tuned
+
+    # Both
+
+    def compared(
+        self, order: str, ours: Callable[[int], tuple[float, Any]], own: int, runs: list[Run]
+    ) -> list[Row]:
+        """Take turns, so that a busy machine slows all; the least CPU seconds of each count."""
+        best = [float("inf")] * (len(runs) + 1)
+        found: list[Any] = [None] * len(runs)
+        for turn in range(self.size.rounds):
+            best[0] = min(best[0], ours(turn)[0])
+            for i, run in enumerate(runs):
+                seconds, found[i] = run.work(turn)
+                best[1 + i] = min(best[1 + i], seconds / run.share)
+            best[0] = min(best[0], ours(turn)[0])
+        return [
+            {
+                "against": run.against,
+                "order": order,
+                "ours_cpu_s": best[0],
+                "theirs_cpu_s": seconds,
+                "ratio": seconds / best[0],
+                "at_least": FLOORS[run.against][questionnaire.ORDERS.index(order)],
+                "equal": bool(run.equal(answer)),
+                "our_tokens": own,
+                "their_tokens": run.tokens or None,
+                "scaled_from": None if run.share == 1 else f"{run.share:.0%} of the prompts",
+            }
+            for run, seconds, answer in zip(runs, best[1:], found, strict=True)
+        ]
+
+
+def close(theirs: Sequence[Any], ours: Sequence[Any]) -> bool:
+    """Whether all log-probabilities agree, and the likeliest option of every prompt."""
+    return all(
+        np.allclose(a, b, rtol=0, atol=CLOSE) and np.argmax(a) == np.argmax(b)
+        for a, b in zip(theirs, ours, strict=True)
+    )
+
+
+def gradients(tuned: Any, loss: torch.Tensor) -> torch.Tensor:
+    """All of an adapter's gradients in one row."""
+    named = sorted((n, p) for n, p in tuned.named_parameters() if p.requires_grad)
+    found = torch.autograd.grad(loss, [p for _, p in named])
+    return torch.cat([g.flatten() for g in found]).double()
+
+
+def relative(theirs: torch.Tensor, ours: torch.Tensor) -> float:
+    """|theirs - ours| / |ours|."""
+    return float((theirs - ours).norm() / ours.norm())
+
+
+def has(python: str, package: str) -> bool:
+    """Whether an interpreter has a package."""
+    asks = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
+    return subprocess.run([python, "-c", asks], check=False).returncode == 0
+
+
+def in_child(python: str, tool: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a tool answers in a process of its own."""
+    given, result = folder / "job.json", folder / "result.json"
+    given.write_text(json.dumps(job), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(data.ROOT), str(data.ROOT / "src")]),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    subprocess.run(
+        [python, "-W", "ignore", "-m", "bench.model_peers", tool, str(given), str(result)],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def say(rows: Sequence[Row]) -> None:
+    """Print the table."""
+    lines = [
+        f"{'against':50} {'order':8} {'ours':>7} {'theirs':>8} {'ratio':>6} {'asked':>6} equal"
+    ]
+    for row in rows:
+        tokens = f"{row['our_tokens']:,} / {row['their_tokens']:,}" if row["their_tokens"] else ""
+        lines.append(
+            f"{row['against']:50} {row['order']:8} {row['ours_cpu_s']:6.1f}s "
+            f"{row['theirs_cpu_s']:7.1f}s {row['ratio']:6.2f} {row['at_least']:6.2f} "
+            f"{'yes' if row['equal'] else 'NO ':5} {tokens}".rstrip()
+        )
+    sys.stdout.write("\n".join(lines) + "\nCPU seconds on one thread; tokens: ours / theirs\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The study's prompts, and a toy of 6 layers x 512 that has learned the form of an answer."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import data
+from valuestrata import config, prompts, specs, validate
+from valuestrata.models import grid, loop, options
+from valuestrata.models.base import Question
+from valuestrata.models.chat import Chat
+from valuestrata.models.toy import SPECIAL, TEMPLATES
+
+ORDERS = ("question", "persona")
+VOCABULARY = 8192
+LAYERS, HIDDEN = 6, 512
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt: who is asked what, both messages, and the codes that may be answered."""
+
+    persona: str
+    question: str
+    first: str
+    second: str
+    codes: tuple[int, ...]
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """The reply that gives each code."""
+        return tuple(prompts.answer("english", code) for code in self.codes)
+
+    def as_question(self) -> Question:
+        """What a backend is asked."""
+        return Question(self.first, self.second, self.replies)
+
+
+def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
+    """The 50 personas that the paper trains on; its 214 closed prompts with their codes."""
+    study, chosen, _ = data.study()
+    said = config.spec_pairs(study, "train").prompt
+    groups = data.groups_of(study)
+    personas = [
+        prompts.persona(said, dict(zip(stratum, cell, strict=True)))
+        for stratum in study.splits["train"]
+        for cell in itertools.product(*[groups[axis] for axis in stratum])
+    ]
+    closed = []
+    for one in chosen:
+        unnamed = dict.fromkeys(range(one.lowest, one.highest + 1), "")
+        labels = unnamed | one.extra | one.labels
+        codes = sorted(labels)
+        text = prompts.closed(
+            said, one.text, codes, [labels[c] for c in codes], (one.lowest, one.highest)
+        )
+        closed.append((text, tuple(codes)))
+    return personas, closed
+
+
+def ask(order: str, personas: int, questions: int) -> list[Asked]:
+    """Every one of some personas with every one of some questions, both spread over the study.
+
+    Persona first is the study's order; question first has the two messages swapped.
+    """
+    people, closed = texts()
+    found = []
+    for persona in spread(people, personas):
+        for text, codes in spread(closed, questions):
+            first, second = (persona, text) if order == "persona" else (text, persona)
+            found.append(Asked(persona, text, first, second, codes))
+    return found
+
+
+def spread(things: Sequence[Any], n: int) -> list[Any]:
+    """`n` of the things at like distances."""
+    return [things[i] for i in np.linspace(0, len(things) - 1, n).astype(int)]
+
+
+def make_chat() -> Chat:
+    """A tokenizer trained on the prompts and on the project's own texts.
+
+    Words are its largest tokens and " 10" is one token: so options differ in one token alone, which
+    is what lm-evaluation-harness is quickest on.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    personas, closed = texts()
+    files = [
+        f for kind in ("md", "py", "yaml") for f in sorted(data.ROOT.glob(f"[!.]*/**/*.{kind}"))
+    ]
+    project = [file.read_text(encoding="utf-8") for file in files]
+    answers = [prompts.answer("english", code) for code in range(11)] * 100
+    bpe.train_from_iterator([*personas, *(t for t, _ in closed), *answers, *project], trainer)
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        bos_token="<|begin|>",
+        additional_special_tokens=SPECIAL[2:5],
+        clean_up_tokenization_spaces=False,
+    )
+    words.chat_template = TEMPLATES["llama"]
+    return Chat(words)
+
+
+def make_network(chat: Chat, layers: int = LAYERS, hidden: int = HIDDEN) -> Any:
+    """A Llama-shaped network with random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=hidden,
+            intermediate_size=3 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=hidden // 64,
+            num_key_value_heads=hidden // 128,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            pad_token_id=chat.pad,
+            bos_token_id=chat.tokenizer.bos_token_id,
+            eos_token_id=chat.tokenizer.eos_token_id,
+        )
+    ).eval()
+
+
+def examples(asked: Sequence[Asked], chat: Chat) -> list[options.Pair]:
+    """Prompts with an answer each, to train on."""
+    return [
+        options.Pair(
+            chat.prompt(one.first, one.second).ids,
+            chat.reply(one.replies[i % len(one.replies)]),
+            group=one.persona,
+            question=one.question,
+            options=(),
+            shares=(),
+            place=(),
+        )
+        for i, one in enumerate(asked)
+    ]
+
+
+def teach(network: Any, chat: Chat, steps: int, batch: int = 16) -> None:
+    """A few steps after which the network writes answers in the form asked for, in both orders."""
+    asked = [one for order in ORDERS for one in ask(order, 10, 40)]
+    parts = loop.batches(examples(asked, chat), batch, 99, seed=1)
+    settings = loop.Settings(3e-3, steps, 0.3, 0.0, 1.0)
+    loop.train(network, parts, settings, loop.Replies(chat.pad))
+
+
+def save(network: Any, chat: Chat, folder: Path) -> Path:
+    """A model's folder, for tools that load one."""
+    network.save_pretrained(folder, safe_serialization=True)
+    chat.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def spec(folder: Path) -> specs.Model:
+    """The study's settings for a model in a folder, in fp32."""
+    said = {"backend": "transformers", "weights": str(folder), "dtype": "float32"}
+    raw = validate.read_yaml(data.ROOT / "studies/wvs-sg.yaml") | {"models": {"toy": said}}
+    return config.spec_predict(validate.load(raw, files=False), "toy", "base").model
+
+
+def tokens_of_grids(parts: Sequence[Sequence[options.Pair]], pad: int) -> int:
+    """Tokens that training on grid batches reads."""
+    objective = grid.Grid(pad)
+    return sum(objective.read(objective.collate(part)) for part in parts)
