@@ -1,5 +1,6 @@
 """Scores, intervals, paired tests, fairness with its null, and the stages built on them."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from valuestrata.__main__ import main
 from valuestrata.metrics import agreement, distribution, fairness, ordinal, resample
 from valuestrata.schemas import PAIR, TABLES
 from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, Weighting, to_json
+from valuestrata.survey.groups import Group, Groups
 
 NAN = float("nan")
 
@@ -1191,9 +1193,11 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     io.write_table(questions, tmp_path / "questions", "questions")
     io.write_table(diverse, tmp_path / "diversity", "diversity")
     io.write_table(pairs, tmp_path / "ood.parquet", "pairs")
-    groups, weighting = {"sex": ("male", "female")}, Weighting("unweighted", "weighted")
-    spec = Summary("demo", "a survey", ("ood",), groups, weighting, EVALUATION, CAVEAT)
-    tables = ("responses", "questions", "diversity", "agreement", "ceilings", "labels")
+    sexes = (Group("male", ("1",), 2), Group("female", ("2",), 0))
+    io.write_json(dataclasses.asdict(Groups((), {"sex": sexes})), tmp_path / "groups")
+    weighting = Weighting("unweighted", "weighted")
+    spec = Summary("demo", "a survey", "Utopia", ("ood",), weighting, EVALUATION, CAVEAT)
+    tables = ("responses", "questions", "groups", "diversity", "agreement", "ceilings", "labels")
     inputs = [x for n in tables for x in (f"--{n}", str(tmp_path / n))]
     said = [*inputs, "--pairs", str(tmp_path / "ood.parquet")]
     out = tmp_path / "summary.json"

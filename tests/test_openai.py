@@ -287,7 +287,7 @@ def test_open_answers_and_verdicts_go_through_a_service(tmp_path: Path) -> None:
             )
         judge_stage.run(
             Namespace(
-                spec=to_json(Judge(spec, "pairwise", "Utopia", 16, "")),
+                spec=to_json(Judge(spec, "pairwise", 16, "")),
                 pairs=tmp_path / "pairs",
                 texts=tmp_path / "texts",
                 reference=tmp_path / "reference",

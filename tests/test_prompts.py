@@ -490,7 +490,7 @@ def judged(
             return [says(*both) for both in shown]  # type: ignore[operator]
 
     monkeypatch.setattr(backends, "open_model", lambda *_: FakeModel())
-    spec = Judge(toys.model(folder), "pairwise", "Utopia", 16, "")
+    spec = Judge(toys.model(folder), "pairwise", 16, "")
     judge_stage.run(
         Namespace(
             spec=to_json(spec), pairs=folder / "pairs", texts=folder / "texts",

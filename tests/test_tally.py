@@ -608,6 +608,7 @@ def test_meaningless_subgroups_lie_within_their_null_and_others_do_not(tmp_path:
         folder.mkdir()
         io.write_table(own, folder / "responses.parquet", "responses")
         io.write_table(questions(), folder / "questions.parquet", "questions")
+        write_groups(folder)
         spec = Diversity(TALLY, 10, WEIGHTING, Evaluation(0.9, 99, 1))
         out = folder / "diversity"
         run_stage(folder, "diversity", spec, "--output", str(out), "--agreement", f"{out}.ranks")
@@ -625,9 +626,13 @@ def survey(tmp_path: Path) -> Path:
     frame = people(400, 18)
     io.write_table(frame, tmp_path / "responses.parquet", "responses")
     io.write_table(questions(), tmp_path / "questions.parquet", "questions")
-    listed = {axis: tuple(Group(name, (), 1) for name in names) for axis, names in GROUPS.items()}
-    io.write_json(dataclasses.asdict(Groups((), listed)), tmp_path / "groups.parquet")
+    write_groups(tmp_path)
     return tmp_path
+
+
+def write_groups(folder: Path) -> None:
+    listed = {axis: tuple(Group(name, (), 1) for name in names) for axis, names in GROUPS.items()}
+    io.write_json(dataclasses.asdict(Groups((), listed)), folder / "groups.parquet")
 
 
 def run_stage(folder: Path, stage: str, spec: object, *more: str) -> None:

@@ -296,7 +296,7 @@ def staged(folder: Path, spec: Model, adapter: Path | None) -> list[pd.DataFrame
     stages: list[tuple[Callable[[Namespace], None], Any, str]] = [
         (predict_stage.run, Predict(spec, "english", MOST, "toy"), "predictions"),
         (generate_stage.run, Generate(spec, 2, MOST, 0.0, 1, "toy"), "texts"),
-        (judge_stage.run, Judge(spec, "pairwise", "Utopia", MOST, "toy"), "verdicts"),
+        (judge_stage.run, Judge(spec, "pairwise", MOST, "toy"), "verdicts"),
     ]
     for run, own, table in stages:
         run(

@@ -189,9 +189,10 @@ def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
     for variant in ("base", "sft"):
         shutil.copytree(results / "runs/tiny" / variant, results / f"runs/tiny/{variant}+w")
     said = ["--results", str(results), "--spec"]
+    reachable = ["--reachable", str(results / "survey/reachable.parquet")]
     outputs = {name: f"{results}/report/{name}.parquet" for name in ("runs", "differences")}
     tables = [part for name, path in outputs.items() for part in (f"--{name}", path)]
-    assert main(["compare", *said, to_json(spec_compare(study)), *tables]) == 0
+    assert main(["compare", *said, to_json(spec_compare(study)), *reachable, *tables]) == 0
     for stage in ("tables", "report"):
         assert main([stage, *said, to_json(spec_report(study))]) == 0
     found = pd.read_csv(results / "report/tables/differences.csv").set_index("metric")
