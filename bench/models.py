@@ -39,8 +39,8 @@ Row = dict[str, Any]
 class Size:
     """How much of the work is done."""
 
-    personas: int = 12
-    questions: int = 16
+    shared: int = 4  # personas, or questions if they come first: what prompts begin with
+    each: int = 48  # prompts that begin with each; in the study 214, or 98 if questions come first
     part: int = 4  # a forward pass an option is timed on one prompt in so many
     grid: int = 8  # personas and questions of a training batch; two batches
     rounds: int = 2
@@ -49,7 +49,7 @@ class Size:
     lessons: int = 28
 
 
-QUICK = Size(personas=2, questions=4, part=2, grid=2, rounds=1, layers=1, hidden=128, lessons=12)
+QUICK = Size(shared=2, each=4, part=2, grid=2, rounds=1, layers=1, hidden=128, lessons=12)
 
 FLOORS = {
     "transformers, one padded forward, full logits": (3.0, 1.35),
@@ -131,7 +131,9 @@ class Bench:
 
     def scoring(self, order: str) -> list[Row]:
         """Text and log p of every option, of the same prompts."""
-        asked = questionnaire.ask(order, self.size.personas, self.size.questions)
+        first, second = self.size.shared, self.size.each
+        counts = (first, second) if order == "persona" else (second, first)
+        asked = questionnaire.ask(order, *counts)
         some = asked[:: self.size.part]
         model = self.model()
         questions = [one.as_question() for one in asked]
