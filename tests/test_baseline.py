@@ -122,7 +122,7 @@ def test_a_group_that_nobody_is_in_has_no_cells_and_the_nation_speaks_for_it() -
 
 
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10_000), place=st.integers(0, len(SUBGROUPS) - 1))
 def test_what_members_say_never_changes_what_is_said_of_them(
     rule: str, seed: int, place: int
