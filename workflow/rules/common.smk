@@ -12,7 +12,7 @@ sys.path.insert(0, str(SOURCE))
 from valuestrata import config as study_config
 from valuestrata.errors import InputError
 from valuestrata.provenance import code_digest
-from valuestrata.specs import stratum_id, to_json, variant_parts
+from valuestrata.specs import reworded, stratum_id, to_json, variant_parts
 from valuestrata.validate import load
 
 try:
@@ -108,7 +108,8 @@ def adapter(wildcards):
 def worded(wildcards):
     """The pairs with the prompts of a variant's wording."""
     _, wording = variant_parts(wildcards.variant)
-    return f"{RESULTS}/pairs/{wildcards.split}{'+' + wording if wording else ''}.parquet"
+    name = reworded(wildcards.split, wording) if wording else wildcards.split
+    return f"{RESULTS}/pairs/{name}.parquet"
 
 
 def judge_weights(wildcards):
