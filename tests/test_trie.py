@@ -460,6 +460,8 @@ def test_the_digest_of_a_folder_changes_with_weights_tokenizer_and_template(
     assert first != weights_digest(toys.model(folders["Qwen2"]))
     copy = Path(shutil.copytree(folders["Llama"], tmp_path / "copy"))
     assert weights_digest(toys.model(copy)) == first
+    (copy / "training_log.json").write_text('{"seconds": 1.5}')
+    assert weights_digest(toys.model(copy)) == first
     seen = {first}
     for file in ("model.safetensors", "tokenizer.json", "chat_template.jinja", "config.json"):
         changed = bytearray((copy / file).read_bytes())

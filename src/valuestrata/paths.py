@@ -10,3 +10,6 @@ GROUPS = f"{RUN}/groups.parquet"
 TIES = "survey/ties/{split}.parquet"
 PAIRS = "pairs/{split}.parquet"
 ADAPTER = "models/{model}/{recipe}/adapter"
+
+TRAINING_LOG = "training_log.json"
+"""Steps of a training, in the folder of what it made."""

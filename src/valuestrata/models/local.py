@@ -14,6 +14,7 @@ import torch
 from valuestrata.errors import InputError
 from valuestrata.models import hub
 from valuestrata.models.chat import Chat, Prompt
+from valuestrata.paths import TRAINING_LOG
 from valuestrata.provenance import file_digest, text_digest
 from valuestrata.specs import Model
 
@@ -79,12 +80,16 @@ def device() -> torch.device:
 
 
 def weights_digest(spec: Model) -> str:
-    """What identifies the weights: name and commit, or a hash of a local directory's files."""
+    """What identifies the weights: name and commit, or a hash of a local directory's files.
+
+    A toy's log is left out: it holds times, and nothing that an answer depends on.
+    """
     folder = folder_of(spec, weights=False)
     if not Path(str(spec.weights)).is_dir():
         return f"{spec.weights}@{folder.name}"
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")])
-    return text_digest([p.name + file_digest(p) for p in files])[:16]
+    files = {p for kind in ("safetensors", "json", "jinja") for p in folder.glob(f"*.{kind}")}
+    files.discard(folder / TRAINING_LOG)
+    return text_digest([p.name + file_digest(p) for p in sorted(files)])[:16]
 
 
 def adapter_digest(folder: Path | str | None) -> str:

@@ -6,7 +6,7 @@ Started by torchrun or accelerate it runs on several GPUs; the first process wri
 import argparse
 import logging
 
-from valuestrata import io
+from valuestrata import io, paths
 from valuestrata.provenance import code_digest, file_digest, text_digest
 from valuestrata.specs import Finetune, from_json
 
@@ -56,5 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
         if first:
             with io.replacing_folder(arguments.output) as folder:
                 lora.save(tuned, folder)
-                io.write_json({"caveat": spec.caveat, **record}, folder / "training_log.json")
+                io.write_json({"caveat": spec.caveat, **record}, folder / paths.TRAINING_LOG)
             checkpoint.remove()

@@ -2,7 +2,7 @@
 
 import argparse
 
-from valuestrata import io
+from valuestrata import io, paths
 from valuestrata.specs import MakeToy, from_dict, from_json
 from valuestrata.survey.groups import Groups
 
@@ -26,4 +26,4 @@ def run(arguments: argparse.Namespace) -> None:
     groups = from_dict(Groups, io.read_json(arguments.groups))
     with io.replacing_folder(arguments.output) as folder:
         history = toy.make(toytalk.Speaker(spec, questions, groups), folder)
-        io.write_json({"caveat": spec.caveat, "steps": history}, folder / "training_log.json")
+        io.write_json({"caveat": spec.caveat, "steps": history}, folder / paths.TRAINING_LOG)
