@@ -15,6 +15,7 @@ one in one go does.
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -68,7 +69,7 @@ class Settings:
     seed: int = 0
 
 
-class Objective:
+class Objective(ABC):
     """Examples -> batches -> tensors -> losses. Subclass it to lay batches out in another way.
 
     `batches` decides which examples are stepped on together, `collate` lays some of them out as
@@ -82,17 +83,17 @@ class Objective:
         """Lists of examples, one a step, the same for the same arguments."""
         return batches(examples, size, epochs, seed)
 
+    @abstractmethod
     def collate(self, part: Sequence[Any]) -> Batch:
         """Tensors of the examples, on the CPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """[n] the loss of each example, and [n] how far it is answered rightly, 0 to 1."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, batch: Batch) -> int:
         """Tokens that a batch makes the network read, padding left out."""
-        raise NotImplementedError
 
 
 class Weighting:
