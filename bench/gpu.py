@@ -160,12 +160,13 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     spec = replace(questionnaire.spec(data.ROOT), batch_tokens=shape.batch_tokens)
     model = TransformersModel(spec, chat)
     model._network = network
-    model.score(items[: len(items) // 8])
-    trees = [tree for part in model._batches(items) for tree, _ in part]
+    model.score(items[: len(items) // 8], 1)
+    parts = trie.split(items, spec.batch_tokens)
+    forests = [trie.grow([items[i] for i in part]) for part in parts]
     start = finished(network.device)
-    model.score(items)
+    model.score(items, 1)
     seconds = finished(network.device) - start
-    nodes = sum(map(len, trees))
+    nodes = sum(map(len, forests))
     return [
         {
             "work": "scoring",
@@ -175,7 +176,7 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
             "plain_tokens": sum(len(item.prompt) for item in items),
             "tokens": nodes,
             "seconds": seconds,
-            "flop": flop(network, nodes, sum(len(t.wanted) for t in trees), 1),
+            "flop": flop(network, nodes, sum(len(set(f.before)) for f in forests), 1),
         }
     ]
 
@@ -192,12 +193,12 @@ def training(tuned: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     """Steps of the loop that fine-tunes, on plain and on grid batches."""
     data_ = questionnaire.examples(questionnaire.ask(order, shape.personas, shape.questions), chat)
     rows = []
-    layouts: Iterable[tuple[str, loop.Objective]] = (
-        ("plain", loop.Replies(chat.pad)),
-        ("grid", grid.Grid(chat.pad)),
+    layouts: Iterable[tuple[str, Any, loop.Objective]] = (
+        ("plain", loop.batches, loop.Replies(chat.pad)),
+        ("grid", grid.batches, grid.SharedReplies(chat.pad)),
     )
-    for layout, objective in layouts:
-        parts = list(objective.batches(data_, shape.batch, 1, 1))[: WARM + 20]
+    for layout, deal, objective in layouts:
+        parts = list(deal(data_, shape.batch, 1, 1))[: WARM + 20]
         settings = loop.Settings(1e-5, len(parts), 0.1, 0.0, 1.0)
         history = loop.train(tuned, iter(parts), settings, objective)[WARM:]
         counted = parts[WARM:]

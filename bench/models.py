@@ -40,7 +40,9 @@ class Size:
     """How much of the work is done."""
 
     shared: int = 4  # personas, or questions if they come first: what prompts begin with
-    each: int = 48  # prompts that begin with each; in the study 214, or 98 if questions come first
+    each: int = (
+        96  # prompts that begin with each; in the study 214, or all 98 if questions come first
+    )
     part: int = 4  # a forward pass an option is timed on one prompt in so many
     grid: int = 8  # personas and questions of a training batch; two batches
     rounds: int = 2
@@ -142,7 +144,7 @@ class Bench:
         whole = [answer.logprobs for answer in mine]
         upto = self.without_terminators(asked)
         prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]
-        own = sum(len(t) for t, _ in trie.grow(self.items(asked), 10**9))
+        own = len(trie.grow(self.items(asked)))
 
         def ours(_: int) -> tuple[float, Any]:
             return timed(lambda: model.answer(questions, model_peers.MOST))
@@ -198,7 +200,7 @@ class Bench:
             trie.Item((*item.prompt, *item.options[0][:-2]), tuple(o[-2:-1] for o in item.options))
             for item in items
         ]
-        return [values for values, _ in self.model().score(begun)]
+        return [one.logprobs for one in self.model().score(begun, 1)]
 
     def children(
         self, asked: Sequence[Asked], upto: Sequence[Any], prompts: Sequence[int]
@@ -267,15 +269,15 @@ class Bench:
         asked = questionnaire.ask(order, side, 2 * side)
         examples = questionnaire.examples(asked, self.chat)
         batch = side * side
-        objective = grid.Grid(self.chat.pad)
+        objective = grid.SharedReplies(self.chat.pad)
 
         def ours(_: int) -> tuple[float, Any]:
             tuned = self.adapted()
-            parts = objective.batches(examples, batch, 1, 1)
+            parts = grid.batches(examples, batch, 1, 1)
             settings = loop.Settings(RATE, 2, 0.0, 0.0, 1.0)
             return timed(lambda: loop.train(tuned, parts, settings, objective))
 
-        first = next(objective.batches(examples, batch, 1, 1))
+        first = next(grid.batches(examples, batch, 1, 1))
         tuned = self.adapted(moved=True)
         losses, _ = objective.losses(tuned, objective.collate(first))
         gradient = gradients(tuned, losses.mean())
@@ -310,7 +312,7 @@ class Bench:
         for against, run in runs.items():
             run.against = against
         own_tokens = questionnaire.tokens_of_grids(
-            list(objective.batches(examples, batch, 1, 1)), self.chat.pad
+            list(grid.batches(examples, batch, 1, 1)), self.chat.pad
         )
         return self.compared(order, ours, own_tokens, list(runs.values()))
 

@@ -42,13 +42,14 @@ class Asked:
 
 
 def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
-    """The 50 personas that the paper trains on; its 214 closed prompts with their codes."""
+    """The personas of the paper's strata, seen and unseen; its 214 closed prompts and their codes."""
     study, chosen, _ = data.study()
     said = config.spec_pairs(study, "train").prompt
     groups = data.groups_of(study)
     personas = [
         prompts.persona(said, dict(zip(stratum, cell, strict=True)))
-        for stratum in study.splits["train"]
+        for strata in study.splits.values()
+        for stratum in strata
         for cell in itertools.product(*[groups[axis] for axis in stratum])
     ]
     closed = []
@@ -181,5 +182,5 @@ def spec(folder: Path) -> specs.Model:
 
 def tokens_of_grids(parts: Sequence[Sequence[options.Pair]], pad: int) -> int:
     """Tokens that training on grid batches reads."""
-    objective = grid.Grid(pad)
+    objective = grid.SharedReplies(pad)
     return sum(objective.read(objective.collate(part)) for part in parts)

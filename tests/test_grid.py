@@ -62,7 +62,7 @@ def test_every_epoch_holds_every_pair_once_in_full_grids(
     data = [pair(g, q) for g in range(personas) for q in range(questions)]
     high, wide = grid.shape(size)
     steps = -(-personas // high) * -(-questions // wide)
-    parts = list(grid.Grid(0).batches(data, size, 2, seed=1))
+    parts = list(grid.batches(data, size, 2, seed=1))
     assert len(parts) == 2 * steps
     for epoch in (parts[:steps], parts[steps:]):
         assert Counter(e for part in epoch for e in part) == Counter(data)
@@ -80,16 +80,16 @@ def test_every_epoch_holds_every_pair_once_in_full_grids(
 def test_pairs_that_are_missing_or_doubled_stay_so() -> None:
     data = [pair(g, q) for g in range(6) for q in range(10) if (g + q) % 3]
     data = [*data, *data[:5]]
-    parts = list(grid.Grid(0).batches(data, 8, 1, seed=0))
+    parts = list(grid.batches(data, 8, 1, seed=0))
     assert Counter(e for part in parts for e in part) == Counter(data)
     assert all(parts)
 
 
 def test_the_seed_decides_the_grids() -> None:
     data = [pair(g, q) for g in range(6) for q in range(10)]
-    first = list(grid.Grid(0).batches(data, 8, 2, seed=1))
-    assert list(grid.Grid(0).batches(data, 8, 2, seed=1)) == first
-    assert list(grid.Grid(0).batches(data, 8, 2, seed=2)) != first
+    first = list(grid.batches(data, 8, 2, seed=1))
+    assert list(grid.batches(data, 8, 2, seed=1)) == first
+    assert list(grid.batches(data, 8, 2, seed=2)) != first
 
 
 # ---- what is learned from them
@@ -100,7 +100,7 @@ def test_losses_hits_and_gradients_are_those_of_the_plain_layout(
     architecture: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traps 14 and 15, too: the same labels, terminators included, whatever the layout."""
-    monkeypatch.setattr(grid, "ROW", 200)  # several rows, of several lengths
+    monkeypatch.setattr(trie, "BLOCK", 24)  # many blocks
     talk = chat(ARCHITECTURES[architecture])
     network = lora.adapted(toys.network(architecture, talk.tokenizer), RECIPE_WITHOUT_DROPOUT)
     weights = [p for p in network.parameters() if p.requires_grad]
@@ -112,7 +112,7 @@ def test_losses_hits_and_gradients_are_those_of_the_plain_layout(
     random.Random(0).shuffle(data)
     assert len({len(e.reply) for e in data}) > 1
     found = []
-    for objective in (grid.Grid(talk.pad), loop.Replies(talk.pad)):
+    for objective in (grid.SharedReplies(talk.pad), loop.Replies(talk.pad)):
         losses, hits = objective.losses(network, objective.collate(data))
         found.append((losses, hits, torch.autograd.grad(losses.mean(), weights)))
     (ours, our_hits, our_gradients), (theirs, their_hits, their_gradients) = found
@@ -133,21 +133,21 @@ def relative(ours: Any, theirs: Any) -> float:
 RECIPE_WITHOUT_DROPOUT = dataclasses.replace(RECIPE, dropout=0.0)
 
 
-def test_a_prompts_beginning_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "ROW", 10_000)
+def test_a_prompts_beginning_is_read_once() -> None:
     talk = chat("llama")
     for order, most in (("persona", 0.8), ("question", 0.6)):
         data = asked(talk, order)
-        objective, plain = grid.Grid(talk.pad), loop.Replies(talk.pad)
+        objective, plain = grid.SharedReplies(talk.pad), loop.Replies(talk.pad)
         batch = objective.collate(data)
         paths = {(*e.prompt, *e.reply[:-1])[:k] for e in data for k in range(1, 200)}
         assert objective.read(batch) == len(paths)
         assert objective.read(batch) <= most * plain.read(plain.collate(data))
 
 
-def test_a_recipe_with_grids_learns(architecture: str) -> None:
+@pytest.mark.parametrize("method", ["sft", "soft", "ordinal"])
+def test_a_recipe_with_grids_learns(architecture: str, method: str) -> None:
     talk = chat(ARCHITECTURES[architecture])
-    recipe = dataclasses.replace(RECIPE, grid=True, epochs=8)
+    recipe = dataclasses.replace(RECIPE, grid=True, epochs=8, method=method)
     spec = Finetune(toys.model("nowhere"), recipe, "english", "toy model")  # type: ignore[arg-type]
     data = lora.examples(toys.pairs(), talk, "english")
     network = toys.network(architecture, talk.tokenizer)
@@ -162,15 +162,5 @@ def test_a_recipe_with_grids_learns(architecture: str) -> None:
 
 def test_dro_weighs_grids_too() -> None:
     recipe = dataclasses.replace(RECIPE, grid=True, method="dro")
-    assert isinstance(lora.objective(recipe, 0), grid.Grid)
-    assert not isinstance(lora.objective(RECIPE, 0), grid.Grid)
-
-
-def test_a_mask_hides_all_but_ancestors() -> None:
-    attends = torch.tensor([[[True, False], [True, True]]])
-    added = trie.mask(attends, torch.bfloat16)
-    assert added.shape == (1, 1, 2, 2)
-    assert added.dtype == torch.bfloat16
-    assert (added == 0).flatten().tolist() == [True, False, True, True]
-    assert added.isfinite().all()
-    assert added.min() < -1e30
+    assert isinstance(lora.objective(recipe, 0), grid.SharedReplies)
+    assert not isinstance(lora.objective(RECIPE, 0), grid.SharedReplies)

@@ -187,7 +187,7 @@ def test_kernels_and_placement_change_no_answer(folder: Path, more: dict[str, st
         np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
         assert a.text == b.text
     if "attention" in more:
-        assert two.network.config._attn_implementation == "eager"
+        assert two.network.config._attn_implementation.endswith("eager")
         assert one.settings != two.settings
 
 

@@ -1,4 +1,4 @@
-"""Scoring in prefix trees gives what one sequence at a time gives, and the text that is written."""
+"""Scoring in forests of prefixes gives what one sequence at a time gives, and the same text."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests import toys
 from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES
-from valuestrata.models import lora, transformers, trie
+from valuestrata.errors import InputError
+from valuestrata.models import attention, lora, transformers, trie
 from valuestrata.models.base import Answer, Question
 from valuestrata.models.local import adapter_digest, load_chat, load_network, weights_digest
 from valuestrata.models.transformers import TransformersModel
@@ -23,7 +24,7 @@ from valuestrata.specs import Finetune, Recipe
 TOLERANCE = 1e-5
 MOST = 24
 
-# ---- trees, of random items
+# ---- forests of random items
 
 tokens = st.integers(0, 2)
 options = st.lists(st.lists(tokens, min_size=1, max_size=3).map(tuple), min_size=1, max_size=4)
@@ -34,101 +35,114 @@ many = st.lists(items, min_size=1, max_size=12)
 fixed = settings(derandomize=True, database=None, deadline=None)
 
 
-def path_to(tree: trie.Tree, node: int) -> tuple[int, ...]:
-    found = []
-    while node >= 0:
-        found.append(tree.token[node])
-        node = tree.parent[node]
-    return tuple(reversed(found))
+def prefix(forest: trie.Forest, node: int) -> tuple[int, ...]:
+    """What a node stands for, by its path."""
+    path = forest.path(node)
+    assert forest.depth[path].tolist() == list(range(len(path)))
+    return tuple(forest.token[path].tolist())
 
 
-@fixed
-@given(many, st.integers(1, 40))
-def test_trees_hold_every_item_once_and_every_option_whole(
-    asked: list[trie.Item], row: int
-) -> None:
-    trees = trie.grow(asked, row)
-    assert sorted(i for _, own in trees for i in own) == list(range(len(asked)))
-    for tree, own in trees:
-        for i, end, paths in zip(own, tree.ends, tree.paths, strict=True):
-            assert path_to(tree, end) == asked[i].prompt
-            for path, option in zip(paths, asked[i].options, strict=True):
-                assert tuple(token for _, token in path) == option
-                for k, (node, _) in enumerate(path):
-                    assert path_to(tree, node) == asked[i].prompt + option[:k]
-                    assert node in tree.wanted
+def prefixes(asked: list[trie.Item]) -> set[tuple[int, ...]]:
+    """All that has to be read, each once."""
+    read = [item.prompt + option[:-1] for item in asked for option in item.options]
+    return {ids[:k] for ids in read for k in range(1, len(ids) + 1)}
 
 
 @fixed
 @given(many)
-def test_a_tree_has_one_node_for_each_distinct_prefix(asked: list[trie.Item]) -> None:
-    ((tree, _),) = trie.grow(asked, 10_000)
-    read = [item.prompt + option[:-1] for item in asked for option in item.options]
-    prefixes = {ids[:k] for ids in read for k in range(1, len(ids) + 1)}
-    assert len(tree) == len(prefixes)
-    assert {path_to(tree, node) for node in range(len(tree))} == prefixes
-    assert [tree.depth[node] + 1 for node in range(len(tree))] == [
-        len(path_to(tree, node)) for node in range(len(tree))
-    ]
-    for item in asked:
-        assert tree.new_nodes(item.prompt) == 0
-        assert tree.new_nodes((*item.prompt, 9, 9)) == 2
+def test_a_forest_has_one_node_for_each_distinct_prefix(asked: list[trie.Item]) -> None:
+    forest = trie.grow(asked)
+    found = [prefix(forest, node) for node in range(len(forest))]
+    assert len(found) == len(prefixes(asked))
+    assert set(found) == prefixes(asked)
+    # preorder, and the span of a node holds what it begins
+    assert found == sorted(found)
+    for node, own in enumerate(found):
+        below = [k for k, other in enumerate(found) if other[: len(own)] == own]
+        assert below == list(range(node, forest.end[node]))
+
+
+@fixed
+@given(many)
+def test_a_forest_has_every_step_of_every_option(asked: list[trie.Item]) -> None:
+    forest = trie.grow(asked)
+    steps = iter(zip(forest.before, forest.follows, strict=True))
+    every = [(item.prompt, option) for item in asked for option in item.options]
+    assert forest.lengths.tolist() == [len(option) for _, option in every]
+    for prompt, option in every:
+        for k, token in enumerate(option):
+            node, follows = next(steps)
+            assert prefix(forest, node) == prompt + option[:k]
+            assert follows == token
+    assert next(steps, None) is None
 
 
 @fixed
 @given(many, st.integers(1, 40))
-def test_trees_keep_to_the_row_unless_one_item_is_longer(asked: list[trie.Item], row: int) -> None:
-    for tree, own in trie.grow(asked, row):
-        assert len(own) == 1 or len(tree) <= row
+def test_splits_hold_every_item_once_and_keep_to_the_size(
+    asked: list[trie.Item], most: int
+) -> None:
+    parts = trie.split(asked, most)
+    assert sorted(i for part in parts for i in part) == list(range(len(asked)))
+    for part in parts:
+        assert len(part) == 1 or len(trie.grow([asked[i] for i in part])) <= most
+    together = [asked[i].prompt for part in parts for i in part]
+    assert together == sorted(together)
+    assert trie.split([], most) == []
 
 
 @fixed
 @given(many, st.integers(1, 40), st.randoms(use_true_random=False))
-def test_trees_do_not_depend_on_the_order_of_items(asked, row, random) -> None:  # type: ignore[no-untyped-def]
+def test_splits_do_not_depend_on_the_order_of_items(asked, most, random) -> None:  # type: ignore[no-untyped-def]
     distinct = list({item.prompt: item for item in asked}.values())
     mixed = random.sample(distinct, len(distinct))
-    there, back = trie.grow(distinct, row), trie.grow(mixed, row)
-    assert [tree.token for tree, _ in there] == [tree.token for tree, _ in back]
-    assert [[distinct[i] for i in own] for _, own in there] == [
-        [mixed[i] for i in own] for _, own in back
+    there, back = trie.split(distinct, most), trie.split(mixed, most)
+    assert [[distinct[i] for i in part] for part in there] == [
+        [mixed[i] for i in part] for part in back
     ]
 
 
 @fixed
-@given(many, st.integers(1, 40))
-def test_a_batch_lays_out_tokens_depths_and_ancestors(asked: list[trie.Item], row: int) -> None:
-    trees = [tree for tree, _ in trie.grow(asked, row)]
-    laid = trie.batch(trees, pad=7)
-    longest = max(map(len, trees))
-    assert laid.tokens.shape == laid.depth.shape == (len(trees), longest)
-    assert laid.keep == max(len(tree.wanted) for tree in trees)
-    for r, tree in enumerate(trees):
-        shift = longest - len(tree)
-        assert (laid.tokens[r, :shift] == 7).all()
-        # each node's path is what it attends to, in order of depth, and nothing else
-        paths = []
-        for column in range(shift, longest):
-            seen = np.flatnonzero(laid.attends[r, column])
-            seen = seen[np.argsort(laid.depth[r, seen])]
-            assert laid.depth[r, seen].tolist() == list(range(len(seen)))
-            paths.append(tuple(laid.tokens[r, seen].tolist()))
-            assert seen[-1] == column
-        assert sorted(paths) == sorted(path_to(tree, node) for node in range(len(tree)))
-        # padding attends to itself alone and is attended to by nobody
-        assert (laid.attends[r, :shift].sum(axis=1) == 1).all()
-        assert not laid.attends[r, shift:, :shift].any()
-        # wanted nodes are among the last columns, each where `place` says
-        assert set(laid.place[r]) == tree.wanted
-        for node, column in laid.place[r].items():
-            assert 0 <= column < laid.keep
-            assert paths[longest - laid.keep + column - shift] == path_to(tree, node)
+@given(many, st.sampled_from([1, 2, 3, 5, 64]))
+def test_a_layout_shows_each_node_its_path_and_nothing_else(
+    asked: list[trie.Item], size: int
+) -> None:
+    forest = trie.grow(asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie, "BLOCK", size)
+        laid, column = trie.layout(forest, pad=7)
+    padded = laid["input_ids"].shape[1]
+    blocks, width = laid["keys"].shape
+    assert padded - len(forest) < min(size, len(forest))
+    assert padded % blocks == 0
+    added = attention.mask(
+        torch.from_numpy(laid["keys"]), torch.from_numpy(laid["ends"]), padded // blocks,
+        torch.bfloat16,
+    )  # fmt: skip
+    assert added.shape == (blocks, 1, padded // blocks, width)
+    assert added.dtype == torch.bfloat16
+    assert added.isfinite().all()
+    for block in range(blocks):
+        for own in range(padded // blocks):
+            node = block * (padded // blocks) + own
+            seen = laid["keys"][block][(added[block, 0, own] == 0).numpy()]
+            assert (added[block, 0, own][added[block, 0, own] != 0] < -1e30).all()
+            if node < len(forest):
+                assert sorted(seen) == forest.path(node).tolist()
+                assert laid["position_ids"][0, node] == len(seen) - 1
+                assert laid["input_ids"][0, node] == forest.token[node]
+            else:
+                assert seen.tolist() == [node]
+                assert laid["input_ids"][0, node] == 7
+    assert laid["kept"][column].tolist() == forest.before.tolist()
+    assert sorted(set(laid["kept"])) == laid["kept"].tolist()
 
 
 def test_questions_that_share_beginnings_are_read_once() -> None:
     asked = scoring_items("Llama")
     read = sum(len(item.prompt) + sum(map(len, item.options)) for item in asked)
     prompts = sum(len(item.prompt) for item in asked)
-    nodes = sum(len(tree) for tree, _ in trie.grow(asked, 384))
+    nodes = len(trie.grow(asked))
     assert nodes < 0.85 * prompts
     assert nodes < 0.6 * read
 
@@ -286,6 +300,62 @@ def test_a_penalty_in_the_models_own_settings_changes_no_text(
         a.text for a in TransformersModel(spec, load_chat(spec)).answer(toys.questions(), MOST)
     ]
     assert texts == [a.text for a in answers["Llama"]]
+
+
+def test_a_network_that_reads_forests_still_reads_plainly(
+    name: str, folders: dict[str, Path], model: TransformersModel, found: list[Answer]
+) -> None:
+    assert found
+    untouched = load_network(toys.model(folders[name]))
+    ids = torch.tensor([model.chat.prompt(PERSONAS[0], next(iter(CLOSED.values()))).ids] * 2)
+    padded = torch.ones_like(ids)
+    padded[1, :5] = 0
+    with torch.inference_mode():
+        ours, theirs = (
+            net(ids, attention_mask=padded).logits for net in (model.network, untouched)
+        )
+    assert model.network.config._attn_implementation.startswith("blocks_of_")
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1, 5:], theirs[1, 5:])
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_every_attention_gives_the_same_logprobs(
+    name: str, folders: dict[str, Path], found: list[Answer], implementation: str
+) -> None:
+    spec = dataclasses.replace(toys.model(folders[name]), attention=implementation)
+    if name == "Gemma2" and implementation == "sdpa":
+        # it caps its attention's scores, which this kernel cannot
+        with pytest.raises(InputError, match="use eager"):
+            load_network(spec)
+        return
+    again = TransformersModel(spec, load_chat(spec)).answer(toys.questions(), MOST)
+    assert differences(found, again) <= TOLERANCE
+    assert [a.text for a in found] == [a.text for a in again]
+
+
+def test_code_that_keeps_its_own_attention_is_refused(
+    loaded: dict[str, TransformersModel], folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = toys.model(folders["Llama"])
+    model = TransformersModel(spec, load_chat(spec))
+    own = type(model.network)
+    monkeypatch.setattr(own, "set_attn_implementation", lambda *_: None)
+    with pytest.raises(InputError, match="remote code, or the backend vllm"):
+        model.answer(toys.questions()[:1], MOST)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, MOST])
+def test_texts_that_are_no_option_are_as_long_as_allowed(
+    model: TransformersModel, most: int
+) -> None:
+    """Refusals, written on over what the pass holds, are those of a text generated alone."""
+    asked = [q for q in toys.questions() if q.persona == PERSONAS[-1]]
+    found = [a for a in model.answer(asked, most) if a.text not in asked[0].replies]
+    alone = model.generate([(q.persona, q.user) for q in asked], most, 0.0, 0)
+    assert [a.text for a in found] == [t for t in alone if t not in asked[0].replies]
+    if most == MOST:
+        assert found
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])

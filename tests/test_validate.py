@@ -686,10 +686,10 @@ WRONG = [
         "all held back", put("recipes/sft/held_back", {"share": 1}), "recipes.sft.held_back.share"
     ),
     case(
-        "a grid of distributions",
-        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "soft", "grid": True}),
+        "a grid of preferences",
+        put("recipes/sft", {**CONFIG["recipes"]["sft"], "method": "dpo", "grid": True}),
         "recipes.sft.grid",
-        "not for soft",
+        "not for dpo",
     ),
     case(
         "favour without balance",

@@ -19,7 +19,7 @@ from valuestrata.specs import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
 RESERVED = {"respondent", "weight", "all", "mean", "subgroups", specs.COUNTRY}
-GRID_METHODS = ("sft", "dro")
+GRID_METHODS = ("sft", "soft", "ordinal", "dro")
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TUNABLE = {"transformers", "vllm"}
 """Backends whose weights are here: they have recipes and adapters, the others the base alone."""
@@ -230,7 +230,7 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
             )
         if recipe["grid"] and recipe["method"] not in GRID_METHODS:
             yield (
-                f"config: recipes.{name}.grid: is for {' and '.join(GRID_METHODS)}, "
+                f"config: recipes.{name}.grid: is for {', '.join(GRID_METHODS)}, "
                 f"not for {recipe['method']}"
             )
         yield from _favour_problems(study, name, recipe)

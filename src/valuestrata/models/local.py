@@ -66,7 +66,7 @@ def load_network(spec: Model, quantize: str = "none") -> Any:
         folder,
         dtype=dtype,
         use_safetensors=True,
-        attn_implementation=spec.attention,
+        attn_implementation=_attention(spec, folder),
         **more,
     )
     # penalties and samplers that the model ships with would enter generated texts alone
@@ -137,6 +137,22 @@ class LocalModel:
     def prompt(self, persona: str, user: str) -> Prompt:
         """Token ids of a prompt up to where the reply begins."""
         return self.chat.prompt(persona, user)
+
+
+def _attention(spec: Model, folder: Path) -> str | None:
+    """The study's choice, but eager for a network that caps its attention's scores (Gemma 2).
+
+    transformers' other implementations leave the cap out, or take no mask, without a word.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not config.get("attn_logit_softcapping"):
+        return spec.attention
+    if spec.attention not in (None, "eager"):
+        raise InputError(
+            f"{spec.weights}: attention: {spec.attention} would leave out the cap on its scores; "
+            "use eager"
+        )
+    return "eager"
 
 
 def _loaded(kind: Any, spec: Model, folder: Path, **more: Any) -> Any:

@@ -1,8 +1,8 @@
 """The training loop shared by fine-tunes and toys.
 
-The loop draws batches, steps, logs and saves; an `Objective` says what a batch looks like and what
-is learned from it, a `Weighting` how much each example counts. Another layout of a batch is another
-objective: the loop knows neither prompts nor options. `Replies` is the plain one: prompts are read,
+The loop steps through the batches it is given, logs and saves; an `Objective` says how a batch is
+laid out and what is learned from it, a `Weighting` how much each example counts. The loop knows
+neither prompts nor options. `Replies` is the plain one: prompts are read,
 replies are learned, logits are computed at reply positions only.
 
 A step's batch is cut into equal runs of examples, one a process and accumulation pass, and its
@@ -70,18 +70,12 @@ class Settings:
 
 
 class Objective(ABC):
-    """Examples -> batches -> tensors -> losses. Subclass it to lay batches out in another way.
+    """Examples -> tensors -> losses. Subclass it to lay batches out in another way.
 
-    `batches` decides which examples are stepped on together, `collate` lays some of them out as
-    tensors on the CPU (the loop moves them), `losses` reads what `collate` made. The loop may cut a
-    batch into runs of neighbours before it collates them, and weighs the losses.
+    `collate` lays examples out as tensors on the CPU (the loop moves them), `losses` reads what
+    `collate` made. The loop may cut a batch into runs of neighbours before it collates them, and
+    weighs the losses.
     """
-
-    def batches(
-        self, examples: Sequence[Any], size: int, epochs: int, seed: int
-    ) -> Iterator[list[Any]]:
-        """Lists of examples, one a step, the same for the same arguments."""
-        return batches(examples, size, epochs, seed)
 
     @abstractmethod
     def collate(self, part: Sequence[Any]) -> Batch:

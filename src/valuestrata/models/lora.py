@@ -93,14 +93,14 @@ def ready(recipe: Recipe) -> None:
 
 
 def objective(recipe: Recipe, pad: int) -> loop.Objective:
-    """What a recipe learns from a batch; a recipe with another layout of batches goes here."""
+    """What a recipe learns from a batch."""
     match recipe.method:
         case "soft":
             return options.Soft(pad)
         case "ordinal":
             return options.Ordinal(pad)
         case _:
-            return grid.Grid(pad) if recipe.grid else loop.Replies(pad)
+            return grid.SharedReplies(pad) if recipe.grid else loop.Replies(pad)
 
 
 def adapted(network: Any, recipe: Recipe) -> Any:
@@ -178,7 +178,8 @@ def finetune(
     probe = loop.collate(train[:PROBE], pad)
     before = logits(tuned, probe)
     plan = objective(recipe, pad)
-    parts = partial(plan.batches, train, recipe.batch, recipe.epochs, recipe.seed)
+    deal = grid.batches if recipe.grid else loop.batches
+    parts = partial(deal, train, recipe.batch, recipe.epochs, recipe.seed)
     settings = loop.Settings(
         learning_rate=recipe.learning_rate,
         steps=sum(1 for _ in parts()),

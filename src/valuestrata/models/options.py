@@ -1,10 +1,10 @@
 """Learning a distribution over answers: losses on the probabilities of whole replies.
 
 Every option of a pair is a whole reply, terminator included, so that "1" is not the beginning of
-"10". All of them are read in one pass, as a tree below the pair's prompt (models/trie.py), and the
+"10". All of them are read in one pass, as a forest of what they share (models/trie.py), and the
 gradient is that of one forward pass an option.
 
-Symbols: n pairs, C options of the pair with most, L steps of the longest reply, K logits a row.
+Symbols: n pairs, C options of the pair with most, L steps of the longest reply.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from valuestrata.models import loop, trie
+from valuestrata.models import attention, loop, trie
 
 NONE = torch.finfo(torch.float32).min
 
@@ -36,44 +36,36 @@ class Pair(loop.Example):
 
 @dataclass(frozen=True)
 class Options(loop.Objective):
-    """What soft and ordinal recipes share: log p of every option. `pad` fills up short rows."""
+    """What soft and ordinal recipes share: log p of every option. `pad` fills up the last block."""
 
     pad: int
 
     def collate(self, part: Sequence[Pair]) -> loop.Batch:
-        """A tree a pair: the network's inputs, where each option's steps are, and the target.
+        """The batch's forest, where each option's steps are, and the target.
 
-        column, token, counts [n, C, L]: the kept logit and the token of each step, and whether it
-        is one; exists, mode [n, C]; shares, place [n, C]; ordinal [n].
+        The tensors of `trie.layout`; nodes: how many there are; column, token, counts [n, C, L]:
+        the kept logit and the token of each step, and whether it is one; exists, mode [n, C];
+        shares, place [n, C]; ordinal [n].
         """
-        trees = []
-        for pair in part:
-            trees.append(trie.Tree.empty())
-            trees[-1].add(trie.Item(pair.prompt, pair.options))
-        laid = trie.batch(trees, self.pad)
-        most = max(len(pair.options) for pair in part)
-        shape = (len(part), most, max(len(o) for pair in part for o in pair.options))
-        column, token = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        counts = np.zeros(shape, dtype=bool)
-        shares, place = np.zeros(shape[:2]), np.zeros(shape[:2])
-        mode, exists = np.zeros(shape[:2], dtype=bool), np.zeros(shape[:2], dtype=bool)
-        for i, (pair, tree) in enumerate(zip(part, trees, strict=True)):
-            own = len(pair.options)
-            for k, path in enumerate(tree.paths[0]):
-                column[i, k, : len(path)] = [laid.place[i][node] for node, _ in path]
-                token[i, k, : len(path)] = [step for _, step in path]
-                counts[i, k, : len(path)] = True
-            exists[i, :own] = True
-            shares[i, :own] = pair.shares
+        forest = trie.grow([trie.Item(pair.prompt, pair.options) for pair in part])
+        laid, column = trie.layout(forest, self.pad)
+        own = np.array([len(pair.options) for pair in part])
+        exists = np.arange(own.max()) < own[:, None]
+        lengths = np.zeros(exists.shape, dtype=np.int64)
+        lengths[exists] = forest.lengths
+        counts = np.arange(lengths.max()) < lengths[..., None]
+        columns, token = np.zeros(counts.shape, dtype=np.int64), np.zeros(counts.shape, np.int64)
+        columns[counts], token[counts] = column, forest.follows
+        shares, place = np.zeros(exists.shape), np.zeros(exists.shape)
+        mode = np.zeros(exists.shape, dtype=bool)
+        for i, pair in enumerate(part):
+            shares[i, : own[i]] = pair.shares
             place[i, : len(pair.place)] = pair.place
-            mode[i, :own] = [option == pair.reply for option in pair.options]
+            mode[i, : own[i]] = [option == pair.reply for option in pair.options]
         return {
-            "input_ids": torch.from_numpy(laid.tokens),
-            "attends": torch.from_numpy(laid.attends),
-            "position_ids": torch.from_numpy(laid.depth),
-            "nodes": torch.tensor([len(tree) for tree in trees]),
-            "kept": torch.tensor(laid.keep),
-            "column": torch.from_numpy(column),
+            **attention.tensors(laid),
+            "nodes": torch.tensor(len(forest)),
+            "column": torch.from_numpy(columns),
             "token": torch.from_numpy(token),
             "counts": torch.from_numpy(counts),
             "exists": torch.from_numpy(exists),
@@ -85,16 +77,8 @@ class Options(loop.Objective):
 
     def logprobs(self, network: Any, batch: loop.Batch) -> torch.Tensor:
         """[n, C] log p of each option as a whole reply, in fp32; NONE where there is no option."""
-        logits = network(
-            input_ids=batch["input_ids"],
-            attention_mask=trie.mask(batch["attends"], network.dtype),
-            position_ids=batch["position_ids"],
-            logits_to_keep=int(batch["kept"]),
-            use_cache=False,
-        ).logits.float()
-        row = torch.arange(len(logits), device=logits.device)[:, None, None]
-        steps = logits[row, batch["column"], batch["token"]]
-        steps = steps - logits.logsumexp(dim=-1)[row, batch["column"]]
+        logits = attention.read(network, batch, use_cache=False).logits[0].float()
+        steps = logits.log_softmax(dim=-1)[batch["column"], batch["token"]]
         return steps.where(batch["counts"], 0.0).sum(dim=-1).where(batch["exists"], NONE)
 
     def losses(self, network: Any, batch: loop.Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,8 +91,8 @@ class Options(loop.Objective):
         raise NotImplementedError
 
     def read(self, batch: loop.Batch) -> int:
-        """Nodes of the trees."""
-        return int(batch["nodes"].sum())
+        """Nodes of the forest."""
+        return int(batch["nodes"])
 
 
 class Soft(Options):

@@ -1,13 +1,15 @@
 """Language models through transformers and peft, on a GPU where there is one.
 
-Options are scored as whole continuations, terminator included, in trees of shared prefixes
-(models/trie.py): one forward pass reads every prompt and all its options. The greedy text comes
-from the same pass where it is one of the options; only where the model would write something else
-is text generated. Log-probabilities are computed in fp32; ties go to the lowest token id.
+Options are scored as whole continuations, terminator included, in forests of shared prefixes
+(models/trie.py): one forward pass reads many prompts and all their options. The greedy text comes
+from the same pass where it is one of the options; where the model would write something else, it
+writes on from there, over the pass' own keys and values. Log-probabilities are computed in fp32;
+ties go to the lowest token id.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from valuestrata.models import trie
+from valuestrata.models import attention, trie
 from valuestrata.models.base import Answer, Question
 from valuestrata.models.chat import Chat, Prompt
 from valuestrata.models.local import LocalModel, device, load_network
@@ -24,8 +26,32 @@ from valuestrata.specs import Model
 
 log = logging.getLogger(__name__)
 
-ROW = 512
-"""Nodes of a prefix tree; longer rows share more and attend more."""
+CACHED = 2048
+"""Nodes of a pass on a CPU at most: what a layer makes of more does not stay in its cache."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """logprobs: of each option [C]; option: which one greedy decoding writes, if any; else text:
+    the tokens that it writes."""
+
+    logprobs: NDArray[np.float64]
+    option: int | None
+    text: list[int]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forest that was read, and what the device holds of it.
+
+    part: positions of its items; past: keys and values of its nodes; values: log p of every step's
+    token, and the likeliest token in its place [2, S].
+    """
+
+    part: list[int]
+    forest: trie.Forest
+    past: Any
+    values: torch.Tensor
 
 
 class TransformersModel(LocalModel):
@@ -51,33 +77,31 @@ class TransformersModel(LocalModel):
 
     def answer(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
         """Greedy text and option log-probabilities, in the order of the questions."""
-        prompts = [self.chat.prompt(q.persona, q.user) for q in questions]
         replies = {text: self.chat.reply(text) for q in questions for text in q.replies}
-        scored = self.score(
-            trie.Item(prompt.ids, tuple(replies[text] for text in question.replies))
-            for prompt, question in zip(prompts, questions, strict=True)
-        )
-        unsaid = [i for i, (_, greedy) in enumerate(scored) if greedy is None]
-        texts = self._generate([prompts[i] for i in unsaid], max_new_tokens, 0.0, 0)
-        written = dict(zip(unsaid, texts, strict=True))
-        return [
-            Answer(written[i] if greedy is None else question.replies[greedy], logprobs)
-            for i, (question, (logprobs, greedy)) in enumerate(zip(questions, scored, strict=True))
+        items = [
+            trie.Item(self.chat.prompt(q.persona, q.user).ids, tuple(replies[t] for t in q.replies))
+            for q in questions
         ]
+        found = self.score(items, max_new_tokens)
+        texts = [
+            self.chat.decode(one.text) if one.option is None else question.replies[one.option]
+            for question, one in zip(questions, found, strict=True)
+        ]
+        return [Answer(text, one.logprobs) for text, one in zip(texts, found, strict=True)]
 
-    def score(self, items: Iterable[trie.Item]) -> list[tuple[NDArray[np.float64], int | None]]:
-        """log p of every option of an item [C], and which one greedy decoding writes, if any."""
-        items = list(items)
-        found: list[Any] = [None] * len(items)
-        ahead: list[tuple[list[list[int]], trie.Steps, Any]] = []
-        for trees in self._batches(items):
-            ahead.append(self._forward(trees))
-            # the next batch is laid out while a GPU still computes this one
-            if len(ahead) > 1:
-                self._read(*ahead.pop(0), found)
-        for last in ahead:
-            self._read(*last, found)
-        return found
+    def score(self, items: Sequence[trie.Item], max_new_tokens: int) -> list[Scored]:
+        """log p of every option of each item, and what greedy decoding writes."""
+        found: dict[int, Scored] = {}
+        most = self.spec.batch_tokens
+        ahead: _Pass | None = None
+        for part in trie.split(items, most if device().type != "cpu" else min(most, CACHED)):
+            # the next forest is laid out and sent off before the last one is waited for
+            last, ahead = ahead, self._forward(items, part)
+            if last is not None:
+                found |= self._scored(items, last, max_new_tokens)
+        if ahead is not None:
+            found |= self._scored(items, ahead, max_new_tokens)
+        return [found[i] for i in range(len(items))]
 
     def generate(
         self,
@@ -90,50 +114,94 @@ class TransformersModel(LocalModel):
         rendered = [self.chat.prompt(persona, user) for persona, user in prompts]
         return self._generate(rendered, max_new_tokens, temperature, seed)
 
-    def _batches(self, items: list[trie.Item]) -> list[list[tuple[trie.Tree, list[int]]]]:
-        """Trees by size, as many a batch as `batch_tokens` allows; the order is fixed."""
-        trees = sorted(trie.grow(items, ROW), key=lambda t: len(t[0]))
-        batches: list[list[tuple[trie.Tree, list[int]]]] = [[]]
-        for tree in trees:
-            if batches[-1] and len(tree[0]) * (len(batches[-1]) + 1) > self.spec.batch_tokens:
-                batches.append([])
-            batches[-1].append(tree)
-        return [b for b in batches if b]
+    @torch.inference_mode()
+    def _forward(self, items: Sequence[trie.Item], part: list[int]) -> _Pass:
+        """Read some items in one pass."""
+        from transformers import DynamicCache
+
+        forest = trie.grow([items[i] for i in part])
+        laid, column = trie.layout(forest, self.chat.pad)
+        past = DynamicCache()
+        logits = self._logits(laid, past)
+        step, token = torch.from_numpy(np.stack([column, forest.follows])).to(logits.device)
+        logprobs = logits.log_softmax(dim=-1)[step, token]
+        likeliest = logits.argmax(dim=-1)[step]
+        # fp32 is exact for token ids, so that one copy brings both
+        return _Pass(part, forest, past, torch.stack([logprobs, likeliest.float()]))
+
+    def _logits(self, laid: dict[str, trie.Ints], past: Any, first: int = 0) -> torch.Tensor:
+        """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
+        moved = {k: v.to(self.network.device) for k, v in attention.tensors(laid).items()}
+        out = attention.read(self.network, moved, first, past_key_values=past, use_cache=True)
+        return out.logits[0].float()
+
+    def _scored(
+        self, items: Sequence[trie.Item], done: _Pass, max_new_tokens: int
+    ) -> dict[int, Scored]:
+        """What a pass says of its items, by their positions."""
+        forest, (logprobs, likeliest) = done.forest, done.values.double().cpu().numpy()
+        begin = np.cumsum(forest.lengths) - forest.lengths
+        totals = np.add.reduceat(logprobs, begin)
+        # how many steps of each option greedy decoding takes before it leaves
+        place = np.arange(len(logprobs)) - np.repeat(begin, forest.lengths)
+        stay = np.where(likeliest == forest.follows, len(logprobs), place)
+        taken = np.minimum(np.minimum.reduceat(stay, begin), forest.lengths)
+
+        found: dict[int, Scored] = {}
+        nodes, texts = [], []
+        start = 0
+        for i in done.part:
+            options = items[i].options
+            best = start + int(taken[start : start + len(options)].argmax())
+            said = bool(taken[best] == forest.lengths[best])
+            found[i] = Scored(
+                totals[start : start + len(options)],
+                best - start if said else None,
+                [] if said else [*options[best - start][: taken[best]]],
+            )
+            if not said:
+                leaves = begin[best] + taken[best]
+                found[i].text.append(int(likeliest[leaves]))
+                nodes.append(forest.before[leaves])
+                texts.append(found[i].text)
+            start += len(options)
+        self._write_on(done, nodes, texts, max_new_tokens)
+        return found
 
     @torch.inference_mode()
-    def _forward(
-        self, trees: list[tuple[trie.Tree, list[int]]]
-    ) -> tuple[list[list[int]], trie.Steps, torch.Tensor]:
-        """Each tree's items, the steps of all their options, and of every step log p and whether it
-        is the likeliest [2, steps], still on the device."""
-        laid = trie.batch([tree for tree, _ in trees], self.chat.pad)
-        where = self.network.device
-        logits = self.network(
-            input_ids=torch.from_numpy(laid.tokens).to(where),
-            attention_mask=trie.mask(torch.from_numpy(laid.attends).to(where), self.network.dtype),
-            position_ids=torch.from_numpy(laid.depth).to(where),
-            logits_to_keep=laid.keep,
-            use_cache=False,
-        ).logits.float()
-        steps = trie.steps([tree for tree, _ in trees], laid.place)
-        row, column, token = torch.from_numpy(steps.index).to(where)
-        logprobs = logits[row, column, token] - logits.logsumexp(dim=-1)[row, column]
-        best = logits.argmax(dim=-1)[row, column] == token
-        return [own for _, own in trees], steps, torch.stack([logprobs, best.float()])
-
-    @staticmethod
-    def _read(owners: list[list[int]], steps: trie.Steps, values: torch.Tensor, found: Any) -> None:
-        """Put each item's log-probabilities and greedy option into its place of `found`."""
-        logprobs, best = values.double().cpu().numpy()
-        totals = np.add.reduceat(logprobs, steps.option)
-        followed = np.logical_and.reduceat(best > 0, steps.option)
-        start = 0
-        items = (i for own in owners for i in own)
-        for i, options in zip(items, steps.options, strict=True):
-            own = slice(start, start + options)
-            said = np.flatnonzero(followed[own])
-            found[i] = (totals[own], int(said[0]) if len(said) else None)
-            start += options
+    def _write_on(
+        self, done: _Pass, nodes: Sequence[int], texts: Sequence[list[int]], max_new_tokens: int
+    ) -> None:
+        """Lengthen texts by greedy decoding; each ends with the token after its node."""
+        paths = [done.forest.path(node) for node in nodes]
+        stop = {self.chat.terminator[-1], self.chat.tokenizer.eos_token_id}
+        first = done.past.get_seq_length()
+        while True:
+            live = [
+                i for i, text in enumerate(texts)
+                if text[-1] not in stop and len(text) < max_new_tokens
+            ]  # fmt: skip
+            if not live:
+                return
+            for row, i in enumerate(live):
+                paths[i] = np.append(paths[i], first + row)
+            keys = np.zeros((len(live), max(len(paths[i]) for i in live)), dtype=np.int64)
+            ends = np.zeros_like(keys)
+            for row, i in enumerate(live):
+                keys[row, : len(paths[i])] = paths[i]
+                ends[row, : len(paths[i])] = first + len(live)
+            laid = {
+                "input_ids": np.array([[texts[i][-1] for i in live]]),
+                "position_ids": np.array([[len(paths[i]) - 1 for i in live]]),
+                "keys": keys,
+                "ends": ends,
+                "kept": np.arange(len(live)),
+            }
+            for i, token in zip(
+                live, self._logits(laid, done.past, first).argmax(dim=-1).tolist(), strict=True
+            ):
+                texts[i].append(token)
+            first += len(live)
 
     @torch.inference_mode()
     def _generate(

@@ -1,21 +1,24 @@
-"""Token sequences packed as prefix trees, so that shared beginnings are computed once.
+"""Token sequences as prefix trees, so that shared beginnings are computed once.
 
-A row holds one tree: every distinct prefix is one node, which attends to its ancestors and itself
-and sits at its depth. Nodes whose next-token logits are wanted come last in a row, rows are padded
-at the left, so the wanted logits of a batch are its last columns.
-Symbols: R rows, N nodes of the longest row, K wanted nodes of the row with most.
+Every distinct prefix is one node. A forest is a row of nodes in preorder: what lies below a node
+follows it directly, up to the node's `end`, so that a node's ancestors are those whose span it lies
+in. Rows are read in blocks (models/attention.py): all that the nodes of a block attend to are the
+block itself and the ancestors of its first node.
+Symbols: N nodes, S steps of all options, K nodes whose next-token logits are wanted; T nodes with
+padding, B blocks of Q nodes each, M keys of a block.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
 Ints = NDArray[np.int64]
+
+BLOCK = 64
+"""Nodes of a block: what GPU kernels take at a time; wider blocks attend to more in vain."""
 
 
 @dataclass(frozen=True)
@@ -26,173 +29,134 @@ class Item:
     options: tuple[Tokens, ...]
 
 
-@dataclass
-class Tree:
-    """One row. token, parent, depth: a list each, by node; wanted: nodes whose logits are used.
+@dataclass(frozen=True)
+class Forest:
+    """Nodes in preorder, and the steps whose log-probabilities add up to the options'.
 
-    ends: for each item the node of the prompt's last token; paths: for each item and option the
-    (node, next token) steps whose log-probabilities add up to the option's.
+    token, depth: of each node [N]; end: the first node after those below each [N].
+    before, follows: the node each step is predicted from and its token [S], by item, option and
+    place in the option; lengths: steps of each option [options of all items].
     """
 
-    token: list[int]
-    parent: list[int]
-    depth: list[int]
-    wanted: set[int]
-    ends: list[int]
-    paths: list[list[list[tuple[int, int]]]]
-    children: dict[tuple[int, int], int]
-
-    @classmethod
-    def empty(cls) -> "Tree":
-        """A tree without nodes."""
-        return cls([], [], [], set(), [], [], {})
+    token: Ints
+    depth: Ints
+    end: Ints
+    before: Ints
+    follows: Ints
+    lengths: Ints
 
     def __len__(self) -> int:
         """Nodes."""
         return len(self.token)
 
-    def walk(self, node: int, tokens: Tokens) -> int:
-        """Add what is new of a path below `node` (-1 is above the root); return its last node."""
-        for token in tokens:
-            key = (node, token)
-            found = self.children.get(key)
-            if found is None:
-                found = len(self.token)
-                self.children[key] = found
-                self.token.append(token)
-                self.parent.append(node)
-                self.depth.append(0 if node < 0 else self.depth[node] + 1)
-            node = found
-        return node
-
-    def new_nodes(self, tokens: Tokens) -> int:
-        """How many nodes a path from the root would add."""
-        node = -1
-        for i, token in enumerate(tokens):
-            found = self.children.get((node, token))
-            if found is None:
-                return len(tokens) - i
-            node = found
-        return 0
-
-    def add(self, item: Item) -> None:
-        """Add an item. The last token of an option is predicted, never read, so it is no node."""
-        end = self.walk(-1, item.prompt)
-        self.ends.append(end)
-        self.wanted.add(end)
-        paths = []
-        for option in item.options:
-            node, steps = end, []
-            for token in option[:-1]:
-                steps.append((node, token))
-                node = self.walk(node, (token,))
-                self.wanted.add(node)
-            steps.append((node, option[-1]))
-            paths.append(steps)
-        self.paths.append(paths)
+    def path(self, node: int) -> Ints:
+        """A node's ancestors from the root on, and itself."""
+        return np.flatnonzero(self.end[: node + 1] > node)
 
 
-def grow(items: Sequence[Item], row: int) -> list[tuple[Tree, list[int]]]:
-    """Pack items into trees of about `row` nodes; items that share prefixes come together.
+def grow(items: Sequence[Item]) -> Forest:
+    """The forest of some items. An option's last token is predicted, never read: it is no node."""
+    read = [item.prompt + option[:-1] for item in items for option in item.options]
+    order = sorted(range(len(read)), key=read.__getitem__)
+    table = _table([read[i] for i in order])
+    fresh = (table >= 0) & (np.arange(table.shape[1]) >= _shared(table)[:, None])
+    row, depth = np.nonzero(fresh)
+    node = np.full(table.shape, -1)
+    node[fresh] = np.arange(len(row))
+    # a prefix that an earlier row has already is the last one that began there
+    node = np.maximum.accumulate(node, axis=0)
+    inside = table >= 0
+    last = np.zeros(len(row), dtype=np.int64)
+    last[node[inside]] = np.nonzero(inside)[0]
+    ends = np.append(np.searchsorted(row, np.arange(1, len(read))), len(row))
+
+    place = np.empty(len(read), dtype=np.int64)
+    place[order] = np.arange(len(read))
+    lengths = np.array([len(option) for item in items for option in item.options])
+    start = np.array([len(item.prompt) - 1 for item in items for _ in item.options])
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return Forest(
+        token=table[fresh],
+        depth=depth,
+        end=ends[last],
+        before=node[np.repeat(place, lengths), np.repeat(start, lengths) + within],
+        follows=np.array([token for item in items for option in item.options for token in option]),
+        lengths=lengths,
+    )
+
+
+def split(items: Sequence[Item], most: int) -> list[list[int]]:
+    """Positions of items by forest, each of at most `most` nodes or of one item.
+
+    Items that share beginnings come together; what comes together depends on the items alone.
+    """
+    if not items:
+        return []
+    order = sorted(range(len(items)), key=lambda i: items[i].prompt)
+    shared = _shared(_table([items[i].prompt for i in order]))
+    below = {options: _nodes(options) for options in {item.options for item in items}}
+    parts: list[list[int]] = []
+    room = 0
+    for i, known in zip(order, shared.tolist(), strict=True):
+        own = len(items[i].prompt) + below[items[i].options]
+        if not parts or own - known > room:
+            parts.append([])
+            room, known = most, 0
+        parts[-1].append(i)
+        room -= own - known
+    return parts
+
+
+def layout(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
+    """What a network is given to read a forest, and the column of each step among the kept.
 
     Returns:
-        Each tree with the positions of its items in `items`. Order depends on the items alone.
+        input_ids, position_ids [1, T], in a whole number of blocks; keys: what a block attends to
+        at most [B, M]; ends: the end of each key [B, M], 0 where there is none; kept: the nodes
+        whose logits are wanted [K]. And the place in `kept` of each step's node [S].
     """
-    trees: list[tuple[Tree, list[int]]] = []
-    tree = Tree.empty()
-    own: list[int] = []
-    for i in sorted(range(len(items)), key=lambda i: items[i].prompt):
-        item = items[i]
-        size = tree.new_nodes(item.prompt) + sum(map(len, item.options))
-        if own and len(tree) + size > row:
-            trees.append((tree, own))
-            tree, own = Tree.empty(), []
-        tree.add(item)
-        own.append(i)
-    if own:
-        trees.append((tree, own))
-    return trees
+    nodes = len(forest)
+    size = min(BLOCK, nodes)
+    padded = -(-nodes // size) * size
+    own = np.arange(padded)
+    tokens, depth = np.full(padded, pad), np.zeros(padded, dtype=np.int64)
+    tokens[:nodes], depth[:nodes] = forest.token, forest.depth
+    # padding is trees of one node: nobody attends to it, and it attends to itself
+    end = own + 1
+    end[:nodes] = forest.end
+    above = [forest.path(first)[:-1] for first in range(0, nodes, size)]
+    keys = np.zeros((len(above), max(map(len, above)) + size), dtype=np.int64)
+    ends = np.zeros_like(keys)
+    keys[:, :size] = own.reshape(-1, size)
+    ends[:, :size] = end.reshape(-1, size)
+    for b, path in enumerate(above):
+        keys[b, size : size + len(path)] = path
+        ends[b, size : size + len(path)] = end[path]
+    kept, column = np.unique(forest.before, return_inverse=True)
+    laid = {
+        "input_ids": tokens[None],
+        "position_ids": depth[None],
+        "keys": keys,
+        "ends": ends,
+        "kept": kept,
+    }
+    return laid, column
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Arrays of some trees. tokens, depth: [R, N]; attends: [R, N, N]; keep: K.
-
-    place: for each tree, node -> column among the last K of its row.
-    """
-
-    tokens: Ints
-    depth: Ints
-    attends: NDArray[np.bool_]
-    keep: int
-    place: list[dict[int, int]]
+def _table(rows: Sequence[Tokens]) -> Ints:
+    """[rows, longest] token ids, -1 after a row's end."""
+    lengths = np.array([len(row) for row in rows])
+    table = np.full((len(rows), lengths.max()), -1)
+    table[np.arange(lengths.max()) < lengths[:, None]] = [token for row in rows for token in row]
+    return table
 
 
-def batch(trees: Sequence[Tree], pad: int) -> Batch:
-    """Lay trees out as rows of one batch."""
-    longest = max(map(len, trees))
-    keep = max(len(tree.wanted) for tree in trees)
-    tokens = np.full((len(trees), longest), pad, dtype=np.int64)
-    depth = np.zeros((len(trees), longest), dtype=np.int64)
-    # padding attends to itself alone, so that no row of the attention is empty
-    attends = np.broadcast_to(np.eye(longest, dtype=bool), (len(trees), longest, longest)).copy()
-    place = []
-    for r, tree in enumerate(trees):
-        rest = [node for node in range(len(tree)) if node not in tree.wanted]
-        order = [*rest, *sorted(tree.wanted)]
-        shift = longest - len(tree)
-        tokens[r, shift:] = np.asarray(tree.token)[order]
-        depth[r, shift:] = np.asarray(tree.depth)[order]
-        attends[r, shift:, shift:] = _ancestors(tree)[np.ix_(order, order)]
-        columns = {node: shift + i - (longest - keep) for i, node in enumerate(order)}
-        place.append({node: columns[node] for node in tree.wanted})
-    return Batch(tokens, depth, attends, keep, place)
+def _shared(table: Ints) -> Ints:
+    """[rows] how many tokens each row begins with that the row before begins with, too."""
+    same = (table[1:] == table[:-1]) & (table[1:] >= 0)
+    return np.append(0, np.logical_and.accumulate(same, axis=1).sum(axis=1))
 
 
-@dataclass(frozen=True)
-class Steps:
-    """The steps of all options of some trees, one after the other.
-
-    index: row, kept column and next token of each step [3, steps]; option: where each option's
-    steps begin; options: how many options each item has.
-    """
-
-    index: Ints
-    option: Ints
-    options: list[int]
-
-
-def steps(trees: Sequence[Tree], place: Sequence[dict[int, int]]) -> Steps:
-    """What is read off the logits of a batch: items by tree, as each tree holds them."""
-    index: list[tuple[int, int, int]] = []
-    option: list[int] = []
-    for r, tree in enumerate(trees):
-        for path in (path for paths in tree.paths for path in paths):
-            option.append(len(index))
-            index += [(r, place[r][node], token) for node, token in path]
-    options = [len(paths) for tree in trees for paths in tree.paths]
-    return Steps(np.array(index, dtype=np.int64).T, np.array(option), options)
-
-
-def mask(attends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """[R, 1, N, N] what to add to the attention's scores, for every head.
-
-    In the network's own dtype, as the memory-efficient kernels want it, and finite: an eager
-    attention adds it as it is.
-    """
-    added = torch.zeros(attends.shape, dtype=dtype, device=attends.device)
-    return added.masked_fill_(~attends, torch.finfo(dtype).min)[:, None]
-
-
-def _ancestors(tree: Tree) -> NDArray[np.bool_]:
-    """[n, n] whether a node attends to another: itself and its ancestors."""
-    attends = np.zeros((len(tree), len(tree)), dtype=bool)
-    parent = np.array(tree.parent)
-    # runs of nodes each of which is the parent of the next; a parent comes before its children
-    begins = np.flatnonzero(parent != np.arange(len(tree)) - 1)
-    for begin, end in pairwise([0, *begins.tolist(), len(tree)]):
-        if begin < end:
-            if parent[begin] >= 0:
-                attends[begin:end] = attends[parent[begin]]
-            attends[begin:end, begin:end] = np.tri(end - begin, dtype=bool)
-    return attends
+def _nodes(options: Sequence[Tokens]) -> int:
+    """Nodes below a prompt with these options."""
+    return len({option[:k] for option in options for k in range(1, len(option))})
