@@ -42,7 +42,7 @@ class Asked:
 
 
 def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
-    """The personas of the paper's strata, seen and unseen; its 214 closed prompts and their codes."""
+    """The personas of all of the paper's strata; its 214 closed prompts with their codes."""
     study, chosen, _ = data.study()
     said = config.spec_pairs(study, "train").prompt
     groups = data.groups_of(study)
