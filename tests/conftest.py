@@ -1,14 +1,24 @@
 """Fixtures that several test modules share."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.graph import Graph
+from tests.graph import Graph, Server
 
 
 @pytest.fixture(scope="session")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+def snakemake() -> Iterator[Server]:
+    """What runs snakemake."""
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory: pytest.TempPathFactory, snakemake: Server) -> Graph:
     """The smallest study, run from survey to report once."""
-    made = Graph(tmp_path_factory.mktemp("study"))
+    made = Graph(tmp_path_factory.mktemp("study"), snakemake)
     done = made.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return made

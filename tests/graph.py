@@ -1,5 +1,6 @@
 """A copy of the repository with the smallest study, and snakemake to run on it."""
 
+import json
 import os
 import re
 import shutil
@@ -7,18 +8,70 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ["Snakefile", "workflow", "src", "envs", "profiles", "studies/codebooks"]
 FLAGS = ["--cores", "2", "--scheduler", "greedy", "--max-checksum-file-size", "1000000000"]
 
+SERVER = """
+import json, os, sys
+from snakemake.cli import main
+for line in sys.stdin:
+    said = json.loads(line)
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    else:
+        os.chdir(said["folder"])
+        os.environ.clear()
+        os.environ.update(said["environment"])
+        for number, path in enumerate((os.devnull, said["out"], said["errors"])):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+        sys.argv = said["command"]
+        main()
+"""
+"""Forks a process for each run of snakemake, so that it is imported once: half of a dry run."""
+
+
+class Server:
+    """Runs snakemake in processes of their own."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, command: list[str], folder: Path, environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command line; output and errors are kept."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with TemporaryDirectory() as kept:
+            out, errors = Path(kept, "out"), Path(kept, "errors")
+            said = {"command": command, "folder": str(folder), "environment": environment}
+            said |= {"out": str(out), "errors": str(errors)}
+            self.process.stdin.write(json.dumps(said) + "\n")
+            self.process.stdin.flush()
+            code = int(self.process.stdout.readline())
+            return subprocess.CompletedProcess(command, code, out.read_text(), errors.read_text())
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.communicate(timeout=60)
+
 
 class Graph:
     """The study of tests/fixtures/mini.yaml in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Server) -> None:
         """Copy what a run needs."""
         self.folder = folder
+        self.server = server
         for part in PARTS:
             source, target = ROOT / part, folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +88,7 @@ class Graph:
         return self.folder / "results" / "mini"
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of a run."""
+        """The command line of a run, for a process that is started for it."""
         return [sys.executable, "-m", "snakemake", *FLAGS, *arguments]
 
     def environment(self) -> dict[str, str]:
@@ -45,14 +98,8 @@ class Graph:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake; output and errors are kept."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ["snakemake", *FLAGS, *arguments]
+        return self.server.run(command, self.folder, self.environment())
 
     def planned(self, *arguments: str) -> "Plan":
         """What a dry run would do."""

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import world
-from tests.graph import ROOT, Graph
+from tests.graph import ROOT, Graph, Server
 from tests.world import study, survey_side
 from valuestrata import config, io
 from valuestrata.errors import InputError
@@ -259,8 +259,10 @@ def test_a_country_that_is_not_in_the_study_is_one_line(two: Path) -> None:
     assert not (two / "x").exists()
 
 
-def test_the_whole_survey_side_of_the_graph_runs_on_two_countries(tmp_path: Path) -> None:
-    graph = Graph(tmp_path)
+def test_the_whole_survey_side_of_the_graph_runs_on_two_countries(
+    tmp_path: Path, snakemake: Server
+) -> None:
+    graph = Graph(tmp_path, snakemake)
     world.write_csv(tmp_path)
     (tmp_path / "config.yaml").unlink()
     found = study(ACROSS, "wvs7.csv").config

@@ -34,7 +34,7 @@ OTHERS = set(PROGRAM_STAGES)
 NO_SCORES = {*HEAVY, "tally", "clean", "pairs", "diversity", "predict_baseline"}
 
 
-READINGS = ("_parsed", "_imports", "_tree")
+READINGS = ("_parsed", "_imports", "_code")
 KNOWN: dict[tuple[str, str, str], Any] = {}
 
 

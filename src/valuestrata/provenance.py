@@ -23,7 +23,7 @@ def code_digest(module: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(_closure(module)):
-        digest.update(f"{name}\0{_tree(name)}\0".encode())
+        digest.update(f"{name}\0{_code(name)}\0".encode())
         for data in _data_files(name):
             digest.update((SOURCE / PACKAGE / data).read_bytes())
     return digest.hexdigest()[:16]
@@ -65,10 +65,15 @@ def _path(module: str) -> Path | None:
 
 @cache
 def _parsed(module: str) -> ast.Module:
+    """The syntax tree without docstrings."""
     path = _path(module)
     if path is None:
         raise ModuleNotFoundError(f"no module {module} in {SOURCE}")
-    return ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = list(_without_docstring(node.body)) or [ast.Pass()]
+    return tree
 
 
 @cache
@@ -84,13 +89,9 @@ def _imports(module: str) -> tuple[str, ...]:
 
 
 @cache
-def _tree(module: str) -> str:
-    tree = _parsed(module)
-    bare = ast.parse(ast.unparse(tree))
-    for node in ast.walk(bare):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = list(_without_docstring(node.body)) or [ast.Pass()]
-    return ast.dump(bare)
+def _code(module: str) -> str:
+    """The syntax tree written out as code, which is half the work of `ast.dump`."""
+    return ast.unparse(_parsed(module))
 
 
 def _without_docstring(body: list[ast.stmt]) -> Iterator[ast.stmt]:

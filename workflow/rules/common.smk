@@ -2,6 +2,7 @@
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
@@ -44,9 +45,13 @@ def spec(stage, *wildcard_names, **fixed):
     )
 
 
+digest = cache(code_digest)
+
+
 def code(stage):
-    """Digest of the code behind a stage, as a param."""
-    return code_digest(f"valuestrata.stages.{stage}")
+    """Digest of the code behind a stage, as a param. Found when a job asks for it: a job on a cluster
+    starts snakemake twice for its own rule alone."""
+    return lambda wildcards: digest(f"valuestrata.stages.{stage}")
 
 
 def names(some):
