@@ -33,13 +33,15 @@ def read(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: An
         InputError: the network's code does not let its attention be replaced.
     """
     _prepare(network)
-    keys, nodes = laid["keys"], laid["input_ids"].shape[1]
+    keys, kept, nodes = laid["keys"], laid["kept"], laid["input_ids"].shape[1]
+    if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
+        kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
     return network(
         input_ids=laid["input_ids"],
         position_ids=laid["position_ids"],
         attention_mask=mask(keys, laid["ends"], nodes // len(keys), network.dtype, first),
         tree_keys=keys,
-        logits_to_keep=laid["kept"],
+        logits_to_keep=kept,
         **more,
     )
 

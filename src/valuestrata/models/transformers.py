@@ -131,7 +131,10 @@ class TransformersModel(LocalModel):
 
     def _logits(self, laid: dict[str, trie.Ints], past: Any, first: int = 0) -> torch.Tensor:
         """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
-        moved = {k: v.to(self.network.device) for k, v in attention.tensors(laid).items()}
+        moved = {
+            k: v.to(self.network.device, non_blocking=True)  # else the pass before were waited for
+            for k, v in attention.tensors(laid).items()
+        }
         out = attention.read(self.network, moved, first, past_key_values=past, use_cache=True)
         return out.logits[0].float()
 
