@@ -4,7 +4,9 @@ import dataclasses
 import itertools
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import toys
-from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES
+from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES, SILENT
 from valuestrata.errors import InputError
 from valuestrata.models import attention, lora, transformers, trie
 from valuestrata.models.base import Answer, Question
@@ -89,6 +91,20 @@ def test_splits_hold_every_item_once_and_keep_to_the_size(
     together = [asked[i].prompt for part in parts for i in part]
     assert together == sorted(together)
     assert trie.split([], most) == []
+
+
+def test_a_long_prompt_does_not_widen_the_blocks_of_others() -> None:
+    """Each block holds keys for the longest path of its forest."""
+    short = [trie.Item((0, i, *range(100)), ((1, 2),)) for i in range(300)]
+    long = trie.Item(tuple(range(1500)), ((1, 2),))
+    parts = trie.split([*short, long], 2000)
+    keys = []
+    for part in parts:
+        laid, _ = trie.layout(trie.grow([[*short, long][i] for i in part]), 0)
+        if part != [300]:
+            keys.append(laid["keys"].size)
+    assert max(keys) <= trie.WIDE * 2000
+    assert [300] in parts
 
 
 @fixed
@@ -315,6 +331,7 @@ def test_a_network_that_reads_forests_still_reads_plainly(
             net(ids, attention_mask=padded).logits for net in (model.network, untouched)
         )
     assert model.network.config._attn_implementation.startswith("blocks_of_")
+    assert "blocks_of_" not in model.network.config.to_json_string()
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1, 5:], theirs[1, 5:])
 
@@ -334,28 +351,76 @@ def test_every_attention_gives_the_same_logprobs(
     assert [a.text for a in found] == [a.text for a in again]
 
 
-def test_code_that_keeps_its_own_attention_is_refused(
-    loaded: dict[str, TransformersModel], folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("window", [8, 40])
+@pytest.mark.parametrize("architecture", ["Mistral", "Phi3", "Gemma2", "Qwen2"])
+def test_layers_that_look_back_a_little_see_no_further(
+    architecture: str, window: int, tmp_path: Path
 ) -> None:
-    spec = toys.model(folders["Llama"])
+    """Prompts here are far longer than the windows: of all layers, or of every other."""
+    words = toys.tokenizer("llama")
+    more = {"sliding_window": window}
+    if architecture == "Qwen2":
+        more |= {"use_sliding_window": True, "max_window_layers": 1}
+    network = toys.network(architecture, words, initializer_range=0.3, **more)
+    model = TransformersModel(
+        spec := toys.model(toys.save(network, words, tmp_path)), load_chat(spec)
+    )
+    asked = toys.questions()[:6]
+    found = model.answer(asked, MOST)
+    for question, answer in zip(asked, found, strict=True):
+        np.testing.assert_allclose(answer.logprobs, naive(model, question), rtol=0, atol=1e-4)
+    alone = model.generate([(q.persona, q.user) for q in asked], MOST, 0.0, 0)
+    assert [answer.text for answer in found] == alone
+
+
+def make_hybrid(words: Any) -> Any:
+    return toys.network("Lfm2", words, layer_types=["conv", "full_attention"])
+
+
+def make_falcon(words: Any) -> Any:
+    return toys.network("Falcon", words)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(make_hybrid, "not plain attention"), (make_falcon, "an attention of its own")],
+)
+def test_a_network_that_cannot_read_forests_is_refused(
+    make: Callable[[Any], Any], says: str, tmp_path: Path
+) -> None:
+    words = toys.tokenizer("llama")
+    spec = toys.model(toys.save(make(words), words, tmp_path))
     model = TransformersModel(spec, load_chat(spec))
-    own = type(model.network)
-    monkeypatch.setattr(own, "set_attn_implementation", lambda *_: None)
-    with pytest.raises(InputError, match="remote code, or the backend vllm"):
+    with pytest.raises(InputError, match=f"{says}.*use the backend vllm"):
         model.answer(toys.questions()[:1], MOST)
 
 
-@pytest.mark.parametrize("most", [1, 2, 5, MOST])
-def test_texts_that_are_no_option_are_as_long_as_allowed(
+def test_what_is_added_to_an_attention_is_not_dropped_in_silence() -> None:
+    """Inkling has a term for the distance between tokens, made for a row that is a sequence."""
+    network = toys.network("Llama", toys.tokenizer("llama"))
+    laid, _ = trie.layout(trie.grow([trie.Item((1, 2, 3), ((4, 5),))]), 0)
+    with pytest.raises(InputError, match="adds to its attention"):
+        attention.read(network, attention.tensors(laid), position_bias=torch.zeros(1))
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, MOST])
+def test_texts_are_as_long_as_allowed(model: TransformersModel, most: int) -> None:
+    """Read off the pass or written on over what it holds, they are those of a text alone."""
+    asked = toys.questions()
+    alone = model.generate([(q.persona, q.user) for q in asked], most, 0.0, 0)
+    assert [answer.text for answer in model.answer(asked, most)] == alone
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_a_text_that_leaves_an_option_late_is_as_long_as_allowed(
     model: TransformersModel, most: int
 ) -> None:
-    """Refusals, written on over what the pass holds, are those of a text generated alone."""
-    asked = [q for q in toys.questions() if q.persona == PERSONAS[-1]]
-    found = [a for a in model.answer(asked, most) if a.text not in asked[0].replies]
-    alone = model.generate([(q.persona, q.user) for q in asked], most, 0.0, 0)
-    assert [a.text for a in found] == [t for t in alone if t not in asked[0].replies]
-    if most == MOST:
-        assert found
+    prompt = model.chat.prompt(SILENT, next(iter(CLOSED.values()))).ids
+    (free,) = model.score([trie.Item(prompt, ((model.chat.pad,),))], 6)
+    later = (*free.text[:4], free.text[4] ^ 1, *model.chat.terminator)
+    (found,) = model.score([trie.Item(prompt, ((model.chat.pad,), later))], most)
+    assert found.option is None
+    assert found.text == free.text[:most]
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])

@@ -3,6 +3,7 @@
 A network of transformers' has its attention replaced by one that cuts the row into blocks, gathers
 each block's keys and hands them on, as a batch of short sequences, to the attention it had before.
 Plain calls are passed on as they are, so that the same network still generates and trains as ever.
+Symbols as in models/trie.py.
 """
 
 import sys
@@ -10,11 +11,15 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from valuestrata.errors import InputError
 from valuestrata.models.trie import Ints
 
 _OURS = "blocks_of_"
+_UNREAD = "its options cannot be scored in one pass; use the backend vllm"
+_LAYERS = {"full_attention", "sliding_attention"}
+"""Kinds of layers that may read a row that is no sequence: others look at what stands before."""
 
 
 def read(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: Any) -> Any:
@@ -30,17 +35,19 @@ def read(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: An
         What the network returns; its logits are of the kept nodes [1, K, vocabulary].
 
     Raises:
-        InputError: the network's code does not let its attention be replaced.
+        InputError: the network has layers that are not attention, or its code does not let its
+            attention be replaced.
     """
     _prepare(network)
-    keys, kept, nodes = laid["keys"], laid["kept"], laid["input_ids"].shape[1]
+    keys, kept = laid["keys"], laid["kept"]
+    positions = laid["position_ids"].view(len(keys), -1)
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
     return network(
         input_ids=laid["input_ids"],
         position_ids=laid["position_ids"],
-        attention_mask=mask(keys, laid["ends"], nodes // len(keys), network.dtype, first),
-        tree_keys=keys,
+        attention_mask=mask(keys, laid["ends"], positions.shape[1], network.dtype, first),
+        tree=(keys, positions, laid["depths"]),
         logits_to_keep=kept,
         **more,
     )
@@ -62,25 +69,37 @@ def mask(
     nodes = first + torch.arange(len(keys) * size, device=keys.device).view(-1, size, 1)
     hidden = (keys[:, None] > nodes) | (ends[:, None] <= nodes)
     added = torch.zeros(hidden.shape, dtype=dtype, device=keys.device)
-    return added.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
+    return added.masked_fill_(hidden, _least(dtype))[:, None]
+
+
+def _least(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).min
 
 
 def _prepare(network: Any) -> None:
-    """Let a network read forests, if it does not yet."""
+    """Let a network read forests, if it does not yet.
+
+    Raises:
+        InputError: it cannot.
+    """
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     inner = network.config._attn_implementation
     if inner.startswith(_OURS):
         return
+    kinds = getattr(network.config.get_text_config(), "layer_types", None) or []
+    if getattr(network, "_is_stateful", False) or not _LAYERS.issuperset(kinds):
+        raise InputError(
+            f"{network.name_or_path}: has layers that are not plain attention; {_UNREAD}"
+        )
     name = _OURS + inner
     ALL_ATTENTION_FUNCTIONS.register(name, partial(_attend, inner))
     ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[inner])
     network.set_attn_implementation(name)
     if network.config._attn_implementation != name:
         raise InputError(
-            f"{network.name_or_path}: its code does not let options be scored in one pass; "
-            "use a model that transformers knows without remote code, or the backend vllm"
+            f"{network.name_or_path}: its code keeps to an attention of its own; {_UNREAD}"
         )
 
 
@@ -90,22 +109,37 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    tree_keys: torch.Tensor | None = None,
+    attention_mask: Any,
+    tree: tuple[torch.Tensor, ...] | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, Any]:
-    """query [1, heads, T, size of a head]; key, value likewise -> [1, T, heads, size of a head]."""
-    attend = _function(inner, module, tree_keys is not None)
-    if tree_keys is None:
+    """query [1, heads, T, size of a head]; key, value likewise -> [1, T, heads, size of a head].
+
+    tree: keys [B, M], positions of the nodes [B, Q], positions of the keys [B, M].
+    """
+    attend = _function(inner, module, tree is not None)
+    if tree is None:
         return attend(module, query, key, value, attention_mask, **more)
-    blocks, keys = tree_keys.shape
-    query = query[0].unflatten(1, (blocks, -1)).transpose(0, 1)
-    key, value = (
-        side[0].index_select(1, tree_keys.flatten()).unflatten(1, (blocks, keys)).transpose(0, 1)
-        for side in (key, value)
-    )
-    found, _ = attend(module, query, key, value, attention_mask, **more)
-    return found.flatten(0, 1)[None], None
+    if more.get("position_bias") is not None:
+        raise InputError(f"{module.config.name_or_path}: adds to its attention; {_UNREAD}")
+    keys, positions, depths = tree
+    window = more.get("sliding_window", getattr(module, "sliding_window", None))
+    if window is not None:
+        far = positions[:, :, None] - depths[:, None] >= window
+        attention_mask = attention_mask.masked_fill(far[:, None], _least(attention_mask.dtype))
+
+    def in_blocks(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query = query[0].unflatten(1, (len(keys), -1)).transpose(0, 1)
+        key, value = (
+            side[0].index_select(1, keys.flatten()).unflatten(1, keys.shape).transpose(0, 1)
+            for side in (key, value)
+        )
+        return attend(module, query, key, value, attention_mask, **more)[0].flatten(0, 1)[None]
+
+    if not (torch.is_grad_enabled() and query.requires_grad):
+        return in_blocks(query, key, value), None
+    # what was gathered is many times what it was gathered from: it is gathered again, not kept
+    return checkpoint(in_blocks, query, key, value, use_reentrant=False), None
 
 
 def _function(inner: str, module: Any, masked: bool) -> Any:

@@ -121,10 +121,11 @@ class LocalModel:
         """Hash of the adapter, '' for none."""
         return adapter_digest(self.adapter_folder)
 
-    @property
+    @cached_property
     def settings(self) -> tuple[str, ...]:
         """Precision and kernels, which move the last digits of a log-probability."""
-        return (self.spec.dtype, str(self.spec.attention))
+        kernel = _attention(self.spec, folder_of(self.spec, weights=False))
+        return (self.spec.dtype, str(kernel))
 
     @cached_property
     def longest(self) -> int | None:
@@ -143,6 +144,9 @@ def _attention(spec: Model, folder: Path) -> str | None:
     """The study's choice, but eager for a network that caps its attention's scores (Gemma 2).
 
     transformers' other implementations leave the cap out, or take no mask, without a word.
+
+    Raises:
+        InputError: the study chose another.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if not config.get("attn_logit_softcapping"):

@@ -233,7 +233,7 @@ def held_scores(network: Any, held: Sequence[options.Pair], size: int, pad: int)
     Each process reads its part of the pairs.
     """
     reader = options.Options(pad)
-    order = sorted(held, key=lambda pair: len(pair.prompt))[processes.rank() :: processes.count()]
+    order = sorted(held, key=lambda pair: pair.prompt)[processes.rank() :: processes.count()]
     found = torch.zeros(3, dtype=torch.float64)
     for start in range(0, len(order), size):
         part = order[start : start + size]

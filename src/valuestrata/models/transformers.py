@@ -90,17 +90,21 @@ class TransformersModel(LocalModel):
         return [Answer(text, one.logprobs) for text, one in zip(texts, found, strict=True)]
 
     def score(self, items: Sequence[trie.Item], max_new_tokens: int) -> list[Scored]:
-        """log p of every option of each item, and what greedy decoding writes."""
+        """log p of every option of each item, and what greedy decoding writes.
+
+        Raises:
+            InputError: the network cannot read forests (models/attention.py).
+        """
         found: dict[int, Scored] = {}
         most = self.spec.batch_tokens
-        ahead: _Pass | None = None
+        sent: list[_Pass] = []
         for part in trie.split(items, most if device().type != "cpu" else min(most, CACHED)):
             # the next forest is laid out and sent off before the last one is waited for
-            last, ahead = ahead, self._forward(items, part)
-            if last is not None:
-                found |= self._scored(items, last, max_new_tokens)
-        if ahead is not None:
-            found |= self._scored(items, ahead, max_new_tokens)
+            sent.append(self._forward(items, part))
+            if len(sent) == 2:
+                found |= self._scored(items, sent.pop(0), max_new_tokens)
+        for last in sent:
+            found |= self._scored(items, last, max_new_tokens)
         return [found[i] for i in range(len(items))]
 
     def generate(
@@ -156,13 +160,13 @@ class TransformersModel(LocalModel):
         for i in done.part:
             options = items[i].options
             best = start + int(taken[start : start + len(options)].argmax())
-            said = bool(taken[best] == forest.lengths[best])
+            said = bool(taken[best] == forest.lengths[best] <= max_new_tokens)
             found[i] = Scored(
                 totals[start : start + len(options)],
                 best - start if said else None,
-                [] if said else [*options[best - start][: taken[best]]],
+                [] if said else [*options[best - start][: min(taken[best], max_new_tokens)]],
             )
-            if not said:
+            if not said and taken[best] < max_new_tokens:
                 leaves = begin[best] + taken[best]
                 found[i].text.append(int(likeliest[leaves]))
                 nodes.append(forest.before[leaves])
@@ -198,6 +202,7 @@ class TransformersModel(LocalModel):
                 "position_ids": np.array([[len(paths[i]) - 1 for i in live]]),
                 "keys": keys,
                 "ends": ends,
+                "depths": np.arange(keys.shape[1]) * (ends > 0),
                 "kept": np.arange(len(live)),
             }
             for i, token in zip(

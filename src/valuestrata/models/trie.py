@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 
 BLOCK = 64
 """Nodes of a block: what GPU kernels take at a time; wider blocks attend to more in vain."""
+WIDE = 8
+"""Keys of a forest at most, for each node that it may have: a long prompt widens every block."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def grow(items: Sequence[Item]) -> Forest:
 def split(items: Sequence[Item], most: int) -> list[list[int]]:
     """Positions of items by forest, each of at most `most` nodes or of one item.
 
-    Items that share beginnings come together; what comes together depends on the items alone.
+    Items that share beginnings come together; what comes together depends on the items alone. A
+    forest with long paths has fewer nodes, since memory goes by the keys of all blocks.
     """
     if not items:
         return []
@@ -96,14 +99,15 @@ def split(items: Sequence[Item], most: int) -> list[list[int]]:
     shared = _shared(_table([items[i].prompt for i in order]))
     below = {options: _nodes(options) for options in {item.options for item in items}}
     parts: list[list[int]] = []
-    room = 0
+    nodes = longest = 0
     for i, known in zip(order, shared.tolist(), strict=True):
         own = len(items[i].prompt) + below[items[i].options]
-        if not parts or own - known > room:
+        nodes, longest = nodes + own - known, max(longest, own)
+        keys = nodes * (1 + longest / BLOCK)
+        if not parts or nodes > most or keys > WIDE * most:
             parts.append([])
-            room, known = most, 0
+            nodes, longest = own, own
         parts[-1].append(i)
-        room -= own - known
     return parts
 
 
@@ -112,8 +116,8 @@ def layout(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
 
     Returns:
         input_ids, position_ids [1, T], in a whole number of blocks; keys: what a block attends to
-        at most [B, M]; ends: the end of each key [B, M], 0 where there is none; kept: the nodes
-        whose logits are wanted [K]. And the place in `kept` of each step's node [S].
+        at most [B, M]; ends, depths: the end and depth of each key [B, M], 0 where there is none;
+        kept: the nodes whose logits are wanted [K]. And the place in `kept` of each step [S].
     """
     nodes = len(forest)
     size = min(BLOCK, nodes)
@@ -138,6 +142,7 @@ def layout(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
         "position_ids": depth[None],
         "keys": keys,
         "ends": ends,
+        "depths": depth[keys],
         "kept": kept,
     }
     return laid, column
