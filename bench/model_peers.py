@@ -120,6 +120,14 @@ def rows(examples: Sequence[loop.Example]) -> list[dict[str, list[int]]]:
     ]
 
 
+def mean_loss(network: Any, laid: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross-entropy over the labelled tokens of a batch, as laid out by a trainer."""
+    logits = network(input_ids=laid["input_ids"], attention_mask=laid["attention_mask"]).logits
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), laid["labels"][:, 1:].flatten()
+    )
+
+
 def settings(folder: Path, rate: float, batch: int, passes: int) -> dict[str, Any]:
     """What both trainers are told: the same steps, and nothing written."""
     return {

@@ -98,14 +98,15 @@ def installed(name: str) -> bool:
 
 @dataclass
 class Run:
-    """One tool's work: what it is called, how it is done, what comes out, what it reads.
+    """One tool's work: what it is called, how it is done, what it reads.
 
+    check: whether what came out is `equal`, and what else is known of it.
     share: the part of the work that is done; the time is scaled up by it.
     """
 
     against: str
     work: Callable[[int], tuple[float, Any]]
-    equal: Callable[[Any], bool]
+    check: Callable[[Any], Row]
     tokens: int
     share: float = 1.0
 
@@ -158,20 +159,20 @@ class Bench:
             Run(
                 "transformers, one padded forward, full logits",
                 local(model_peers.one_forward, asked),
-                lambda found: close(found, upto),
+                lambda found: {"equal": close(found, upto)},
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
                 "a forward pass an option, full logits",
                 local(model_peers.forward_an_option, some),
-                lambda found: close(found, whole[:: self.size.part]),
+                lambda found: {"equal": close(found, whole[:: self.size.part])},
                 sum((n + 4) * len(a.codes) for n, a in zip(prompts, asked, strict=True)),
                 len(some) / len(asked),
             ),
             Run(
                 "generate + regex",
                 local(model_peers.write, asked),
-                lambda found: found == texts,
+                lambda found: {"equal": found == texts},
                 sum(prompts) + 3 * len(asked),
             ),
         ]
@@ -237,13 +238,13 @@ class Bench:
             Run(
                 "lm-evaluation-harness, HF backend, loglikelihood",
                 child("lm_eval"),
-                lambda found: close(found["logprobs"], upto),
+                lambda found: {"equal": close(found["logprobs"], upto)},
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
                 "inspect_ai multiple_choice, hf",
                 child("inspect_ai"),
-                lambda found: self.same_texts(found["texts"]),
+                lambda found: {"equal": self.same_texts(found["texts"])},
                 0,
             ),
         ]
@@ -292,14 +293,19 @@ class Bench:
                 own = built(self.adapted(), examples, (1, 4)[turn % 2])
                 return timed(own.train)
 
-            def equal(_: Any) -> bool:
+            def check(_: Any) -> Row:
                 own = built(self.adapted(moved=True), first, 1)
-                rows = [own.train_dataset[i] for i in range(len(first))]
+                laid = own.data_collator([own.train_dataset[i] for i in range(len(first))])
+                exactly = self.adapted(moved=True).double()
+                truth = model_peers.mean_loss(exactly, laid)
+                exact = gradients(exactly, truth)
                 with torch.enable_grad():
-                    loss = own.compute_loss(own.model, own.data_collator(rows))
-                return relative(gradients(own.model, loss), gradient) <= CLOSE
+                    loss = own.compute_loss(own.model, dict(laid))
+                errors = relative(gradient, exact), relative(gradients(own.model, loss), exact)
+                same = abs(float(loss / truth) - 1) <= CLOSE
+                return {"equal": same and errors[0] <= CLOSE, "gradient_errors": errors}
 
-            return Run("", work, equal, sum(len(e.prompt) + len(e.reply) for e in examples))
+            return Run("", work, check, sum(len(e.prompt) + len(e.reply) for e in examples))
 
         runs = {"training: HF Trainer, grouped by length": trainer(model_peers.hf_trainer)}
         if installed("trl"):
@@ -356,7 +362,7 @@ class Bench:
                 "theirs_cpu_s": seconds,
                 "ratio": seconds / best[0],
                 "at_least": FLOORS[run.against][questionnaire.ORDERS.index(order)],
-                "equal": bool(run.equal(answer)),
+                **run.check(answer),
                 "our_tokens": own,
                 "their_tokens": run.tokens or None,
                 "scaled_from": None if run.share == 1 else f"{run.share:.0%} of the prompts",
@@ -416,13 +422,16 @@ def say(rows: Sequence[Row]) -> None:
         f"{'against':50} {'order':8} {'ours':>7} {'theirs':>8} {'ratio':>6} {'asked':>6} equal"
     ]
     for row in rows:
-        tokens = f"{row['our_tokens']:,} / {row['their_tokens']:,}" if row["their_tokens"] else ""
+        more = f"{row['our_tokens']:,} / {row['their_tokens']:,}" if row["their_tokens"] else ""
+        if "gradient_errors" in row:
+            more += "; " + " / ".join(f"{error:.1e}" for error in row["gradient_errors"])
         lines.append(
             f"{row['against']:50} {row['order']:8} {row['ours_cpu_s']:6.1f}s "
             f"{row['theirs_cpu_s']:7.1f}s {row['ratio']:6.2f} {row['at_least']:6.2f} "
-            f"{'yes' if row['equal'] else 'NO ':5} {tokens}".rstrip()
+            f"{'yes' if row['equal'] else 'NO ':5} {more}".rstrip()
         )
-    sys.stdout.write("\n".join(lines) + "\nCPU seconds on one thread; tokens: ours / theirs\n")
+    lines.append("CPU seconds on one thread; ours / theirs: tokens, then errors of the gradients")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
