@@ -1,0 +1,100 @@
+"""A GPU answers and learns what the CPU does: `pytest -m gpu` on a machine that has one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import toys
+from tests.toys import ARCHITECTURES, PERSONAS
+from valuestrata.models import grid, loop, options
+from valuestrata.models.base import Answer
+from valuestrata.models.local import device, load_chat, load_network
+from valuestrata.models.transformers import TransformersModel
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+MOST = 24
+
+
+@contextmanager
+def no_gpu() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", lambda: False)
+        yield
+
+
+@pytest.fixture(params=list(ARCHITECTURES))
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with no_gpu():
+        return toys.taught(request.param, tmp_path)
+
+
+def answers(folder: Path, **more: Any) -> list[Answer]:
+    spec = toys.model(folder, **more)
+    return TransformersModel(spec, load_chat(spec)).answer(toys.questions(), MOST)
+
+
+def test_answers_are_those_of_the_cpu(folder: Path) -> None:
+    found = answers(folder)
+    with no_gpu():
+        expected = answers(folder)
+    assert [a.text for a in found] == [a.text for a in expected]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, rtol=0, atol=1e-3)
+
+
+def test_answers_do_not_depend_on_the_size_of_passes(folder: Path) -> None:
+    one, other = answers(folder, batch_tokens=300), answers(folder, batch_tokens=100_000)
+    assert [a.text for a in one] == [a.text for a in other]
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a.logprobs, b.logprobs, rtol=0, atol=1e-4)
+
+
+def test_half_precision_is_no_more_than_rounded(folder: Path) -> None:
+    exact, rounded = answers(folder), answers(folder, dtype="bfloat16")
+    for one, other in zip(exact, rounded, strict=True):
+        assert np.exp(other.logprobs).sum() <= 1 + 1e-6
+        assert np.abs(np.exp(one.logprobs) - np.exp(other.logprobs)).max() < 0.2
+
+
+def gradient(network: Any, objective: loop.Objective, part: list[Any]) -> torch.Tensor:
+    """All of a network's gradients in one row, from the mean loss of some examples."""
+    batch = {name: t.to(network.device) for name, t in objective.collate(part).items()}
+    objective.losses(network, batch)[0].mean().backward()
+    return torch.cat([p.grad.flatten().double().cpu() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("method", ["plain", "grid", "soft"])
+def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
+    spec = toys.model(folder)
+    chat = load_chat(spec)
+    made: dict[str, loop.Objective] = {
+        "plain": loop.Replies(chat.pad),
+        "grid": grid.SharedReplies(chat.pad),
+        "soft": options.Soft(chat.pad),
+    }
+    part = [
+        options.Pair(
+            chat.prompt(question.persona, question.user).ids,
+            chat.reply(question.replies[0]),
+            options=tuple(map(chat.reply, question.replies)),
+            shares=(1 / len(question.replies),) * len(question.replies),
+            place=(),
+            group=question.persona,
+            question=question.user,
+        )
+        for question in toys.questions()
+        if question.persona != PERSONAS[-1]
+    ]
+    found = gradient(load_network(spec), made[method], part)
+    with no_gpu():
+        assert device().type == "cpu"
+        expected = gradient(load_network(spec), made[method], part)
+    assert float((found - expected).norm() / expected.norm()) < 1e-4
