@@ -63,13 +63,13 @@ pictures: demo ## docs/images anew from the demo; needs graphviz and chromium
 		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images
 
 bench-survey: setup ## the array code against pandas, polars, duckdb, scipy, fairlearn; minutes
-	@$(INSTALL) polars duckdb fairlearn
+	@$(INSTALL) -e '.[bench]'
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m bench.survey
 
 # inspect-ai pins other versions than ours: an environment of its own, which sees .venv behind it
 INSPECT := build/inspect-ai
-bench-models: setup ## scoring and training against transformers, trl, lm-eval, inspect-ai; minutes
-	@$(INSTALL) lm-eval trl
+bench-models: setup ## scoring and training against transformers, trl, lm-eval, inspect-ai; half an hour
+	@$(INSTALL) -e '.[bench]'
 	@test -x $(INSPECT)/bin/inspect || { $(BIN)/python -m venv --without-pip $(INSPECT) \
 		&& $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
 			> "$$($(INSPECT)/bin/python -c 'import site; print(site.getsitepackages()[0])')/valuestrata.pth" \

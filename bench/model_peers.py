@@ -158,11 +158,13 @@ def trl_trainer(
     texts = Dataset.from_list(
         [{"prompt": words.decode(e.prompt), "completion": words.decode(e.reply)} for e in examples]
     )
-    return SFTTrainer(
-        model=network,
-        args=SFTConfig(**said, bf16=False, **more),
-        train_dataset=texts,
-        processing_class=words,
+    return quiet(
+        SFTTrainer(
+            model=network,
+            args=SFTConfig(**said, bf16=False, **more),
+            train_dataset=texts,
+            processing_class=words,
+        )
     )
 
 
@@ -174,12 +176,22 @@ def hf_trainer(
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     arguments = TrainingArguments(**said, train_sampling_strategy="group_by_length")
-    return Trainer(
-        model=network,
-        args=arguments,
-        train_dataset=Dataset.from_list(rows(examples)),
-        data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True),
+    return quiet(
+        Trainer(
+            model=network,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows(examples)),
+            data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True),
+        )
     )
+
+
+def quiet(trainer: Any) -> Any:
+    """A trainer that prints no summary of its own."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 # Tools in a process of their own -------------------------------------------------------------

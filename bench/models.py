@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from bench import data, model_peers, questionnaire
 from bench.model_peers import timed
@@ -77,6 +78,8 @@ def main() -> None:
         )
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
+    disable_progress_bar()
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     runtime.prepare(1)
     size = QUICK if arguments.quick else Size()
     pythons = {"lm_eval": arguments.lm_eval_python, "inspect_ai": arguments.inspect_python}
@@ -353,6 +356,7 @@ class Bench:
             for i, run in enumerate(runs):
                 seconds, found[i] = run.work(turn)
                 best[1 + i] = min(best[1 + i], seconds / run.share)
+                tell(f"{order} first, turn {turn + 1}: {seconds:.1f}s, {run.against}")
             best[0] = min(best[0], ours(turn)[0])
         return [
             {
@@ -407,13 +411,16 @@ def in_child(python: str, tool: str, job: dict[str, Any], folder: Path) -> dict[
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    subprocess.run(
-        [python, "-W", "ignore", "-m", "bench.model_peers", tool, str(given), str(result)],
-        check=True,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
+    command = [python, "-W", "ignore", "-m", "bench.model_peers", tool, str(given), str(result)]
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{tool} failed: {done.stderr[-2000:]}")
     return json.loads(result.read_text(encoding="utf-8"))
+
+
+def tell(text: str) -> None:
+    """One line of progress; the whole run takes half an hour."""
+    sys.stderr.write(f"{text}\n")
 
 
 def say(rows: Sequence[Row]) -> None:

@@ -329,7 +329,8 @@ def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
 
 @pytest.mark.parametrize("method", METHODS)
 def test_cutting_a_batch_into_passes_changes_nothing(method: str) -> None:
-    plain = dataclasses.replace(RECIPE, method=method, dropout=0.0)
+    # seed 1 has a gradient of next to 0, of whose last digits Adam makes a whole step
+    plain = dataclasses.replace(RECIPE, method=method, dropout=0.0, seed=2)
     whole, _ = tuned(plain)
     cut, _ = tuned(dataclasses.replace(plain, accumulate=3))
     assert 0 < furthest(whole, cut) < 1e-5 < max(float(w.abs().max()) for w in whole.values())

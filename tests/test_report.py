@@ -227,7 +227,8 @@ SUMMARY: Row = {
         }
     },
 }
-LOG = [{"step": i, "loss": 1 / i} for i in range(1, 30)]
+STEPS = [{"step": i, "loss": 1 / i} for i in range(1, 30)]
+LOG = {"steps": STEPS, "logit_shift": 0.123}
 
 
 def logs(results: Results) -> drawings.Logs:
@@ -483,7 +484,7 @@ def test_figures_without_data_say_so_in_words() -> None:
 def test_a_method_that_learns_from_rewards_is_drawn_by_its_reward() -> None:
     results = made()
     steps = [{"step": i, "loss": -0.01, "reward": 0.5, "gradient_norm": 1.0} for i in range(9)]
-    rewarded = dict.fromkeys(logs(results), steps)
+    rewarded = {one: {"steps": steps, "logit_shift": 0.5} for one in logs(results)}
     figure = training_figure(results.spec, rewarded)
     titles = {axes.get_title().partition(": ")[2] for axes in figure.axes}
     assert titles == {"mean reward of its replies", "norm of the gradient"}
@@ -496,10 +497,15 @@ def test_training_curves_show_what_was_logged() -> None:
     plain = drawings.draw(lambda: drawings.training_figure(spec, {system: LOG}))
     assert "No pairs were" in plain
     assert "accuracy held back" not in plain
-    held = [{**step, "held_accuracy": 0.5, "held_n": 104} for step in LOG]
+    assert "tokens a second" not in plain
+    assert "model-0 / sft 0.12." in plain
+    more = {"held_accuracy": 0.5, "held_n": 104, "tokens": 3000, "seconds": 0.5}
+    held = {"steps": [{**step, **more} for step in STEPS], "logit_shift": 0.5}
     full = drawings.draw(lambda: drawings.training_figure(spec, {system: held}))
     assert "Held back: 104" in full
     assert "sft, at last 0.50" in full
+    assert "tokens a second" in full
+    assert "sft, at last 6,000" in full
 
 
 def test_figures_grow_with_the_number_of_models() -> None:

@@ -336,6 +336,44 @@ def test_a_network_that_reads_forests_still_reads_plainly(
     assert torch.equal(ours[1, 5:], theirs[1, 5:])
 
 
+def test_after_the_last_attention_only_what_is_wanted_is_computed(model: TransformersModel) -> None:
+    rows: list[list[int]] = [[], []]
+    layers = model.network.get_decoder().layers
+    handles = [
+        layer.mlp.down_proj.register_forward_pre_hook(
+            lambda _, given, counts=counts: counts.append(given[0].shape[1])
+        )
+        for layer, counts in zip((layers[0], layers[-1]), rows, strict=True)
+    ]
+    item = trie.Item(
+        model.chat.prompt(PERSONAS[0], "Q").ids, (model.chat.reply("1"), model.chat.reply("2"))
+    )
+    model.score([item], 1)
+    forest = trie.grow([item])
+    assert rows == [[len(forest)], [len(set(forest.before))]]
+    ids = torch.tensor([item.prompt])
+    with torch.inference_mode():
+        model.network(ids)
+    assert [counts[-1] for counts in rows] == [len(item.prompt)] * 2
+    for handle in handles:
+        handle.remove()
+
+
+def test_experts_are_read_as_one_sequence_at_a_time() -> None:
+    talk = toys.chat("llama")
+    more = {
+        "num_experts": 4,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+        "num_experts_per_tok": 2,
+    }
+    model = TransformersModel(toys.model(Path("nowhere")), talk)
+    model._network = toys.network("Qwen2Moe", talk.tokenizer, **more).eval()
+    asked = toys.questions()[:3]
+    for question, answer in zip(asked, model.answer(asked, MOST), strict=True):
+        np.testing.assert_allclose(answer.logprobs, naive(model, question), rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_every_attention_gives_the_same_logprobs(
     name: str, folders: dict[str, Path], found: list[Answer], implementation: str

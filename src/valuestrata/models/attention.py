@@ -7,6 +7,8 @@ Symbols as in models/trie.py.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,14 +45,15 @@ def read(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: An
     positions = laid["position_ids"].view(len(keys), -1)
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
-    return network(
-        input_ids=laid["input_ids"],
-        position_ids=laid["position_ids"],
-        attention_mask=mask(keys, laid["ends"], positions.shape[1], network.dtype, first),
-        tree=(keys, positions, laid["depths"]),
-        logits_to_keep=kept,
-        **more,
-    )
+    with _only(_last(network), kept):
+        return network(
+            input_ids=laid["input_ids"],
+            position_ids=laid["position_ids"],
+            attention_mask=mask(keys, laid["ends"], positions.shape[1], network.dtype, first),
+            tree=(keys, positions, laid["depths"]),
+            logits_to_keep=kept,
+            **more,
+        )
 
 
 def tensors(laid: dict[str, Ints]) -> dict[str, torch.Tensor]:
@@ -74,6 +77,42 @@ def mask(
 
 def _least(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).min
+
+
+def _last(network: Any) -> torch.nn.Module | None:
+    """What comes after the last attention: nobody reads its results but the output layer.
+
+    None in training, where dropout would draw other numbers than when a layer is computed again,
+    and of experts, which may return more.
+    """
+    if torch.is_grad_enabled():
+        return None
+    layers = getattr(network.get_decoder(), "layers", None)
+    last = getattr(layers[-1], "mlp", None) if layers else None
+    return None if last is None or any(p.dim() > 2 for p in last.parameters()) else last
+
+
+@contextmanager
+def _only(module: torch.nn.Module | None, kept: torch.Tensor) -> Iterator[None]:
+    """Let a module that works on each node alone do so for some [K]; of the others it gives 0."""
+    if module is None:
+        yield
+        return
+    whole: list[torch.Size] = []
+
+    def narrow(_: Any, given: tuple[torch.Tensor]) -> torch.Tensor:
+        whole[:] = [given[0].shape]
+        return given[0].index_select(1, kept.to(given[0].device))
+
+    def widen(_: Any, __: Any, made: torch.Tensor) -> torch.Tensor:
+        return made.new_zeros(whole[0]).index_copy(1, kept.to(made.device), made)
+
+    handles = [module.register_forward_pre_hook(narrow), module.register_forward_hook(widen)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _prepare(network: Any) -> None:
@@ -139,7 +178,10 @@ def _attend(
     if not (torch.is_grad_enabled() and query.requires_grad):
         return in_blocks(query, key, value), None
     # what was gathered is many times what it was gathered from: it is gathered again, not kept
-    return checkpoint(in_blocks, query, key, value, use_reentrant=False), None
+    drops = bool(more.get("dropout"))
+    return checkpoint(
+        in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=drops
+    ), None
 
 
 def _function(inner: str, module: Any, masked: bool) -> Any:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from valuestrata.models import processes
 from valuestrata.models.checkpoint import Checkpoint
@@ -125,11 +126,8 @@ class Replies(Objective):
     def losses(self, network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss, and the share of the reply's tokens that greedy decoding hits."""
         labels = batch["labels"]
-        logits = self.logits(network, batch).float()
-        # one row a token: over any other axis but the last, the CPU's log-softmax is off by 2e-5
-        each = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
-        ).view_as(labels)
+        logits = self.logits(network, batch)
+        each = surprise(logits, labels)
         tokens = (labels != -100).sum(dim=1)
         hits = (logits.argmax(dim=-1) == labels).sum(dim=1) / tokens
         return each.sum(dim=1) / tokens, hits
@@ -147,6 +145,23 @@ class Replies(Objective):
     def read(self, batch: Batch) -> int:
         """Real tokens."""
         return int(batch["attention_mask"].sum())
+
+
+def surprise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log p of each label in fp32, 0 where the label is -100.
+
+    As log(1 + sum of exp(x_j - x_label) over the other tokens j): so the gradient of a token that
+    is nearly certain keeps its digits, which p - 1 loses.
+
+    Args:
+        logits: [..., vocabulary].
+        labels: [...] token ids, or -100.
+    """
+    own = labels.clamp(min=0)[..., None]
+    logits = logits.float()
+    others = logits.scatter(-1, own, -torch.inf).logsumexp(dim=-1)
+    found = torch.nn.functional.softplus(others - logits.gather(-1, own)[..., 0])
+    return found.where(labels != -100, 0.0)
 
 
 def batches(
@@ -226,33 +241,30 @@ def train(
         trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     history = _resumed(checkpoint, trained, optimizer, weighting)
-    factor = SCHEDULES[settings.schedule]
     often = max(1, settings.steps // MOMENTS)
+    left = islice(parts, len(history), settings.steps)
+    ahead = (_lay_out(part, objective, settings.accumulate) for part in left)
     network.train()
-    for step, part in enumerate(
-        islice(parts, len(history), settings.steps), start=len(history) + 1
-    ):
-        began = time.monotonic()
+    following = next(ahead, None)
+    while following is not None:
+        laid, began, step = following, time.monotonic(), len(history) + 1
         _seed(settings.seed, step)
-        rate = settings.learning_rate * factor(step - 1, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses, hits, tokens = _backward(network, part, objective, weighting, settings)
+        rate = settings.learning_rate * SCHEDULES[settings.schedule](step - 1, settings)
+        sent = _backward(network, laid, objective, weighting.of(laid.part))
+        following = next(ahead, None)  # laid out while a GPU still works on this one
+        losses, hits, tokens = _brought(laid, sent)
         if not bool(losses.isfinite().all()):
             raise FloatingPointError(f"loss is {losses.mean()} at step {step}; lower learning_rate")
-        processes.add_up(list(trained.values()))
-        norm = torch.nn.utils.clip_grad_norm_(trained.values(), settings.gradient_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        norm = _update(list(trained.values()), optimizer, rate, settings.gradient_norm)
         record = {
             "step": step,
             "loss": float(losses.mean()),
             "hits": float(hits.mean()),
             "learning_rate": rate,
-            "gradient_norm": float(norm),
+            "gradient_norm": norm,
             "tokens": tokens,
             "seconds": time.monotonic() - began,
-            **weighting.update(part, losses),
+            **weighting.update(laid.part, losses),
         }
         history.append(record)
         if step == settings.steps or step % often == 0:
@@ -262,17 +274,24 @@ def train(
                 network.train()
             _tell(history[-often:], settings)
         if checkpoint is not None and checkpoint.due() and step < settings.steps:
-            checkpoint.save(
-                {
-                    "weights": {name: p.detach() for name, p in trained.items()},
-                    "optimizer": optimizer.state_dict(),
-                    "weighting": weighting.state(),
-                    "history": history,
-                },
-                step,
-            )
+            checkpoint.save(_state(trained, optimizer, weighting, history), step)
     network.eval()
     return history
+
+
+def _state(
+    trained: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    weighting: Weighting,
+    history: list[Record],
+) -> dict[str, Any]:
+    """What a checkpoint holds, and `_resumed` sets back."""
+    return {
+        "weights": {name: p.detach() for name, p in trained.items()},
+        "optimizer": optimizer.state_dict(),
+        "weighting": weighting.state(),
+        "history": history,
+    }
 
 
 def _resumed(
@@ -299,25 +318,63 @@ def _seed(seed: int, step: int) -> None:
     torch.manual_seed(int(mixed[:15], 16))
 
 
+@dataclass(frozen=True)
+class _Laid:
+    """A step's batch and this process' runs of it: places in the batch, and tensors on the CPU."""
+
+    part: list[Any]
+    runs: list[tuple[NDArray[np.int64], Batch]]
+    tokens: int
+
+
+def _lay_out(part: list[Any], objective: Objective, accumulate: int) -> _Laid:
+    """Cut a batch into runs, one a process and accumulation pass, and lay out this process' own."""
+    runs = np.array_split(np.arange(len(part)), processes.count() * accumulate)
+    own = [run for run in runs[processes.rank() * accumulate :][:accumulate] if len(run)]
+    laid = [objective.collate([part[i] for i in run]) for run in own]
+    return _Laid(part, list(zip(own, laid, strict=True)), sum(map(objective.read, laid)))
+
+
 def _backward(
-    network: Any, part: list[Any], objective: Objective, weighting: Weighting, settings: Settings
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Add this process' share of the gradient; losses [n], hits [n] and tokens are of the batch."""
+    network: Any, laid: _Laid, objective: Objective, weights: Sequence[float]
+) -> list[torch.Tensor]:
+    """Add this process' share of the gradient; losses and hits of each run, [2, its examples].
+
+    They lie on the network's device, and nothing waits for them.
+    """
     where = next(network.parameters()).device
-    weights = weighting.of(part)
-    runs = np.array_split(np.arange(len(part)), processes.count() * settings.accumulate)
-    own = runs[processes.rank() * settings.accumulate :][: settings.accumulate]
-    found = torch.zeros(3, len(part), dtype=torch.float64)
-    for run in own:
-        if len(run):
-            batch = objective.collate([part[i] for i in run])
-            found[2, run[0]] = objective.read(batch)
-            losses, hits = objective.losses(network, {k: v.to(where) for k, v in batch.items()})
-            weight = torch.tensor([weights[i] for i in run], device=where, dtype=losses.dtype)
-            (losses @ weight / len(part)).backward()
-            found[:2, run] = torch.stack([losses.detach(), hits]).double().cpu()
+    sent = []
+    for run, batch in laid.runs:
+        moved = {k: v.to(where, non_blocking=True) for k, v in batch.items()}
+        losses, hits = objective.losses(network, moved)
+        weight = torch.tensor([weights[i] for i in run], dtype=losses.dtype)
+        loss = losses @ weight.to(where, non_blocking=True) / len(weights)
+        loss.backward()
+        sent.append(torch.stack([losses.detach(), hits]))
+    return sent
+
+
+def _brought(laid: _Laid, sent: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Losses [n], hits [n] and tokens of the whole batch, on the CPU, once they are there."""
+    found = torch.zeros(3, len(laid.part), dtype=torch.float64)
+    for (run, _), values in zip(laid.runs, sent, strict=True):
+        found[:2, run] = values.double().cpu()
+    found[2, 0] = laid.tokens
     losses, hits, tokens = processes.total(found)
     return losses, hits, int(tokens.sum())
+
+
+def _update(
+    trained: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer, rate: float, most: float
+) -> float:
+    """Take a step along the gradient of all processes; its norm before it was clipped to `most`."""
+    processes.add_up(trained)
+    norm = torch.nn.utils.clip_grad_norm_(trained, most)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)
 
 
 def _tell(records: list[Record], settings: Settings) -> None:

@@ -48,8 +48,9 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Each fine-tune by optimiser step: its loss (faint as logged, bold as a rolling mean; "
         "dashed the running loss of the worst subgroup, where a recipe weighs subgroups by it), "
         "or the reward of its own replies where it learns from those, its accuracy on pairs held "
-        "back from training, and the norm of its gradient before clipping. Methods "
-        "have losses of their own: compare courses, not two methods' levels.",
+        "back from training, the norm of its gradient before clipping, and its speed. Methods "
+        "have losses of their own: compare courses, not two methods' levels. How far the logits "
+        "moved says whether an adapter does anything at all.",
     ),
 }
 

@@ -12,21 +12,23 @@ from valuestrata.report.results import System
 from valuestrata.report.wording import plural
 from valuestrata.specs import Report
 
-Logs = dict[System, list[dict[str, Any]]]
-"""Steps of each fine-tune's training log; every one holds step and loss, some hold more."""
+Logs = dict[System, dict[str, Any]]
+"""Training log of each fine-tune: `steps`, of which every one holds step and loss and some hold
+more, and `logit_shift`, how far its logits moved."""
 
 COLUMNS = {
     "loss": "loss (nats)",
     "reward": "mean reward of its replies",
     "held_accuracy": "accuracy held back",
     "gradient_norm": "norm of the gradient",
+    "speed": "tokens a second",
 }
 
 
 def training_figure(spec: Report, logs: Logs) -> Figure:
-    """Loss, accuracy on what was held back and gradient norm by step, as far as logged."""
+    """Loss, accuracy on what was held back, gradient norm and speed by step, as far as logged."""
     title = FIGURES["training"][0]
-    frames = {system: _frame(steps) for system, steps in logs.items() if steps}
+    frames = {system: _frame(log["steps"]) for system, log in logs.items() if log["steps"]}
     if not frames:
         return words(title, "No model was fine-tuned in this study.", spec.caveat)
     shown = [c for c in COLUMNS if any(c in frame for frame in frames.values())]
@@ -46,12 +48,14 @@ def training_figure(spec: Report, logs: Logs) -> Figure:
         axes.grid(axis="y")
         if i // len(shown) == len(models) - 1:
             axes.set_xlabel("optimiser step")
-    return finish(figure, title, _notes(frames), spec.caveat)
+    return finish(figure, title, [*_notes(frames), _shifts(logs)], spec.caveat)
 
 
 def _frame(steps: list[dict[str, Any]]) -> pd.DataFrame:
     """A log as a table, without the loss of a method that learns from rewards: it says nothing."""
     frame = pd.DataFrame(steps)
+    if "seconds" in frame:
+        frame["speed"] = frame["tokens"] / frame["seconds"]
     return frame.drop(columns="loss") if "reward" in frame else frame
 
 
@@ -68,7 +72,10 @@ def _curve(axes: Axes, frame: pd.DataFrame, column: str, colour: str, name: str)
         (line,) = axes.plot(known["step"], smooth, color=colour, lw=1.6)
     if column == "loss" and "worst_group_loss" in frame:
         axes.plot(frame["step"], frame["worst_group_loss"], color=colour, lw=1, ls=(0, (4, 2)))
-    line.set_label(f"{name}, at last {float(smooth.iloc[-1]):.2f}")
+    last = float(smooth.iloc[-1])
+    line.set_label(
+        f"{name}, at last {last:,.0f}" if last >= 1000 else f"{name}, at last {last:.2f}"
+    )
 
 
 def _notes(frames: dict[System, pd.DataFrame]) -> list[str]:
@@ -82,3 +89,9 @@ def _notes(frames: dict[System, pd.DataFrame]) -> list[str]:
         return [f"{said} No pairs were held back."]
     some = " or ".join(map(str, sorted(held)))
     return [f"{said} Held back: {some} pairs, each with an answer; one run each, so no interval."]
+
+
+def _shifts(logs: Logs) -> str:
+    """How far each adapter moved its model's logits."""
+    moved = (f"{' / '.join(system)} {log['logit_shift']:.2g}" for system, log in logs.items())
+    return f"Mean change of the logits at the replies: {', '.join(moved)}."

@@ -24,6 +24,6 @@ def run(arguments: argparse.Namespace) -> None:
     for model, variant in tuned(spec):
         for recipe in spec.folds.get(variant, (variant,)):
             folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
-            logs[(model, recipe)] = io.read_json(folder / paths.TRAINING_LOG)["steps"]
+            logs[(model, recipe)] = io.read_json(folder / paths.TRAINING_LOG)
     for name, svg in figures(read(arguments.results, spec), logs).items():
         io.write_text(svg, arguments.results / f"report/figures/{name}.svg")
