@@ -9,6 +9,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from valuestrata.validate import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ["Snakefile", "workflow", "src", "envs", "profiles", "studies/codebooks"]
@@ -66,12 +71,13 @@ class Server:
 
 
 class Graph:
-    """The study of tests/fixtures/mini.yaml in a folder of its own."""
+    """A study, the one of tests/fixtures/mini.yaml if none is given, in a folder of its own."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, server: Server, study: dict[str, Any] | None = None) -> None:
         """Copy what a run needs."""
         self.folder = folder
         self.server = server
+        self.study = study or read_yaml(ROOT / "tests" / "fixtures" / "mini.yaml")
         for part in PARTS:
             source, target = ROOT / part, folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +86,13 @@ class Graph:
                 shutil.copytree(source, target, ignore=ignore)
             else:
                 shutil.copy2(source, target)
-        shutil.copy2(ROOT / "tests" / "fixtures" / "mini.yaml", folder / "config.yaml")
+        text = yaml.safe_dump(self.study, sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
 
     @property
     def results(self) -> Path:
         """Where the study's artefacts lie."""
-        return self.folder / "results" / "mini"
+        return self.folder / "results" / self.study["study"]
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run, for a process that is started for it."""

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from valuestrata.models import processes
+from valuestrata.models import processes, runtime
 from valuestrata.models.checkpoint import Checkpoint
 from valuestrata.provenance import text_digest
 
@@ -345,10 +345,10 @@ def _backward(
     where = next(network.parameters()).device
     sent = []
     for run, batch in laid.runs:
-        moved = {k: v.to(where, non_blocking=True) for k, v in batch.items()}
+        moved = {k: runtime.sent(v, where) for k, v in batch.items()}
         losses, hits = objective.losses(network, moved)
         weight = torch.tensor([weights[i] for i in run], dtype=losses.dtype)
-        loss = losses @ weight.to(where, non_blocking=True) / len(weights)
+        loss = losses @ runtime.sent(weight, where) / len(weights)
         loss.backward()
         sent.append(torch.stack([losses.detach(), hits]))
     return sent

@@ -8,7 +8,7 @@ ties go to the lowest token id.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from valuestrata.models import attention, trie
+from valuestrata.models import attention, runtime, trie
 from valuestrata.models.base import Answer, Question
 from valuestrata.models.chat import Chat, Prompt
 from valuestrata.models.local import LocalModel, device, load_network
@@ -44,14 +44,14 @@ class Scored:
 class _Pass:
     """A forest that was read, and what the device holds of it.
 
-    part: positions of its items; past: keys and values of its nodes; values: log p of every step's
-    token, and the likeliest token in its place [2, S].
+    part: positions of its items; past: keys and values of its nodes; values: waits for log p of
+    every step's token, and the likeliest token in its place [2, S].
     """
 
     part: list[int]
     forest: trie.Forest
     past: Any
-    values: torch.Tensor
+    values: Callable[[], torch.Tensor]
 
 
 class TransformersModel(LocalModel):
@@ -127,18 +127,18 @@ class TransformersModel(LocalModel):
         laid, column = trie.layout(forest, self.chat.pad)
         past = DynamicCache()
         logits = self._logits(laid, past)
-        step, token = torch.from_numpy(np.stack([column, forest.follows])).to(logits.device)
+        steps = torch.from_numpy(np.stack([column, forest.follows]))
+        step, token = runtime.sent(steps, logits.device)
         logprobs = logits.log_softmax(dim=-1)[step, token]
         likeliest = logits.argmax(dim=-1)[step]
         # fp32 is exact for token ids, so that one copy brings both
-        return _Pass(part, forest, past, torch.stack([logprobs, likeliest.float()]))
+        values = torch.stack([logprobs, likeliest.float()])
+        return _Pass(part, forest, past, runtime.brought(values))
 
     def _logits(self, laid: dict[str, trie.Ints], past: Any, first: int = 0) -> torch.Tensor:
         """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
-        moved = {
-            k: v.to(self.network.device, non_blocking=True)  # else the pass before were waited for
-            for k, v in attention.tensors(laid).items()
-        }
+        where = self.network.device
+        moved = {k: runtime.sent(v, where) for k, v in attention.tensors(laid).items()}
         out = attention.read(self.network, moved, first, past_key_values=past, use_cache=True)
         return out.logits[0].float()
 
@@ -146,7 +146,7 @@ class TransformersModel(LocalModel):
         self, items: Sequence[trie.Item], done: _Pass, max_new_tokens: int
     ) -> dict[int, Scored]:
         """What a pass says of its items, by their positions."""
-        forest, (logprobs, likeliest) = done.forest, done.values.double().cpu().numpy()
+        forest, (logprobs, likeliest) = done.forest, done.values().double().numpy()
         begin = np.cumsum(forest.lengths) - forest.lengths
         totals = np.add.reduceat(logprobs, begin)
         # how many steps of each option greedy decoding takes before it leaves
