@@ -143,6 +143,7 @@ def test_thinking_is_off() -> None:
         ("thinking", "<|end|>"),
         ("pad is eos", "<|end|>"),
         ("spaces", " <|end|>"),
+        ("metaspace", "\n<|end|>"),
     ],
 )
 def test_the_terminator_is_what_the_template_puts_after_a_reply(kind: str, written: str) -> None:
@@ -188,6 +189,32 @@ def test_a_reply_continues_its_prompt_as_in_the_whole_conversation(kind: str) ->
     whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
     made = [*talk.prompt(PERSONA, USER).ids, *talk.reply("Answer: 10")]
     assert made == whole[: len(made)]
+
+
+def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None:
+    """Trap 5: Llama 2 and Mistral put a space before a text that stands alone."""
+    talk = chat("metaspace")
+    alone = talk.tokenizer("Answer: 10", add_special_tokens=False)["input_ids"]
+    reply = talk.reply("Answer: 10")[: -len(talk.terminator)]
+    assert reply == tuple(alone[1:])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("<|assistant|>{% endif %}", "<|assistant|>The {% endif %}"), ("<|end|>", "0<|end|>")],
+)
+def test_a_tokenizer_that_merges_a_reply_with_what_is_around_it_is_refused(
+    old: str, new: str
+) -> None:
+    """Trap 5: such a reply has no ids of its own."""
+    merging = dataclasses.replace(KINDS["qwen2"], template=toys.TURNS.replace(old, new), bos=None)
+    words = tokenizer(merging)
+    words.add_tokens([" Answer"])
+    words.name_or_path = "some/model"
+    with pytest.raises(InputError, match="merges") as error:
+        Chat(words)
+    assert str(error.value).startswith("some/model: ")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])

@@ -45,7 +45,8 @@ class Chat:
         tokenizer: a transformers tokenizer with a chat template.
 
     Raises:
-        InputError: the tokenizer has no chat template, or the template loses the persona.
+        InputError: the tokenizer has no chat template or merges replies with what is around them,
+            or the template loses the persona.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -56,7 +57,8 @@ class Chat:
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
         self.system_role = self._keeps_system_role()
-        self.lead, self.terminator = self._around_replies()
+        self._before, self.lead, self.terminator = self._around_replies()
+        self.reply(_MARK)  # a tokenizer that merges it with the prompt is refused here
 
     def prompt(self, persona: str, user: str) -> Prompt:
         """Ids of a prompt up to where the reply begins."""
@@ -77,7 +79,7 @@ class Chat:
 
     def reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
-        return (*self._ids(self.lead + text), *self.terminator)
+        return (*self._following(self._before, self.lead + text), *self.terminator)
 
     def decode(self, ids: list[int]) -> str:
         """Text of new tokens up to the terminator, special tokens left out."""
@@ -106,6 +108,20 @@ class Chat:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _following(self, before: str, text: str) -> list[int]:
+        """Ids of a text where it follows another; alone it may begin with another id (Llama 2).
+
+        Raises:
+            InputError: an id spans both.
+        """
+        first, whole = self._ids(before), self._ids(before + text)
+        if whole[: len(first)] != first:
+            raise InputError(
+                f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
+                f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
+            )
+        return whole[len(first) :]
+
     def _keeps_system_role(self) -> bool:
         messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
         try:
@@ -113,20 +129,23 @@ class Chat:
         except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
             return False
 
-    def _around_replies(self) -> tuple[str, tuple[int, ...]]:
-        """Text that the template puts before a reply, and ids after it up to a special token."""
+    def _around_replies(self) -> tuple[str, str, tuple[int, ...]]:
+        """A prompt, text that the template puts between it and a reply, and ids after the reply.
+
+        The ids go up to a special token.
+        """
         messages = self._messages("P", "Q")
         prompt = self._text(messages, add_generation_prompt=True)
         messages.append({"role": "assistant", "content": _MARK})
         text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)
         lead = text.removeprefix(prompt) if text.startswith(prompt) else ""
-        return lead, self._terminator(rest)
+        return prompt, lead, self._terminator(prompt + lead + _MARK, rest)
 
-    def _terminator(self, rest: str) -> tuple[int, ...]:
+    def _terminator(self, before: str, rest: str) -> tuple[int, ...]:
         # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
         known = self.tokenizer.added_tokens_decoder.items()
         special = {i for i, token in known if token.special} | set(self.tokenizer.all_special_ids)
-        ids = self._ids(rest)
+        ids = self._following(before, rest)
         end = next((i for i, token in enumerate(ids) if token in special), None)
         if end is None:
             return (int(self.tokenizer.eos_token_id),)
