@@ -20,12 +20,25 @@ from valuestrata.specs import Model
 
 
 def folder_of(spec: Model, weights: bool) -> Path:
-    """The folder of a model's files: its own, or the hub's snapshot, with weights or without."""
+    """The folder of a model's files: its own, or the hub's snapshot, with weights or without.
+
+    Raises:
+        InputError: it has no config.json.
+    """
     name = str(spec.weights)
-    if Path(name).is_dir():
-        return Path(name)
-    wanted = hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * spec.remote_code
-    return hub.snapshot(name, spec.revision, wanted)
+    own = Path(name).is_dir()
+    folder = Path(name) if own else hub.snapshot(name, spec.revision, _files(spec, weights))
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{name}: has no config.json; name a whole model, by its folder or by its name on the "
+            "hub, not an adapter alone"
+        )
+    return folder
+
+
+def _files(spec: Model, weights: bool) -> tuple[str, ...]:
+    """Patterns of the files that a model is read from."""
+    return hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * spec.remote_code
 
 
 def load_chat(spec: Model) -> Chat:
@@ -80,14 +93,14 @@ def device() -> torch.device:
 
 
 def weights_digest(spec: Model) -> str:
-    """What identifies the weights: name and commit, or a hash of a local directory's files.
+    """What identifies the weights: name and commit, or a hash of the files read from a directory.
 
     A toy's log is left out: it holds times, and nothing that an answer depends on.
     """
     folder = folder_of(spec, weights=False)
     if not Path(str(spec.weights)).is_dir():
         return f"{spec.weights}@{folder.name}"
-    files = {p for kind in ("safetensors", "json", "jinja") for p in folder.glob(f"*.{kind}")}
+    files = {file for kind in _files(spec, weights=True) for file in folder.glob(kind)}
     files.discard(folder / TRAINING_LOG)
     return text_digest([p.name + file_digest(p) for p in sorted(files)])[:16]
 
