@@ -217,6 +217,25 @@ def test_a_tokenizer_that_merges_a_reply_with_what_is_around_it_is_refused(
     assert "\n" not in str(error.value)
 
 
+def test_a_text_ends_at_the_first_of_its_ends() -> None:
+    """Llama 3 and Qwen2.5 list more than the end of a turn."""
+    words = tokenizer("phi")
+    turn, text, listed = words.convert_tokens_to_ids(["<|end|>", "<|endoftext|>", "<|user|>"])
+    talk, plain = Chat(words, [listed, turn]), chat("phi")
+    assert talk.ends == {turn, text, listed}
+    assert plain.ends == {turn, text}
+    begun = list(plain.reply("Answer: 1"))[:-1]
+    for end in talk.ends:
+        assert talk.decode([*begun, end, *begun]) == "Answer: 1"
+    assert plain.decode([*begun, listed, *begun]) == "Answer: 1Answer: 1"
+
+
+def test_without_an_end_of_text_the_terminator_is_the_only_end() -> None:
+    words = tokenizer("llama")
+    words.eos_token = None
+    assert Chat(words).ends == {words.convert_tokens_to_ids("<|end|>")}
+
+
 @pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])
 def test_ten_is_one_token_or_two_and_whole_either_way(kind: str, tokens: int) -> None:
     """Trap 6."""

@@ -1,6 +1,7 @@
 """A model by name and commit is found, or one line says what to do."""
 
 import dataclasses
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -156,6 +157,29 @@ def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
     caplog.clear()
     weights_digest(on_hub())
     assert not caplog.records
+
+
+@pytest.mark.parametrize("listed", [["<|end|>", "<|user|>"], "<|user|>", None])
+def test_the_ends_that_a_model_lists_are_its_chats(
+    folder: Path, tmp_path: Path, listed: list[str] | str | None
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    words = toys.chat("llama").tokenizer
+    ids = listed and words.convert_tokens_to_ids(listed)
+    (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    names = {"<|end|>"} if listed is None else {"<|end|>", "<|user|>"}
+    assert load_chat(toys.model(copy)).ends == set(words.convert_tokens_to_ids([*names]))
+
+
+def test_without_a_list_of_ends_nothing_changes(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "generation_config.json").unlink()
+    assert load_chat(toys.model(copy)).ends == toys.chat("llama").ends
+
+
+def test_the_ends_of_a_hub_model_are_fetched(folder: Path, asked: list[str]) -> None:
+    load_chat(on_hub())
+    assert any(path.endswith("/generation_config.json") for path in asked)
 
 
 def test_the_digest_of_a_folder_is_of_all_that_a_model_is_read_from(

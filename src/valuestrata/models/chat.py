@@ -5,6 +5,7 @@ one BOS. A template without a system role gets the persona at the head of the us
 that some templates print is pinned and thinking is off.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -43,13 +44,14 @@ class Chat:
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
+        ends: ids that end a text, besides the template's and the tokenizer's own.
 
     Raises:
         InputError: the tokenizer has no chat template or merges replies with what is around them,
             or the template loses the persona.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
         """Find out what the template supports and how it ends a reply."""
         self.tokenizer = tokenizer
         if not getattr(tokenizer, "chat_template", None):
@@ -58,6 +60,8 @@ class Chat:
             )
         self.system_role = self._keeps_system_role()
         self._before, self.lead, self.terminator = self._around_replies()
+        known = {self.terminator[-1], tokenizer.eos_token_id, *ends}
+        self.ends: frozenset[int] = frozenset(known - {None})
         self.reply(_MARK)  # a tokenizer that merges it with the prompt is refused here
 
     def prompt(self, persona: str, user: str) -> Prompt:
@@ -82,10 +86,9 @@ class Chat:
         return (*self._following(self._before, self.lead + text), *self.terminator)
 
     def decode(self, ids: list[int]) -> str:
-        """Text of new tokens up to the terminator, special tokens left out."""
-        end = self.terminator[-1]
-        kept = ids[: ids.index(end)] if end in ids else ids
-        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+        """Text of new tokens up to the first that ends it, special tokens left out."""
+        end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
+        return str(self.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
 
     def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
         if self.system_role:

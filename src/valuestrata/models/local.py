@@ -53,7 +53,16 @@ def load_chat(spec: Model) -> Chat:
     folder = folder_of(spec, weights=False)
     declared = get_tokenizer_config(folder).get("tokenizer_class")
     generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    return Chat(_loaded(PreTrainedTokenizerFast if generic else AutoTokenizer, spec, folder))
+    words = _loaded(PreTrainedTokenizerFast if generic else AutoTokenizer, spec, folder)
+    return Chat(words, _ends(folder))
+
+
+def _ends(folder: Path) -> list[int]:
+    """Ids that end a text by the model's own settings; Llama 3 and Qwen2.5 list several."""
+    files = [folder / name for name in ("generation_config.json", "config.json")]
+    said = [_json(file).get("eos_token_id") for file in files if file.is_file()]
+    listed: Any = next((ids for ids in said if ids is not None), [])
+    return listed if isinstance(listed, list) else [listed]
 
 
 def load_network(spec: Model, quantize: str = "none") -> Any:
@@ -144,7 +153,7 @@ class LocalModel:
     def longest(self) -> int | None:
         """`max_length`, or what the network was made for where that is less."""
         folder = folder_of(self.spec, weights=False)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = _json(folder / "config.json")
         known = [n for n in (self.spec.max_length, config.get("max_position_embeddings")) if n]
         return min(known, default=None)
 
@@ -161,7 +170,7 @@ def _attention(spec: Model, folder: Path) -> str | None:
     Raises:
         InputError: the study chose another.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _json(folder / "config.json")
     if not config.get("attn_logit_softcapping"):
         return spec.attention
     if spec.attention not in (None, "eager"):
@@ -170,6 +179,11 @@ def _attention(spec: Model, folder: Path) -> str | None:
             "use eager"
         )
     return "eager"
+
+
+def _json(file: Path) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return said
 
 
 def _loaded(kind: Any, spec: Model, folder: Path, **more: Any) -> Any:
