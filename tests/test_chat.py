@@ -236,6 +236,15 @@ def test_without_an_end_of_text_the_terminator_is_the_only_end() -> None:
     assert Chat(words).ends == {words.convert_tokens_to_ids("<|end|>")}
 
 
+def test_a_prompt_that_is_held_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Chat(tokenizer("llama"))
+    held = talk.prompt(PERSONA, USER)
+    other = talk.prompt(PERSONAS[0], USER)
+    assert other != held
+    monkeypatch.setattr(talk, "_text", pytest.fail)
+    assert talk.prompt(PERSONA, USER) is held
+
+
 @pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])
 def test_ten_is_one_token_or_two_and_whole_either_way(kind: str, tokens: int) -> None:
     """Trap 6."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from valuestrata.errors import InputError
 from valuestrata.provenance import text_digest
@@ -58,6 +59,9 @@ class Chat:
             raise InputError(
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
+        # a prompt is kept while somebody holds it: its hash is asked for first, its ids later
+        self._prompts: WeakValueDictionary[tuple[str, str], Prompt] = WeakValueDictionary()
+        self._replies: dict[str, tuple[int, ...]] = {}
         self.system_role = self._keeps_system_role()
         self._before, self.lead, self.terminator = self._around_replies()
         known = {self.terminator[-1], tokenizer.eos_token_id, *ends}
@@ -66,6 +70,12 @@ class Chat:
 
     def prompt(self, persona: str, user: str) -> Prompt:
         """Ids of a prompt up to where the reply begins."""
+        made = self._prompts.get((persona, user))
+        if made is None:
+            made = self._prompts[persona, user] = self._prompt(persona, user)
+        return made
+
+    def _prompt(self, persona: str, user: str) -> Prompt:
         text = self._text(self._messages(persona, user), add_generation_prompt=True)
         if persona.strip() not in text:
             raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
@@ -83,7 +93,10 @@ class Chat:
 
     def reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
-        return (*self._following(self._before, self.lead + text), *self.terminator)
+        if text not in self._replies:
+            ids = self._following(self._before, self.lead + text)
+            self._replies[text] = (*ids, *self.terminator)
+        return self._replies[text]
 
     def decode(self, ids: list[int]) -> str:
         """Text of new tokens up to the first that ends it, special tokens left out."""
