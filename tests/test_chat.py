@@ -143,6 +143,7 @@ def test_thinking_is_off() -> None:
         ("thinking", "<|end|>"),
         ("pad is eos", "<|end|>"),
         ("spaces", " <|end|>"),
+        ("metaspace", "\n<|end|>"),
     ],
 )
 def test_the_terminator_is_what_the_template_puts_after_a_reply(kind: str, written: str) -> None:
@@ -188,6 +189,60 @@ def test_a_reply_continues_its_prompt_as_in_the_whole_conversation(kind: str) ->
     whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
     made = [*talk.prompt(PERSONA, USER).ids, *talk.reply("Answer: 10")]
     assert made == whole[: len(made)]
+
+
+def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None:
+    """Trap 5: Llama 2 and Mistral put a space before a text that stands alone."""
+    talk = chat("metaspace")
+    alone = talk.tokenizer("Answer: 10", add_special_tokens=False)["input_ids"]
+    reply = talk.reply("Answer: 10")[: -len(talk.terminator)]
+    assert reply == tuple(alone[1:])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("<|assistant|>{% endif %}", "<|assistant|>The {% endif %}"), ("<|end|>", "0<|end|>")],
+)
+def test_a_tokenizer_that_merges_a_reply_with_what_is_around_it_is_refused(
+    old: str, new: str
+) -> None:
+    """Trap 5: such a reply has no ids of its own."""
+    merging = dataclasses.replace(KINDS["qwen2"], template=toys.TURNS.replace(old, new), bos=None)
+    words = tokenizer(merging)
+    words.add_tokens([" Answer"])
+    words.name_or_path = "some/model"
+    with pytest.raises(InputError, match="merges") as error:
+        Chat(words)
+    assert str(error.value).startswith("some/model: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_ends_at_the_first_of_its_ends() -> None:
+    """Llama 3 and Qwen2.5 list more than the end of a turn."""
+    words = tokenizer("phi")
+    turn, text, listed = words.convert_tokens_to_ids(["<|end|>", "<|endoftext|>", "<|user|>"])
+    talk, plain = Chat(words, [listed, turn]), chat("phi")
+    assert talk.ends == {turn, text, listed}
+    assert plain.ends == {turn, text}
+    begun = list(plain.reply("Answer: 1"))[:-1]
+    for end in talk.ends:
+        assert talk.decode([*begun, end, *begun]) == "Answer: 1"
+    assert plain.decode([*begun, listed, *begun]) == "Answer: 1Answer: 1"
+
+
+def test_without_an_end_of_text_the_terminator_is_the_only_end() -> None:
+    words = tokenizer("llama")
+    words.eos_token = None
+    assert Chat(words).ends == {words.convert_tokens_to_ids("<|end|>")}
+
+
+def test_a_prompt_that_is_held_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Chat(tokenizer("llama"))
+    held = talk.prompt(PERSONA, USER)
+    other = talk.prompt(PERSONAS[0], USER)
+    assert other != held
+    monkeypatch.setattr(talk, "_text", pytest.fail)
+    assert talk.prompt(PERSONA, USER) is held
 
 
 @pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])

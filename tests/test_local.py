@@ -1,9 +1,10 @@
 """A model by name and commit is found, or one line says what to do."""
 
 import dataclasses
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -156,6 +157,62 @@ def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
     caplog.clear()
     weights_digest(on_hub())
     assert not caplog.records
+
+
+@pytest.mark.parametrize("listed", [["<|end|>", "<|user|>"], "<|user|>", None])
+def test_the_ends_that_a_model_lists_are_its_chats(
+    folder: Path, tmp_path: Path, listed: list[str] | str | None
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    words = toys.chat("llama").tokenizer
+    ids = listed and words.convert_tokens_to_ids(listed)
+    (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    names = {"<|end|>"} if listed is None else {"<|end|>", "<|user|>"}
+    assert load_chat(toys.model(copy)).ends == set(words.convert_tokens_to_ids([*names]))
+
+
+def test_without_a_list_of_ends_nothing_changes(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "generation_config.json").unlink()
+    assert load_chat(toys.model(copy)).ends == toys.chat("llama").ends
+
+
+def test_the_ends_of_a_hub_model_are_fetched(folder: Path, asked: list[str]) -> None:
+    load_chat(on_hub())
+    assert any(path.endswith("/generation_config.json") for path in asked)
+
+
+def test_the_digest_of_a_folder_is_of_all_that_a_model_is_read_from(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Trap 19: the code of a trusted model, and whatever its tokenizer is read from."""
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    spec = toys.model(copy)
+    trusting = dataclasses.replace(spec, remote_code=True)
+    plain, trusted = weights_digest(spec), weights_digest(trusting)
+    (copy / "modeling_own.py").write_text("raise SystemExit(1)\n")
+    assert weights_digest(spec) == plain
+    assert weights_digest(trusting) != trusted
+    seen = {plain}
+    for name in ("tokenizer.model", "merges.txt"):
+        (copy / name).write_text("a b\n")
+        seen.add(weights_digest(spec))
+    assert len(seen) == 3
+    (copy / "training_log.json").write_text('{"seconds": 1.5}')
+    (copy / "pytorch_model.bin").write_bytes(b"never read")
+    assert weights_digest(spec) in seen
+
+
+@pytest.mark.parametrize("read", [load_chat, load_network, weights_digest])
+def test_a_folder_that_holds_no_model_is_one_line(
+    read: Callable[[Model], object], folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "config.json").rename(copy / "adapter_config.json")
+    with pytest.raises(InputError, match=r"no config\.json; name a whole model") as error:
+        read(toys.model(copy))
+    assert str(error.value).startswith(f"{copy}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_weights_in_another_format_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -202,6 +202,8 @@ def test_a_scale_without_labels_is_shown_from_either_end() -> None:
         "3. rather important", "3) rather", "3: rather", "- 3",
         "Answer: 3\n\nI have 2 children and 1 dog.",
         "Answer: 3\nAnswer: 3", "Answer: 3 (rather important)",
+        "Answer: <3>", "Answer:<3>", "**Answer: <3>**", "Answer: <3>\n\nI have 2 children.",
+        "Answer: ＜3＞", "Answer: 〈3〉", "Answer：3", "Answer： 3", "Answer：<3>", "<3>",
     ],
 )  # fmt: skip
 def test_a_code_in_the_form_asked_for_or_alone_is_an_answer(text: str) -> None:
@@ -222,7 +224,25 @@ def test_prose_and_several_numbers_are_no_answer(text: str) -> None:
     assert parse(text, FOUR) == ("invalid", None)
 
 
-@pytest.mark.parametrize("text", ["Answer: 3 or 4", "Answer: 3-4", "Answer: 3/4", "Answer: 1 to 4"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: <3 or 4>", "Answer: <3.5>", "Answer: <3", "Answer: <3 of us>", "Answer: <7>",
+        "Answer: <3>\nAnswer: <4>", "Answer： 3 or 4", "Answer：<number>", "<3> or <4>",
+    ],
+)  # fmt: skip
+def test_brackets_make_no_answer_of_what_is_none(text: str) -> None:
+    """Trap 9."""
+    assert parse(text, FOUR) == ("invalid", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: 3 or 4", "Answer: 3-4", "Answer: 3/4", "Answer: 1 to 4", "Answer: <3> or <4>",
+        "Answer: <3>-<4>", "Answer: <3>, <4>", "Answer：3/4", "答案：＜3＞或＜4＞",
+    ],
+)  # fmt: skip
 def test_an_answer_that_names_two_codes_is_none(text: str) -> None:
     """Trap 9."""
     assert parse(text, FOUR) == ("invalid", None)
@@ -263,6 +283,8 @@ def test_a_negative_code_is_not_read_without_its_sign(text: str) -> None:
         "Jawapan saya ialah 3.",
         "Jawapan = 3", "**Jawapan:** 3",
         "பதில்: 3", "பதில் : 3", "பதில்: 3.", "**பதில்: 3**", "என் பதில்: 3",
+        "答案：<3>", "答案：＜3＞", "答案：〈3〉", "Jawapan: <3>", "Jawapan：3",
+        "பதில்: <3>", "பதில்：3",
     ],
 )  # fmt: skip
 def test_an_answer_is_read_in_each_language(text: str) -> None:

@@ -5,6 +5,8 @@ The real tests run in an environment of their own: make test-vllm.
 
 import dataclasses
 import importlib.util
+import json
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -170,6 +172,24 @@ def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
     for ids, said in (call for calls in engine.calls for call in calls):
         assert ids.count(model.chat.tokenizer.bos_token_id) == 1
         assert said.detokenize is False
+
+
+def test_a_text_stops_at_an_end_that_the_model_lists(
+    toy: Toy, engine: Engine, tmp_path: Path
+) -> None:
+    free = toy.model(False).generate(free_prompts()[:1], MOST, 0.0, 0)
+    _, third, *_ = toy.model(False).chat.reply(free[0])
+    copy = Path(shutil.copytree(str(toy.spec.weights), tmp_path / "copy"))
+    (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
+    spec = dataclasses.replace(toy.spec, weights=str(copy))
+    model = VllmModel(spec, local.load_chat(spec))
+    cut = model.generate(free_prompts()[:1], MOST, 0.0, 0)
+    assert 0 < len(cut[0]) < len(free[0])
+    assert free[0].startswith(cut[0])
+    assert model.answer(toys.questions()[:1], MOST)[0].text != free[0]
+    for _, said in (call for calls in engine.calls[1:] for call in calls):
+        stops = getattr(said, "stop_token_ids", sorted(model.chat.ends))
+        assert stops == sorted({third, model.chat.terminator[-1]})
 
 
 def test_answers_keep_their_order_over_several_parts(

@@ -77,7 +77,10 @@ TURNS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A tokenizer: its template, its special tokens, and whether digits stand alone."""
+    """A tokenizer: its template, its special tokens, and how it splits text.
+
+    split_digits: digits stand alone; prefixed: what a text begins with has a space before it.
+    """
 
     template: str
     bos: str | None = "<s>"
@@ -85,6 +88,7 @@ class Kind:
     pad: str | None = "<pad>"
     unnamed: tuple[str, ...] = ()
     split_digits: bool = True
+    prefixed: bool = False
 
 
 KINDS = {
@@ -143,6 +147,11 @@ KINDS = {
         "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
     ),
+    # Llama 2, Mistral: a word has another id at the head of a text than after a special token
+    "metaspace": Kind(
+        "{{ bos_token }}" + TURNS.replace("<|end|>", "\n<|end|>"),
+        prefixed=True,
+    ),
     "pad is eos": Kind("{{ bos_token }}" + TURNS, pad="<|end|>"),
     "no pad": Kind("{{ bos_token }}" + TURNS, pad=None),
 }
@@ -161,11 +170,13 @@ def tokenizer(kind: Kind | str) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
+            *([pre_tokenizers.Metaspace(prepend_scheme="first")] if kind.prefixed else []),
             pre_tokenizers.Digits(individual_digits=kind.split_digits),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
         ]
     )
-    bpe.decoder = decoders.ByteLevel()
+    spaces = [decoders.Replace("\u2581", " ")] if kind.prefixed else []
+    bpe.decoder = decoders.Sequence([decoders.ByteLevel(), *spaces])
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=named,

@@ -9,14 +9,15 @@ from collections.abc import Collection
 
 _NUMBER = r"(-?\d{1,9})(?!\d)"
 _OR = "or|and|to|或|和|到|至|、|atau|dan|hingga|அல்லது|மற்றும்|முதல்"
-_ONE = _NUMBER + rf"(?!\.\d|\s*(?:-|–|/|,|，|{_OR})\s*\d)"
-_TO_NUMBER = r"[\s*:：]{0,4}[\[(（\"'“]?"
+_ONE = _NUMBER + rf"(?!\.\d|[>＞〉]?\s*(?:-|–|/|,|，|{_OR})\s*[<＜〈]?\d)"
+# the form that is asked for has <number> in it: some keep the brackets
+_TO_NUMBER = r"[\s*:：]{0,4}(?:[\[(（\"'“]|[<＜〈](?=-?\d+[>＞〉]))?"
 _ANNOUNCED = "|".join(
     (
-        r"\banswer(?:\W{0,4}[:=]|\s+is)",
-        r"\bjawapan(?:\s+saya)?(?:\W{0,4}[:=]|\s+(?:ialah|adalah))",
+        r"\banswer(?:\W{0,4}[:：=]|\s+is)",
+        r"\bjawapan(?:\s+saya)?(?:\W{0,4}[:：=]|\s+(?:ialah|adalah))",
         r"答案\W{0,4}[:：=是为]",
-        r"பதில்\W{0,4}[:=]",
+        r"பதில்\W{0,4}[:：=]",
     )
 )
 _FORM = re.compile(rf"(?:{_ANNOUNCED}){_TO_NUMBER}{_ONE}", re.IGNORECASE)

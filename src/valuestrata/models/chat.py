@@ -5,9 +5,11 @@ one BOS. A template without a system role gets the persona at the head of the us
 that some templates print is pinned and thinking is off.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from valuestrata.errors import InputError
 from valuestrata.provenance import text_digest
@@ -43,23 +45,37 @@ class Chat:
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
+        ends: ids that end a text, besides the template's and the tokenizer's own.
 
     Raises:
-        InputError: the tokenizer has no chat template, or the template loses the persona.
+        InputError: the tokenizer has no chat template or merges replies with what is around them,
+            or the template loses the persona.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
         """Find out what the template supports and how it ends a reply."""
         self.tokenizer = tokenizer
         if not getattr(tokenizer, "chat_template", None):
             raise InputError(
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
+        # a prompt is kept while somebody holds it: its hash is asked for first, its ids later
+        self._prompts: WeakValueDictionary[tuple[str, str], Prompt] = WeakValueDictionary()
+        self._replies: dict[str, tuple[int, ...]] = {}
         self.system_role = self._keeps_system_role()
-        self.lead, self.terminator = self._around_replies()
+        self._before, self.lead, self.terminator = self._around_replies()
+        known = {self.terminator[-1], tokenizer.eos_token_id, *ends}
+        self.ends: frozenset[int] = frozenset(known - {None})
+        self.reply(_MARK)  # a tokenizer that merges it with the prompt is refused here
 
     def prompt(self, persona: str, user: str) -> Prompt:
         """Ids of a prompt up to where the reply begins."""
+        made = self._prompts.get((persona, user))
+        if made is None:
+            made = self._prompts[persona, user] = self._prompt(persona, user)
+        return made
+
+    def _prompt(self, persona: str, user: str) -> Prompt:
         text = self._text(self._messages(persona, user), add_generation_prompt=True)
         if persona.strip() not in text:
             raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
@@ -77,13 +93,15 @@ class Chat:
 
     def reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
-        return (*self._ids(self.lead + text), *self.terminator)
+        if text not in self._replies:
+            ids = self._following(self._before, self.lead + text)
+            self._replies[text] = (*ids, *self.terminator)
+        return self._replies[text]
 
     def decode(self, ids: list[int]) -> str:
-        """Text of new tokens up to the terminator, special tokens left out."""
-        end = self.terminator[-1]
-        kept = ids[: ids.index(end)] if end in ids else ids
-        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+        """Text of new tokens up to the first that ends it, special tokens left out."""
+        end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
+        return str(self.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
 
     def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
         if self.system_role:
@@ -106,6 +124,20 @@ class Chat:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _following(self, before: str, text: str) -> list[int]:
+        """Ids of a text where it follows another; alone it may begin with another id (Llama 2).
+
+        Raises:
+            InputError: an id spans both.
+        """
+        first, whole = self._ids(before), self._ids(before + text)
+        if whole[: len(first)] != first:
+            raise InputError(
+                f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
+                f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
+            )
+        return whole[len(first) :]
+
     def _keeps_system_role(self) -> bool:
         messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
         try:
@@ -113,20 +145,23 @@ class Chat:
         except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
             return False
 
-    def _around_replies(self) -> tuple[str, tuple[int, ...]]:
-        """Text that the template puts before a reply, and ids after it up to a special token."""
+    def _around_replies(self) -> tuple[str, str, tuple[int, ...]]:
+        """A prompt, text that the template puts between it and a reply, and ids after the reply.
+
+        The ids go up to a special token.
+        """
         messages = self._messages("P", "Q")
         prompt = self._text(messages, add_generation_prompt=True)
         messages.append({"role": "assistant", "content": _MARK})
         text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)
         lead = text.removeprefix(prompt) if text.startswith(prompt) else ""
-        return lead, self._terminator(rest)
+        return prompt, lead, self._terminator(prompt + lead + _MARK, rest)
 
-    def _terminator(self, rest: str) -> tuple[int, ...]:
+    def _terminator(self, before: str, rest: str) -> tuple[int, ...]:
         # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
         known = self.tokenizer.added_tokens_decoder.items()
         special = {i for i, token in known if token.special} | set(self.tokenizer.all_special_ids)
-        ids = self._ids(rest)
+        ids = self._following(before, rest)
         end = next((i for i, token in enumerate(ids) if token in special), None)
         if end is None:
             return (int(self.tokenizer.eos_token_id),)

@@ -20,12 +20,25 @@ from valuestrata.specs import Model
 
 
 def folder_of(spec: Model, weights: bool) -> Path:
-    """The folder of a model's files: its own, or the hub's snapshot, with weights or without."""
+    """The folder of a model's files: its own, or the hub's snapshot, with weights or without.
+
+    Raises:
+        InputError: it has no config.json.
+    """
     name = str(spec.weights)
-    if Path(name).is_dir():
-        return Path(name)
-    wanted = hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * spec.remote_code
-    return hub.snapshot(name, spec.revision, wanted)
+    own = Path(name).is_dir()
+    folder = Path(name) if own else hub.snapshot(name, spec.revision, _files(spec, weights))
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{name}: has no config.json; name a whole model, by its folder or by its name on the "
+            "hub, not an adapter alone"
+        )
+    return folder
+
+
+def _files(spec: Model, weights: bool) -> tuple[str, ...]:
+    """Patterns of the files that a model is read from."""
+    return hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * spec.remote_code
 
 
 def load_chat(spec: Model) -> Chat:
@@ -40,7 +53,16 @@ def load_chat(spec: Model) -> Chat:
     folder = folder_of(spec, weights=False)
     declared = get_tokenizer_config(folder).get("tokenizer_class")
     generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    return Chat(_loaded(PreTrainedTokenizerFast if generic else AutoTokenizer, spec, folder))
+    words = _loaded(PreTrainedTokenizerFast if generic else AutoTokenizer, spec, folder)
+    return Chat(words, _ends(folder))
+
+
+def _ends(folder: Path) -> list[int]:
+    """Ids that end a text by the model's own settings; Llama 3 and Qwen2.5 list several."""
+    files = [folder / name for name in ("generation_config.json", "config.json")]
+    said = [_json(file).get("eos_token_id") for file in files if file.is_file()]
+    listed: Any = next((ids for ids in said if ids is not None), [])
+    return listed if isinstance(listed, list) else [listed]
 
 
 def load_network(spec: Model, quantize: str = "none") -> Any:
@@ -80,14 +102,14 @@ def device() -> torch.device:
 
 
 def weights_digest(spec: Model) -> str:
-    """What identifies the weights: name and commit, or a hash of a local directory's files.
+    """What identifies the weights: name and commit, or a hash of the files read from a directory.
 
     A toy's log is left out: it holds times, and nothing that an answer depends on.
     """
     folder = folder_of(spec, weights=False)
     if not Path(str(spec.weights)).is_dir():
         return f"{spec.weights}@{folder.name}"
-    files = {p for kind in ("safetensors", "json", "jinja") for p in folder.glob(f"*.{kind}")}
+    files = {file for kind in _files(spec, weights=True) for file in folder.glob(kind)}
     files.discard(folder / TRAINING_LOG)
     return text_digest([p.name + file_digest(p) for p in sorted(files)])[:16]
 
@@ -131,7 +153,7 @@ class LocalModel:
     def longest(self) -> int | None:
         """`max_length`, or what the network was made for where that is less."""
         folder = folder_of(self.spec, weights=False)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = _json(folder / "config.json")
         known = [n for n in (self.spec.max_length, config.get("max_position_embeddings")) if n]
         return min(known, default=None)
 
@@ -148,7 +170,7 @@ def _attention(spec: Model, folder: Path) -> str | None:
     Raises:
         InputError: the study chose another.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _json(folder / "config.json")
     if not config.get("attn_logit_softcapping"):
         return spec.attention
     if spec.attention not in (None, "eager"):
@@ -157,6 +179,11 @@ def _attention(spec: Model, folder: Path) -> str | None:
             "use eager"
         )
     return "eager"
+
+
+def _json(file: Path) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return said
 
 
 def _loaded(kind: Any, spec: Model, folder: Path, **more: Any) -> Any:

@@ -123,9 +123,8 @@ class VllmModel(LocalModel):
         ]
 
     def _writing(self, max_new_tokens: int) -> dict[str, Any]:
-        """What ends a text: the terminator of the template, or the tokenizer's end of text."""
-        ends = {self.chat.terminator[-1], self.chat.tokenizer.eos_token_id} - {None}
-        return {"max_tokens": max_new_tokens, "stop_token_ids": sorted(ends)}
+        """How far a text goes."""
+        return {"max_tokens": max_new_tokens, "stop_token_ids": sorted(self.chat.ends)}
 
     def _ask(self, prompts: list[Tokens], settings: list[dict[str, Any]]) -> list[Any]:
         """The engine's one completion of each prompt, in order."""
