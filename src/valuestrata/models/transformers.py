@@ -181,12 +181,11 @@ class TransformersModel(LocalModel):
     ) -> None:
         """Lengthen texts by greedy decoding; each ends with the token after its node."""
         paths = [done.forest.path(node) for node in nodes]
-        stop = {self.chat.terminator[-1], self.chat.tokenizer.eos_token_id}
         first = done.past.get_seq_length()
         while True:
             live = [
                 i for i, text in enumerate(texts)
-                if text[-1] not in stop and len(text) < max_new_tokens
+                if text[-1] not in self.chat.ends and len(text) < max_new_tokens
             ]  # fmt: skip
             if not live:
                 return
@@ -249,7 +248,7 @@ class TransformersModel(LocalModel):
             input_ids=tokens.to(device()),
             attention_mask=mask.to(device()),
             max_new_tokens=max_new_tokens,
-            eos_token_id=[self.chat.terminator[-1], self.chat.tokenizer.eos_token_id],
+            eos_token_id=sorted(self.chat.ends),
             pad_token_id=self.chat.pad,
             **sampling,
         )
