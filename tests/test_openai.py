@@ -227,8 +227,7 @@ def test_predictions_hold_what_was_said_and_no_distribution(tmp_path: Path) -> N
     assert outcomes == {"Q0": "failed", "Q1": "answer", "Q2": "refusal", "Q3": "answer"}
     assert table["text"].isna().to_list() == (table["question"] == "Q0").to_list()
     assert set(table["answer"].dropna()) == {1}
-    assert table["distribution"].isna().all()
-    assert table["off_options"].isna().all()
+    assert table[["logprobs", "distribution", "off_options"]].isna().all(axis=None)
     assert table["tokens"].isna().all()
     assert set(table["weights"]) == {f"toy-gpt@{server.address}"}
     assert table["prompt_hash"].nunique() == len(table)

@@ -350,6 +350,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+def alike(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Two tables of predictions are the same, numbers up to 1e-5."""
+    numbers = ["logprobs", "distribution"]
+    exact = one.columns.difference([*numbers, "off_options"])
+    pd.testing.assert_frame_equal(one[exact], other[exact], check_exact=True)
+    np.testing.assert_allclose(one["off_options"], other["off_options"], atol=1e-5)
+    for name in numbers:
+        for a, b in zip(one[name], other[name], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "load_network", lambda _: pytest.fail("weights were loaded"))
 
@@ -364,7 +375,8 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     assert (table["outcome"][12:] == "refusal").all()
     assert table["answer"][12:].isna().all()
     assert table["distribution"].map(sum).to_numpy() == pytest.approx(np.ones(16))
-    assert [len(d) for d in table["distribution"]] == [len(c) for c in pairs["codes"]]
+    for name in ("logprobs", "distribution"):
+        assert [len(own) for own in table[name]] == [len(c) for c in pairs["codes"]]
     assert table["off_options"][:12].max() < 0.5 < table["off_options"][12:].min()
     assert set(table["weights"]) == {local.weights_digest(toys.model(base))}
     assert set(table["adapter"]) == {""}
@@ -372,6 +384,24 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     taught = [example.prompt for example in lora.examples(pairs, talk, "english")]
     assert table["prompt_hash"].to_list() == [Prompt(ids).digest for ids in taught]
     assert table["tokens"].to_list() == [len(ids) for ids in taught]
+
+
+def test_log_probabilities_are_kept_however_small_and_mass_keeps_its_digits(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One option holds nearly all, next to nothing, or by rounding a little more than all."""
+    pairs = toys.pairs()[:3]
+    most = [math.log1p(-1e-12), -46.0, 1e-9]
+    said = [[one, *[-800.0] * (len(c) - 1)] for one, c in zip(most, pairs["codes"], strict=True)]
+    monkeypatch.setattr(
+        transformers.TransformersModel,
+        "answer",
+        lambda *_: [Answer("I'm sorry.", np.array(own)) for own in said],
+    )
+    table = predicted(tmp_path, base, pairs)
+    assert [own.tolist() for own in table["logprobs"]] == said
+    assert all(own[0] == 1 for own in table["distribution"])
+    np.testing.assert_allclose(table["off_options"], [1e-12, 1 - 1e-20, 0], rtol=1e-9)
 
 
 def test_with_everything_stored_no_weights_are_loaded(
@@ -400,10 +430,7 @@ def test_a_table_half_from_the_store_is_the_table_of_one_run(
     grown = predicted(tmp_path, base, toys.pairs())
     assert asked == [12, 4, 8]
     pd.testing.assert_frame_equal(grown[:4], part, check_exact=True)
-    exact = [c for c in whole if c not in ("distribution", "off_options")]
-    pd.testing.assert_frame_equal(grown[exact], whole[exact])
-    for one, other in zip(grown["distribution"], whole["distribution"], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    alike(grown, whole)
 
 
 def test_subgroups_with_one_persona_are_asked_once(
