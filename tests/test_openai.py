@@ -132,10 +132,12 @@ def test_a_refusal_is_its_words_and_nothing_said_is_nothing() -> None:
         "Question 0?": {"content": None, "refusal": "I'm sorry, I can't answer that."},
         "Question 1?": {"content": ""},
         "Question 2?": {"content": None},
+        "Question 3?": {"content": "", "refusal": "No."},
+        "Question 4?": {"content": "Answer: 1", "refusal": ""},
     }
     with serving(lambda _, user: said[user]) as server:
-        texts = ServedModel(served.model(server)).generate(prompts(3), 4, 0.0, 0)
-    assert texts == ["I'm sorry, I can't answer that.", "", None]
+        texts = ServedModel(served.model(server)).generate(prompts(5), 4, 0.0, 0)
+    assert texts == ["I'm sorry, I can't answer that.", "", None, "No.", "Answer: 1"]
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, f"${VARIABLE}"), (404, "service.address")])

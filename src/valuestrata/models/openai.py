@@ -149,7 +149,9 @@ class ServedModel:
         if not getattr(done, "choices", None):
             return ValueError("a reply without choices")
         message = done.choices[0].message
-        text: str | None = message.content or message.refusal or message.content
+        text: str | None = message.content
+        if not text and message.refusal:
+            text = message.refusal
         return text
 
     def _shown(self, error: Exception) -> str:
