@@ -16,7 +16,7 @@ from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata import io, judge
 from valuestrata.errors import InputError
 from valuestrata.models.backends import open_model
-from valuestrata.models.base import Question
+from valuestrata.models.base import Question, options
 from valuestrata.models.openai import ServedModel
 from valuestrata.specs import Generate, Judge, Predict, to_json
 from valuestrata.stages import generate as generate_stage
@@ -192,6 +192,12 @@ def test_closed_questions_have_a_text_and_no_distribution() -> None:
         (answer,) = ServedModel(served.model(server)).answer(asked, 4)
     assert answer.text == "Answer: 2"
     assert answer.logprobs is None
+
+
+def test_options_are_their_texts_and_only_the_server_knows_their_tokens() -> None:
+    asked = [Question("P", "Q", ("Answer: 1", "Answer: 2"))]
+    with serving(echo) as server:
+        assert options(ServedModel(served.model(server)), asked, 1) == [["Answer: 1", "Answer: 2"]]
 
 
 # ---- the stages

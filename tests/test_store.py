@@ -23,8 +23,10 @@ import pytest
 
 from tests import toys
 from valuestrata import io
+from valuestrata.errors import InputError
 from valuestrata.models import local, lora, transformers
-from valuestrata.models.base import Answer
+from valuestrata.models.backends import open_model
+from valuestrata.models.base import Answer, Question, options
 from valuestrata.models.chat import Prompt
 from valuestrata.models.store import Reply, Store, answered
 from valuestrata.specs import Finetune, Generate, Predict, to_json
@@ -412,6 +414,31 @@ def test_with_everything_stored_no_weights_are_loaded(
     no_weights(monkeypatch)
     pd.testing.assert_frame_equal(predicted(tmp_path, base, toys.pairs()), first, check_exact=True)
     assert {shard: shard.read_bytes() for shard in shards(tmp_path / "store")} == kept
+
+
+def test_a_reply_that_would_be_cut_off_is_one_line_before_weights_load(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = len(local.load_chat(toys.model(base)).reply("Answer: 10"))
+    with monkeypatch.context() as patch:
+        no_weights(patch)
+        with pytest.raises(InputError) as error:
+            predicted(tmp_path, base, toys.pairs(), most=longest - 1)
+    said = str(error.value)
+    assert "\n" not in said
+    assert f"'Answer: 10' takes {longest} tokens" in said
+    assert f"prediction.max_new_tokens is {longest - 1}; set it to {longest}" in said
+    assert (predicted(tmp_path, base, toys.pairs(), most=longest)["outcome"] == "answer").all()
+
+
+def test_options_are_keyed_as_the_model_reads_them(base: Path) -> None:
+    model = open_model(toys.model(base), 1)
+    replies = ("Answer: 1", "Answer: 10")
+    asked = [Question("P", "Q", replies), Question("P", "Q", replies[::-1])]
+    talk = local.load_chat(toys.model(base))
+    first, second = (" ".join(map(str, talk.reply(text))) for text in replies)
+    assert options(model, asked, 16) == [[first, second], [second, first]]
+    assert options(model, [], 16) == []
 
 
 def test_deleting_the_store_changes_nothing(base: Path, tmp_path: Path) -> None:

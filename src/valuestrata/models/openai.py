@@ -38,6 +38,7 @@ class ServedModel:
     """A model that a service runs. It connects when it is asked."""
 
     adapter = ""
+    chat = None
     settings = ()
     longest = None
     shard = 256  # calls cost money: a killed job loses few

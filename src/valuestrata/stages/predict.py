@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     said = [(question.persona, question.user) for question in asked]
     rendered = base.rendered(model, said, spec.max_new_tokens)
-    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *q.replies) for q in asked])
+    options = base.options(model, asked, spec.max_new_tokens)
+    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *own) for own in options])
     codes = [[int(code) for code in row] for row in pairs["codes"]]
 
     def ask(part: list[int]) -> list[Reply]:
