@@ -332,3 +332,4 @@ def test_the_stage_says_that_it_is_cross_fitted(tmp_path: Path, rule: str) -> No
     answer, shares = baseline.predict(rule, pairs, joint.joint_of(people(1), SCALE), SCALE)
     assert list(found["answer"]) == list(answer)
     np.testing.assert_allclose(np.stack(list(found["distribution"])), np.stack(shares))
+    assert found["logprobs"].isna().all()

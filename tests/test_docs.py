@@ -3,11 +3,15 @@
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
+from snakemake.utils import update_config
 
 from tests.graph import ROOT, Graph
 from valuestrata import io
+from valuestrata.config import Study
 from valuestrata.validate import load, read_yaml
 
 
@@ -41,12 +45,37 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_recipes_of_the_page_are_a_study() -> None:
-    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
-    whole, line = (
-        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    )
+def overlays(page: str) -> list[dict[str, Any]]:
+    """Blocks of YAML on a page of docs, without names of files."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.findall(r"```yaml\n(?!# \S+\n)(.*?)```", text, re.DOTALL)
+    return [yaml.safe_load(block) for block in found]
+
+
+def laid(*blocks: Mapping[str, Any]) -> Study:
+    """The embedded study with blocks over it, as `--configfile` lays them."""
     raw = read_yaml(ROOT / "config.yaml")
-    study = load({**raw, "recipes": {**raw["recipes"], **whole["recipes"], **line}})
+    for block in blocks:
+        update_config(raw, block)
+    return load(raw)
+
+
+def test_the_recipes_of_the_page_are_a_study() -> None:
+    whole, line = overlays("recipes.md")
+    study = laid(whole, {"recipes": line})
     methods = {recipe["method"] for recipe in study.config["recipes"].values()}
     assert methods >= {"sft", "soft", "ordinal", "dro"}
+
+
+def test_the_preferences_of_the_page_are_a_study() -> None:
+    study = laid(*overlays("preference.md"))
+    assert {"dpo", "grpo"} <= set(study.variants("toy-llama"))
+
+
+def test_the_wordings_of_the_page_are_a_study() -> None:
+    (block,) = overlays("wordings.md")
+    study = laid(block)
+    every = [f"base+{name}" for name in block["wordings"]]
+    assert [v for v in study.reworded("toy-llama") if v.startswith("base")] == every
+    assert study.reworded("toy-qwen")[:2] == ["base+mandarin", "sft+mandarin"]
+    assert len(study.reworded("toy-qwen")) == 4

@@ -623,6 +623,7 @@ def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         "outcome": "answer",
         "answer": 1,
         "codes": [[1, 2, 3]] * len(pairs),
+        "logprobs": None,
         "distribution": [[0.5, 0.25, 0.25]] * len(pairs),
         "off_options": 0.1,
         "tokens": 20,

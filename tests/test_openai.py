@@ -16,7 +16,7 @@ from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata import io, judge
 from valuestrata.errors import InputError
 from valuestrata.models.backends import open_model
-from valuestrata.models.base import Question
+from valuestrata.models.base import Question, options
 from valuestrata.models.openai import ServedModel
 from valuestrata.specs import Generate, Judge, Predict, to_json
 from valuestrata.stages import generate as generate_stage
@@ -132,10 +132,12 @@ def test_a_refusal_is_its_words_and_nothing_said_is_nothing() -> None:
         "Question 0?": {"content": None, "refusal": "I'm sorry, I can't answer that."},
         "Question 1?": {"content": ""},
         "Question 2?": {"content": None},
+        "Question 3?": {"content": "", "refusal": "No."},
+        "Question 4?": {"content": "Answer: 1", "refusal": ""},
     }
     with serving(lambda _, user: said[user]) as server:
-        texts = ServedModel(served.model(server)).generate(prompts(3), 4, 0.0, 0)
-    assert texts == ["I'm sorry, I can't answer that.", "", None]
+        texts = ServedModel(served.model(server)).generate(prompts(5), 4, 0.0, 0)
+    assert texts == ["I'm sorry, I can't answer that.", "", None, "No.", "Answer: 1"]
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, f"${VARIABLE}"), (404, "service.address")])
@@ -192,6 +194,12 @@ def test_closed_questions_have_a_text_and_no_distribution() -> None:
     assert answer.logprobs is None
 
 
+def test_options_are_their_texts_and_only_the_server_knows_their_tokens() -> None:
+    asked = [Question("P", "Q", ("Answer: 1", "Answer: 2"))]
+    with serving(echo) as server:
+        assert options(ServedModel(served.model(server)), asked, 1) == [["Answer: 1", "Answer: 2"]]
+
+
 # ---- the stages
 
 
@@ -227,8 +235,7 @@ def test_predictions_hold_what_was_said_and_no_distribution(tmp_path: Path) -> N
     assert outcomes == {"Q0": "failed", "Q1": "answer", "Q2": "refusal", "Q3": "answer"}
     assert table["text"].isna().to_list() == (table["question"] == "Q0").to_list()
     assert set(table["answer"].dropna()) == {1}
-    assert table["distribution"].isna().all()
-    assert table["off_options"].isna().all()
+    assert table[["logprobs", "distribution", "off_options"]].isna().all(axis=None)
     assert table["tokens"].isna().all()
     assert set(table["weights"]) == {f"toy-gpt@{server.address}"}
     assert table["prompt_hash"].nunique() == len(table)

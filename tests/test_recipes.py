@@ -464,12 +464,20 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, run: Callable[[], Any]
             run()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"method": method} for method in METHODS),
+        *({"method": method, "grid": True} for method in METHODS),
+        *({"balance": way, "favour": {"sex=group 1": 3.0}} for way in ("weight", "upsample")),
+    ],
+    ids=str,
+)
 def test_a_run_that_was_killed_ends_bitwise_as_one_that_was_not(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout is on; the optimiser, the schedule and the subgroups' weights go on, too."""
-    recipe = dataclasses.replace(LONG, method=method, step_size=0.5, schedule="cosine")
+    recipe = dataclasses.replace(LONG, **said, step_size=0.5, schedule="cosine")
     assert recipe.dropout > 0
     weights, steps = tuned(recipe)
     for step in (3, 4, 9):
@@ -556,10 +564,11 @@ def adapter(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
+@pytest.mark.parametrize("said", [{"method": "dro"}, {"method": "soft", "grid": True}], ids=str)
 def test_the_stage_goes_on_after_a_sigkill_and_ends_with_the_same_bytes(
-    study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    said: dict[str, Any], study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe = dataclasses.replace(LONG, method="dro", epochs=30)
+    recipe = dataclasses.replace(LONG, **said, epochs=30)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_stage(study, recipe, whole)
     process = subprocess.Popen(command(study, recipe, cut), stderr=subprocess.DEVNULL)

@@ -23,8 +23,10 @@ import pytest
 
 from tests import toys
 from valuestrata import io
+from valuestrata.errors import InputError
 from valuestrata.models import local, lora, transformers
-from valuestrata.models.base import Answer
+from valuestrata.models.backends import open_model
+from valuestrata.models.base import Answer, Question, options
 from valuestrata.models.chat import Prompt
 from valuestrata.models.store import Reply, Store, answered
 from valuestrata.specs import Finetune, Generate, Predict, to_json
@@ -350,6 +352,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+def alike(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Two tables of predictions are the same, numbers up to 1e-5."""
+    numbers = ["logprobs", "distribution"]
+    exact = one.columns.difference([*numbers, "off_options"])
+    pd.testing.assert_frame_equal(one[exact], other[exact], check_exact=True)
+    np.testing.assert_allclose(one["off_options"], other["off_options"], atol=1e-5)
+    for name in numbers:
+        for a, b in zip(one[name], other[name], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "load_network", lambda _: pytest.fail("weights were loaded"))
 
@@ -364,7 +377,8 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     assert (table["outcome"][12:] == "refusal").all()
     assert table["answer"][12:].isna().all()
     assert table["distribution"].map(sum).to_numpy() == pytest.approx(np.ones(16))
-    assert [len(d) for d in table["distribution"]] == [len(c) for c in pairs["codes"]]
+    for name in ("logprobs", "distribution"):
+        assert [len(own) for own in table[name]] == [len(c) for c in pairs["codes"]]
     assert table["off_options"][:12].max() < 0.5 < table["off_options"][12:].min()
     assert set(table["weights"]) == {local.weights_digest(toys.model(base))}
     assert set(table["adapter"]) == {""}
@@ -372,6 +386,24 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     taught = [example.prompt for example in lora.examples(pairs, talk, "english")]
     assert table["prompt_hash"].to_list() == [Prompt(ids).digest for ids in taught]
     assert table["tokens"].to_list() == [len(ids) for ids in taught]
+
+
+def test_log_probabilities_are_kept_however_small_and_mass_keeps_its_digits(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One option holds nearly all, next to nothing, or by rounding a little more than all."""
+    pairs = toys.pairs()[:3]
+    most = [math.log1p(-1e-12), -46.0, 1e-9]
+    said = [[one, *[-800.0] * (len(c) - 1)] for one, c in zip(most, pairs["codes"], strict=True)]
+    monkeypatch.setattr(
+        transformers.TransformersModel,
+        "answer",
+        lambda *_: [Answer("I'm sorry.", np.array(own)) for own in said],
+    )
+    table = predicted(tmp_path, base, pairs)
+    assert [own.tolist() for own in table["logprobs"]] == said
+    assert all(own[0] == 1 for own in table["distribution"])
+    np.testing.assert_allclose(table["off_options"], [1e-12, 1 - 1e-20, 0], rtol=1e-9)
 
 
 def test_with_everything_stored_no_weights_are_loaded(
@@ -382,6 +414,31 @@ def test_with_everything_stored_no_weights_are_loaded(
     no_weights(monkeypatch)
     pd.testing.assert_frame_equal(predicted(tmp_path, base, toys.pairs()), first, check_exact=True)
     assert {shard: shard.read_bytes() for shard in shards(tmp_path / "store")} == kept
+
+
+def test_a_reply_that_would_be_cut_off_is_one_line_before_weights_load(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = len(local.load_chat(toys.model(base)).reply("Answer: 10"))
+    with monkeypatch.context() as patch:
+        no_weights(patch)
+        with pytest.raises(InputError) as error:
+            predicted(tmp_path, base, toys.pairs(), most=longest - 1)
+    said = str(error.value)
+    assert "\n" not in said
+    assert f"'Answer: 10' takes {longest} tokens" in said
+    assert f"prediction.max_new_tokens is {longest - 1}; set it to {longest}" in said
+    assert (predicted(tmp_path, base, toys.pairs(), most=longest)["outcome"] == "answer").all()
+
+
+def test_options_are_keyed_as_the_model_reads_them(base: Path) -> None:
+    model = open_model(toys.model(base), 1)
+    replies = ("Answer: 1", "Answer: 10")
+    asked = [Question("P", "Q", replies), Question("P", "Q", replies[::-1])]
+    talk = local.load_chat(toys.model(base))
+    first, second = (" ".join(map(str, talk.reply(text))) for text in replies)
+    assert options(model, asked, 16) == [[first, second], [second, first]]
+    assert options(model, [], 16) == []
 
 
 def test_deleting_the_store_changes_nothing(base: Path, tmp_path: Path) -> None:
@@ -400,10 +457,7 @@ def test_a_table_half_from_the_store_is_the_table_of_one_run(
     grown = predicted(tmp_path, base, toys.pairs())
     assert asked == [12, 4, 8]
     pd.testing.assert_frame_equal(grown[:4], part, check_exact=True)
-    exact = [c for c in whole if c not in ("distribution", "off_options")]
-    pd.testing.assert_frame_equal(grown[exact], whole[exact])
-    for one, other in zip(grown["distribution"], whole["distribution"], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    alike(grown, whole)
 
 
 def test_subgroups_with_one_persona_are_asked_once(
@@ -468,7 +522,8 @@ class Server:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.model = folder, model
-        pairs = toys.pairs()
+        # by question, so that a refusal is first asked beside an answer and then alone
+        pairs = toys.pairs(toys.PERSONAS).sort_values("question", kind="stable")
         some = [pairs.assign(closed_prompt=pairs["closed_prompt"] + "." * i) for i in range(5)]
         many = [own.assign(stratum=f"{i}") for i, own in enumerate(some)]
         io.write_table(pd.concat(many, ignore_index=True), folder / "pairs.parquet", "pairs")
@@ -516,9 +571,17 @@ def whole(server: Server) -> pd.DataFrame:
     server.start("whole.parquet", "whole")
     assert server.wait() == 0
     table = server.table("whole.parquet")
-    assert (table["outcome"] == "answer").all()
-    assert len(set(table["prompt_hash"])) == len(table) == 60
+    assert (table["outcome"] == "answer").to_list() == [True, True, True, False] * 20
+    assert (table["outcome"] == "refusal").sum() >= 5
+    assert len(set(table["prompt_hash"])) == len(table)
     return table
+
+
+def is_of_one_run(table: pd.DataFrame, whole: pd.DataFrame) -> None:
+    """What is said is the same, answers to the last bit; refusals are asked again: up to 1e-5."""
+    alike(table, whole)
+    stored = whole["outcome"] == "answer"
+    pd.testing.assert_frame_equal(table[stored], whole[stored], check_exact=True)
 
 
 def kept(server: Server, store: str) -> int:
@@ -546,7 +609,7 @@ def test_a_run_killed_at_ten_moments_ends_with_the_table_of_one_run(
     assert any(0 < replies < 60 for replies in left)
     server.start("killed.parquet", "killed")
     assert server.wait() == 0
-    pd.testing.assert_frame_equal(server.table("killed.parquet"), whole, check_exact=True)
+    is_of_one_run(server.table("killed.parquet"), whole)
     assert kept(server, "killed") == 60
 
 
@@ -555,7 +618,7 @@ def test_two_jobs_at_once_on_one_store_lose_nothing(server: Server, whole: pd.Da
         server.start(output, "both")
     assert [server.wait(), server.wait()] == [0, 0]
     for output in ("one.parquet", "two.parquet"):
-        pd.testing.assert_frame_equal(server.table(output), whole, check_exact=True)
+        is_of_one_run(server.table(output), whole)
     assert kept(server, "both") == 60
     assert not [p for p in (server.folder / "both").iterdir() if p.suffix != ".jsonl"]
 

@@ -166,6 +166,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("outcome", "text", "what the text was", values=OUTCOMES),
         Column("answer", "int", "parsed code, only where the outcome is an answer", optional=True),
         Column("codes", "ints", "answer codes that were scored, ascending"),
+        Column("logprobs", "floats", "log p of each code's whole reply, in nats", optional=True),
         Column(
             "distribution", "floats", "probability of each code given any of them", optional=True
         ),

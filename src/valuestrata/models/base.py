@@ -47,6 +47,13 @@ class Rendered(Protocol):
         """Length in tokens, None where only the server knows."""
 
 
+class Replies(Protocol):
+    """What turns a reply into what a model reads."""
+
+    def reply(self, text: str) -> Sequence[int]:
+        """Token ids of a reply, its terminator included."""
+
+
 class LanguageModel(Protocol):
     """A model that loads, or connects, when it is first asked. Replies keep the prompts' order."""
 
@@ -57,6 +64,10 @@ class LanguageModel(Protocol):
     @property
     def adapter(self) -> str:
         """Hash of the adapter, '' for none."""
+
+    @property
+    def chat(self) -> Replies | None:
+        """What turns replies into token ids, None where only the server knows."""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -106,6 +117,28 @@ def rendered(
     return made
 
 
+def options(
+    model: LanguageModel, questions: Sequence[Question], max_new_tokens: int
+) -> list[list[str]]:
+    """Every question's options as the model reads them; texts where only the server knows.
+
+    Raises:
+        InputError: a reply that gives an option would be cut off; one line that names it.
+    """
+    if model.chat is None:
+        return [list(question.replies) for question in questions]
+    texts = sorted({text for question in questions for text in question.replies})
+    ids = {text: model.chat.reply(text) for text in texts}
+    longest = max(texts, key=lambda text: len(ids[text]), default="")
+    needed = len(ids.get(longest, ()))
+    if needed > max_new_tokens:
+        raise InputError(
+            f"{model.weights}: the reply {longest!r} takes {needed} tokens with its end and "
+            f"prediction.max_new_tokens is {max_new_tokens}; set it to {needed} or more"
+        )
+    return [[" ".join(map(str, ids[text])) for text in own.replies] for own in questions]
+
+
 def keys(
     model: LanguageModel, prompts: Sequence[Rendered], asked: Sequence[Sequence[str]]
 ) -> list[str]:
@@ -114,7 +147,7 @@ def keys(
     Args:
         model: who is asked.
         prompts: what it reads.
-        asked: for each prompt, what else the reply depends on: options, sampling.
+        asked: for each prompt, what else the reply depends on: options as they are read, sampling.
     """
     scorer = code_digest(type(model).__module__)
     about = [scorer, model.weights, model.adapter, *model.settings]

@@ -38,6 +38,7 @@ class ServedModel:
     """A model that a service runs. It connects when it is asked."""
 
     adapter = ""
+    chat = None
     settings = ()
     longest = None
     shard = 256  # calls cost money: a killed job loses few
@@ -149,7 +150,9 @@ class ServedModel:
         if not getattr(done, "choices", None):
             return ValueError("a reply without choices")
         message = done.choices[0].message
-        text: str | None = message.content or message.refusal or message.content
+        text: str | None = message.content
+        if not text and message.refusal:
+            text = message.refusal
         return text
 
     def _shown(self, error: Exception) -> str:

@@ -3,7 +3,11 @@
 The key of a reply is a hash of all that it depends on, so a changed model, adapter, prompt, set of
 options or sampling is another key. Each job appends shards of its own, written whole; nobody ever
 changes a shard, so several jobs share a folder, a network one too. Deleting the folder costs time,
-never results. Only what a model said is kept: refusals and failures are asked again.
+never results. Only answers are kept: refusals, what cannot be read and failures are asked again.
+
+A run that takes up a killed one, or shares its folder with another, ends with the table of one run:
+answers to the last bit; a local model's refusals with the same text, and with log-probabilities to
+1e-5 in fp32, since they are asked again without the answers that they first shared a batch with.
 """
 
 import contextlib

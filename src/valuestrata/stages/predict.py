@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from valuestrata import answers, io, prompts
 from valuestrata.schemas import PAIR
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     said = [(question.persona, question.user) for question in asked]
     rendered = base.rendered(model, said, spec.max_new_tokens)
-    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *q.replies) for q in asked])
+    options = base.options(model, asked, spec.max_new_tokens)
+    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *own) for own in options])
     codes = [[int(code) for code in row] for row in pairs["codes"]]
 
     def ask(part: list[int]) -> list[Reply]:
@@ -88,6 +89,7 @@ def _predictions(
             "outcome": [outcome for outcome, _ in parsed],
             "answer": pd.array([code for _, code in parsed], dtype="Int64"),
             "codes": pairs["codes"],
+            "logprobs": logprobs,
             "distribution": [None if v is None else softmax(v) for v in logprobs],
             "off_options": [np.nan if v is None else _on_no_option(v) for v in logprobs],
         }
@@ -95,5 +97,5 @@ def _predictions(
 
 
 def _on_no_option(logprobs: list[float]) -> float:
-    """Probability mass that fell on no option."""
-    return float(np.clip(1 - np.exp(logprobs).sum(), 0, 1))
+    """Probability mass that fell on no option; 1 - sum would round a small one away."""
+    return max(0.0, float(-np.expm1(logsumexp(logprobs))))

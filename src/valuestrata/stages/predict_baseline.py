@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
             "outcome": "answer",
             "answer": answer,
             "codes": pairs["codes"],
+            "logprobs": None,
             "distribution": shares,
             "off_options": 0.0,
             "tokens": pd.NA,
