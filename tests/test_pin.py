@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import errors
 
 from valuestrata.__main__ import main
 from valuestrata.errors import InputError
@@ -92,6 +93,24 @@ def test_offline_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="cannot be reached"):
         hub.commit_of("a/one", "main")
+
+
+@pytest.mark.parametrize(
+    "error", [errors.HTTPError("no route\nto host"), ConnectionError(), OSError("  \n")]
+)
+def test_a_network_that_fails_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fails)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    for ask in (lambda: hub.commit_of("a/one", "main"), lambda: hub.snapshot("a/one", "main", ())):
+        with pytest.raises(InputError, match="a/one at main: cannot be had") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+        assert "()" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "models: 3\n", "models: {a: 1}\n", "study: x\n"])

@@ -183,6 +183,15 @@ def test_replies_that_all_earn_the_same_teach_nothing_and_say_so(tmp_path: Path)
         tuned(SHORT["grpo"], tmp_path)
 
 
+def test_a_run_of_grpo_without_a_signal_ends_after_a_tenth_of_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preference, "TRIES", 1)
+    recipe = dataclasses.replace(SHORT["grpo"], epochs=5)  # 20 steps
+    with pytest.raises(InputError, match=r"in 2 steps all replies .* same reward"):
+        tuned(recipe, tmp_path)
+
+
 # ---- what is compared, what is rewarded
 
 

@@ -18,6 +18,7 @@ from tests import toys
 from tests.toys import ARCHITECTURES, PERSONAS, RECIPE, chat, lessons
 from valuestrata import io, judge, prompts
 from valuestrata.answers import free_outcome, parse
+from valuestrata.errors import InputError
 from valuestrata.models import loop, lora, toy, toytalk
 from valuestrata.models.chat import Chat
 from valuestrata.models.local import load_chat, load_network
@@ -217,7 +218,7 @@ def test_a_layer_left_out_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(**said | {"target_modules": ["q_proj", "v_proj"]})
 
     monkeypatch.setattr(peft, "LoraConfig", Fewer)
-    with pytest.raises(RuntimeError, match="4 of 14"):
+    with pytest.raises(InputError, match="4 of 14"):
         lora.adapted(toys.network("Llama", chat("llama").tokenizer), RECIPE)
 
 
@@ -230,7 +231,7 @@ def test_experts_left_out_are_an_error() -> None:
         "num_experts_per_tok": 2,
     }
     network = toys.network("Qwen2Moe", chat("llama").tokenizer, **more)
-    with pytest.raises(RuntimeError, match="LoRA adapts"):
+    with pytest.raises(InputError, match="LoRA adapts"):
         lora.adapted(network, RECIPE)
 
 
@@ -274,7 +275,7 @@ def test_tuning_leaves_the_base_as_it_was(tmp_path: Path) -> None:
 
 def test_an_adapter_that_changes_nothing_is_an_error(tmp_path: Path) -> None:
     """Traps 13 and 18."""
-    with pytest.raises(RuntimeError, match=r"learning.rate"):
+    with pytest.raises(InputError, match=r"learning.rate"):
         fine_tuned("Llama", tmp_path, dataclasses.replace(RECIPE, learning_rate=0.0))
     assert not list(tmp_path.glob("adapter*"))
 
@@ -282,7 +283,7 @@ def test_an_adapter_that_changes_nothing_is_an_error(tmp_path: Path) -> None:
 def test_an_adapter_that_ends_in_no_number_is_an_error(tmp_path: Path) -> None:
     """The last step has no later loss to tell that it went wrong."""
     wild = dataclasses.replace(RECIPE, learning_rate=1e30, epochs=1, batch=16, warmup=0.0)
-    with pytest.raises((RuntimeError, FloatingPointError), match=r"learning.rate"):
+    with pytest.raises((InputError, FloatingPointError), match=r"learning.rate"):
         fine_tuned("Llama", tmp_path, wild)
     assert not list(tmp_path.glob("adapter*"))
 

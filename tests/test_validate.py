@@ -20,6 +20,7 @@ from valuestrata import config as study_config
 from valuestrata import specs, validate
 from valuestrata.config import SURVEY_VARIABLE, Study
 from valuestrata.errors import InputError
+from valuestrata.models import vllm
 from valuestrata.specs import from_json, to_json
 from valuestrata.validate import ROOT, SCHEMA, load, read_yaml, unpinned
 
@@ -239,6 +240,13 @@ def test_vllm_is_tuned_like_transformers_and_may_judge(raw: Raw) -> None:
     assert study.variants("fast") == study.variants("toy-llama")
 
 
+def test_fine_tunes_of_a_spread_model_run_in_one_process_whatever_their_batch(raw: Raw) -> None:
+    raw["models"] = {"m": {**VLLM, "device_map": "auto", "gpus": 3}}
+    raw["judges"] = {}
+    raw["recipes"] = {"p": {"method": "dpo", "split": "train", "learning_rate": 1.0e-5}}
+    assert study_config.spec_finetune(load(raw), "m", "p").model.device_map == "auto"
+
+
 def test_a_branch_is_warned_of_and_a_commit_is_not(raw: Raw) -> None:
     raw["models"]["moving"] = VLLM
     raw["models"]["pinned"] = {**VLLM, "revision": "0123456789" * 4}
@@ -426,6 +434,9 @@ JUDGE = CONFIG["judges"]["toy-judge"]
 
 SERVED = {"backend": "openai", "weights": "gpt", "service": {"address": "http://x/v1"}}
 VLLM = {"backend": "vllm", "weights": "a/b", "revision": "main"}
+DEFAULTS = {
+    k: v["default"] for k, v in SAID["$defs"]["model"]["properties"].items() if "default" in v
+}
 
 WRONG = [
     case("no study name", put("study", GONE), "the study", "'study'"),
@@ -771,10 +782,39 @@ WRONG = [
     ),
     case("a pinned service", put("models/m", {**SERVED, "revision": "0"}), "models.m.revision"),
     case(
-        "a spread vLLM",
-        put("models/m", {**VLLM, "device_map": "auto"}),
-        "models.m.device_map",
-        "vllm",
+        "a rank beyond vLLM's",
+        both(put("models/m", VLLM), put("recipes/sft/rank", vllm.RANKS[-1] + 1)),
+        "recipes.sft.rank",
+        "models.m",
+        "512",
+    ),
+    *(
+        case(
+            f"a batch of {method} that its GPUs cannot share",
+            both(
+                put("models/m", {**TOY, "gpus": 3, "recipes": ["p"]}),
+                put("recipes/p", {"method": method, "split": "train", "learning_rate": 1.0e-5}),
+            ),
+            "recipes.p.batch",
+            "models.m.gpus",
+        )
+        for method in ("dpo", "grpo")
+    ),
+    *(
+        case(
+            f"a baseline's {key}", put(f"models/axis-mode/{key}", value), f"models.axis-mode.{key}"
+        )
+        for key, value in DEFAULTS.items()
+    ),
+    *(
+        case(f"a served model's {key}", put("models/m", {**SERVED, key: value}), f"models.m.{key}")
+        for key, value in DEFAULTS.items()
+        if key not in ("threads", "memory_mb", "minutes")
+    ),
+    case(
+        "a served judge's dtype",
+        put("judges/toy-judge/model", {**SERVED, "dtype": "bfloat16"}),
+        "judges.toy-judge.model.dtype",
     ),
     case("a kernel of vLLM", put("models/m", {**VLLM, "attention": "sdpa"}), "models.m.attention"),
     case("vLLM of nothing", put("models/m", {"backend": "vllm"}), "models.m", "weights"),

@@ -23,11 +23,17 @@ GRID_METHODS = ("sft", "soft", "ordinal", "dro")
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 TUNABLE = {"transformers", "vllm"}
 """Backends whose weights are here: they have recipes and adapters, the others the base alone."""
+HIGHEST_RANK = {"vllm": 512}
+"""Highest rank of an adapter that a backend reads; vLLM's is the last of its RANKS."""
+_LOADING = (
+    "revision", "toy", "dtype", "attention", "device_map", "remote_code", "max_length",
+    "batch_tokens", "gpus",
+)  # fmt: skip
 NO_USE = {
-    "baseline": ("weights", "revision", "toy", "device_map", "attention", "service"),
+    "baseline": ("weights", "service", *_LOADING, "threads", "memory_mb", "minutes"),
     "transformers": ("rule", "service"),
-    "vllm": ("rule", "service", "device_map", "attention"),
-    "openai": ("rule", "revision", "toy", "device_map", "attention"),
+    "vllm": ("rule", "service", "attention"),
+    "openai": ("rule", *_LOADING),
 }
 """Keys of a model that its backend cannot follow."""
 
@@ -70,7 +76,8 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
         model.setdefault("recipes", list(filled["recipes"]) if tunable else [])
         model.setdefault("wordings", list(filled["wordings"]) if reads else [])
     study = Study(filled)
-    problem = next(chain(_misplaced(plain, schema), _problems(study, root, files)), None)
+    idle = chain(_misplaced(plain, schema), _without_use(plain))
+    problem = next(chain(idle, _problems(study, root, files)), None)
     if problem:
         raise InputError(problem)
     return study
@@ -133,6 +140,17 @@ def _misplaced(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[st
                     f"config: recipes.{name}.{key}: belongs to {' or '.join(methods)}, "
                     f"not to {recipe['method']}"
                 )
+
+
+def _without_use(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of models that their backends cannot follow; what is a default was not said."""
+    models = [(f"models.{name}", said) for name, said in raw["models"].items()]
+    models += [(f"judges.{k}.model", v["model"]) for k, v in raw.get("judges", {}).items()]
+    for where, said in models:
+        backend = said["backend"]
+        for key in NO_USE[backend]:
+            if key in said:
+                yield f"config: {where}.{key}: means nothing to the backend {backend}; drop it"
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
@@ -246,6 +264,7 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
                     f"config: models.{name}.recipes: the backend {model['backend']} has no weights "
                     "that we could tune; drop the recipes"
                 )
+        yield from _tuning_problems(study, name, model)
         for wording in model["wordings"]:
             if wording not in config["wordings"]:
                 yield f"config: models.{name}.wordings: no wording is named {wording!r}"
@@ -258,6 +277,26 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
             yield from _data_problems(f"wordings.{name}.template", wording["template"], "prompts")
         if wording.items() <= {**config["prompt"], "order": "persona"}.items():
             yield f"config: wordings.{name}: words every prompt as the study's own `prompt` does"
+
+
+def _tuning_problems(study: Study, name: str, model: dict[str, Any]) -> Iterator[str]:
+    """Recipes that a model's backend, or its number of GPUs, cannot follow."""
+    highest = HIGHEST_RANK.get(model["backend"], math.inf)
+    processes = 1 if "device_map" in model else max(1, model["gpus"])
+    for recipe in model["recipes"]:
+        said = study.config["recipes"].get(recipe)
+        if said is None:
+            continue
+        if said["rank"] > highest:
+            yield (
+                f"config: recipes.{recipe}.rank: {said['rank']} is more than the {highest} that "
+                f"the backend {model['backend']} of models.{name} reads; lower it"
+            )
+        if said["method"] in ("dpo", "grpo") and said["batch"] % processes:
+            yield (
+                f"config: recipes.{recipe}.batch: {said['batch']} is no multiple of models.{name}."
+                f"gpus, {processes}, which share a batch of {said['method']}; change either"
+            )
 
 
 def _favour_problems(study: Study, name: str, recipe: dict[str, Any]) -> Iterator[str]:
@@ -439,9 +478,6 @@ def _apart(study: Study, name: str, other: str, stratum: tuple[str, ...]) -> boo
 
 def _model_problems(where: str, model: dict[str, Any], root: Path, files: bool) -> Iterator[str]:
     backend = model["backend"]
-    for key in NO_USE[backend]:
-        if key in model:
-            yield f"config: {where}.{key}: means nothing to the backend {backend}; drop it"
     if backend == "baseline" and "rule" not in model:
         yield f"config: {where}.rule: a baseline needs one"
     if backend == "openai":

@@ -28,10 +28,11 @@ USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_m
 PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 
 # in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not; with
-# `processes=N` before it, in N processes that share the work
+# `processes=N` before it, in N processes that share the work, once one has checked the input
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1; "
-    'valuestrata() ( launch=; if [ "${{processes:-1}}" -gt 1 ]; then export OMP_NUM_THREADS=1 '
+    'valuestrata() ( launch=; if [ "${{processes:-1}}" -gt 1 ]; then '
+    f'{PYTHON} -m valuestrata "$@" --check || exit; export OMP_NUM_THREADS=1 '
     'launch="-m torch.distributed.run --standalone --nproc-per-node $processes"; fi; '
     f'exec {PYTHON} $launch -m valuestrata "$@" ); '
 )
@@ -144,14 +145,27 @@ def environment(wildcards):
     return "../../envs/vllm.yaml" if is_vllm else "../../envs/train.yaml"
 
 
-def gpus(wildcards):
-    """GPUs that a job asks for. A toy asks on a cluster, as a real model does, but never here."""
-    name = asked(wildcards)
+def gpus_of(name):
+    """GPUs that a model may use. A toy asks on a cluster, as a real model does, but never here."""
     said = STUDY.model_config(name)
     elsewhere = said["backend"] == "openai" or (workflow.local_exec and STUDY.is_toy(name))
     return 0 if elsewhere else said["gpus"]
 
 
+def gpus(wildcards):
+    """GPUs that a job asks for that does not tune: transformers uses one, unless it is spread."""
+    name = asked(wildcards)
+    said = STUDY.model_config(name)
+    spread = said["backend"] == "vllm" or "device_map" in said
+    return gpus_of(name) if spread else min(1, gpus_of(name))
+
+
+def gpus_to_tune(wildcards):
+    """GPUs that a fine-tune asks for."""
+    return gpus_of(wildcards.model)
+
+
 def processes(wildcards):
     """Processes that share a fine-tune, a GPU each; one where a model is spread over its GPUs."""
-    return 1 if STUDY.model_config(wildcards.model).get("device_map") else max(1, gpus(wildcards))
+    spread = "device_map" in STUDY.model_config(wildcards.model)
+    return 1 if spread else max(1, gpus_to_tune(wildcards))

@@ -41,7 +41,7 @@ rule finetune:
         "../../envs/train.yaml"
     threads: asks_for("threads")
     resources:
-        gpu=gpus,
+        gpu=gpus_to_tune,
         processes=processes,
         mem_mb=asks_for("memory_mb"),
         runtime=asks_for("minutes"),

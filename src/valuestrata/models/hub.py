@@ -63,6 +63,8 @@ def commit_of(name: str, revision: str | None) -> str:
 def _asked(name: str, revision: str | None, ask: Callable[[], T]) -> T:
     from huggingface_hub import errors
 
+    # of the client's own HTTP library, which changes between versions
+    unreachable = errors.HTTPError  # type: ignore[attr-defined]
     try:
         return ask()
     except errors.GatedRepoError:
@@ -76,6 +78,7 @@ def _asked(name: str, revision: str | None, ask: Callable[[], T]) -> T:
             "is not in the hub's cache, and the hub cannot be reached: where there is a network, "
             f"run `hf download {name} --revision {revision}`, or name a directory as weights"
         )
-    except (OSError, ValueError) as error:
-        remedy = f"cannot be had from the hub ({str(error).strip().splitlines()[0]})"
+    except (OSError, ValueError, unreachable) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        remedy = f"cannot be had from the hub ({first}): check the network, or try again later"
     raise InputError(f"{name} at {revision}: {remedy}")

@@ -20,10 +20,10 @@ import torch
 from valuestrata import prompts
 from valuestrata.errors import InputError
 from valuestrata.io import records
-from valuestrata.models import grid, groups, loop, options, processes
+from valuestrata.models import grid, groups, local, loop, options, processes
 from valuestrata.models.chat import Chat
 from valuestrata.models.checkpoint import Checkpoint
-from valuestrata.specs import Finetune, HeldBack, Recipe
+from valuestrata.specs import Finetune, HeldBack, Model, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,31 @@ def split(data: Sequence[Any], held_back: HeldBack, seed: int) -> tuple[list[Any
     )
 
 
+def check(recipe: Recipe, data: Sequence[options.Pair], longest: int | None) -> None:
+    """Raise InputError where a recipe cannot learn from its pairs; it needs no weights.
+
+    Args:
+        recipe: what is to be done.
+        data: all pairs of its split.
+        longest: tokens that the network was made for, None for any number.
+    """
+    split(data, recipe.held_back, recipe.seed)
+    written = recipe.max_new_tokens if recipe.method == "grpo" else 0
+    for pair in data:
+        reply = max(map(len, pair.options))
+        if 0 < written < reply:
+            raise InputError(
+                f"recipe: max_new_tokens: {written} cut off an answer of {reply} tokens; raise it"
+            )
+        tokens = len(pair.prompt) + max(reply, written)
+        if longest is not None and tokens > longest:
+            raise InputError(
+                f"recipe: split: {recipe.split}: question {pair.question} put to {pair.group!r} is "
+                f"{tokens} tokens with its reply, and the network was made for {longest}; leave "
+                "the question out, or tune another model"
+            )
+
+
 def ready(recipe: Recipe) -> None:
     """Raise InputError where this machine cannot do what the recipe asks for."""
     if recipe.quantize == "none":
@@ -88,7 +113,7 @@ def ready(recipe: Recipe) -> None:
     if lacks:
         raise InputError(
             f"recipe: quantize: {recipe.quantize} needs {lacks}, which this machine has not; "
-            "use quantize: none, or run where it has"
+            "use quantize: none, or run where it has (pip install 'valuestrata[quantize]')"
         )
 
 
@@ -107,8 +132,7 @@ def adapted(network: Any, recipe: Recipe) -> Any:
     """The network with a fresh LoRA on the layers that the recipe names.
 
     Raises:
-        InputError: the network has no layer of a name.
-        RuntimeError: all linear layers were asked for and some was left out.
+        InputError: the network has no layer of a name, or all were asked for and some is left out.
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
@@ -138,9 +162,15 @@ def adapted(network: Any, recipe: Recipe) -> Any:
     layers = sum(hasattr(m, "lora_A") for m in tuned.modules())
     fused = [name for name, p in network.named_parameters() if p.dim() > 2]
     if recipe.targets is None and fused:
-        raise RuntimeError(f"LoRA adapts no fused experts, such as {fused[0]}")
+        raise InputError(
+            f"recipe: targets: LoRA adapts no fused experts, such as {fused[0]}; name the layers "
+            "to tune, or tune another model"
+        )
     if layers != len(linear):
-        raise RuntimeError(f"LoRA adapts {layers} of {len(linear)} linear layers")
+        raise InputError(
+            f"recipe: targets: LoRA adapts {layers} of {len(linear)} linear layers; name those to "
+            "tune, or tune another model"
+        )
     log.info("LoRA of rank %d on %d linear layers", recipe.rank, layers)
     return tuned
 
@@ -170,6 +200,10 @@ def finetune(
     (loop.train's; at some steps held_accuracy and held_wasserstein, of dro also `groups`),
     tokens_per_second and `logit_shift`, the mean |change| of the logits at the replies of the first
     examples: 0 would mean an adapter that does nothing.
+
+    Raises:
+        InputError: the network cannot be adapted so, or its adapter does nothing or is broken.
+        FloatingPointError: a loss is no finite number.
     """
     recipe = spec.recipe
     kept, held = split(data, recipe.held_back, recipe.seed)
@@ -250,27 +284,43 @@ def shift(before: torch.Tensor, after: torch.Tensor) -> float:
     """Mean |change| of logits.
 
     Raises:
-        RuntimeError: it is 0 or no finite number, so the adapter does nothing or is broken.
+        InputError: it is 0 or no finite number, so the adapter does nothing or is broken.
     """
     found = float((after - before).abs().mean())
     if not 0 < found < math.inf:
-        raise RuntimeError(f"the tuned adapter changes logits by {found}; mend learning_rate")
+        raise InputError(
+            f"recipe: learning_rate: the tuned adapter changes logits by {found}; "
+            f"{'lower' if found else 'raise'} it"
+        )
     log.info("mean change of the logits: %.2g", found)
     return found
 
 
-def save(tuned: Any, folder: Path) -> None:
+def save(tuned: Any, folder: Path, base: Model | None = None) -> None:
     """Write the adapter; the same adapter makes the same bytes.
 
-    peft keeps the names of the tuned layers in a set and writes them in another order each time.
+    peft keeps the names of the tuned layers in a set and writes them in another order each time. It
+    also writes the path that the base was read from; `base` says what is named instead.
     """
+    named = _identity(base) if base else {}
+    if named:  # peft's model card has the path from the network
+        network = tuned.get_base_model()
+        network.name_or_path = network.config.name_or_path = named["base_model_name_or_path"]
     tuned.save_pretrained(folder, safe_serialization=True)
     path = folder / "adapter_config.json"
-    said = json.loads(path.read_text(encoding="utf-8"))
+    said = json.loads(path.read_text(encoding="utf-8")) | named
     lists = {
         k: sorted(v) for k, v in said.items() if k.endswith("_modules") and isinstance(v, list)
     }
     path.write_text(json.dumps({**said, **lists}, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _identity(base: Model) -> dict[str, str | None]:
+    """Name and commit of a hub model, or a folder's name, under peft's keys."""
+    if Path(str(base.weights)).is_dir():
+        return {"base_model_name_or_path": Path(str(base.weights)).name, "revision": None}
+    commit = local.folder_of(base, weights=False).name
+    return {"base_model_name_or_path": base.weights, "revision": commit}
 
 
 @torch.inference_mode()

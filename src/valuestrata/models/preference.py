@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 COMPLETE = "complete"
 """File that a checkpoint holds once all of it is written."""
+TRIES = 10
+"""Steps of grpo at least, a tenth of them where that is more, before it is given up as hopeless."""
 
 
 class _Ours(Trainer):  # type: ignore[misc]
@@ -100,6 +102,12 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
             log.info("step %d of %d: loss %.4f, %.2f s", step, steps, loss, found["seconds"])
         return found
 
+    def on_log(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+        if state.global_step == max(TRIES, state.max_steps // 10):
+            logged = [r for r in state.log_history if "frac_reward_zero_std" in r]
+            if logged:  # of grpo alone
+                _refuse_equal_rewards(logged)
+
     def on_step_end(self, _: Any, state: Any, control: Any, **__: Any) -> None:
         due = processes.total(torch.tensor([float(self.checkpoint.due())]))
         control.should_save = bool(due) and state.global_step < state.max_steps
@@ -131,11 +139,9 @@ def finetune(
         raise InputError(
             f"recipe: batch: {recipe.batch} is no multiple of the {processes.count()} GPUs"
         )
-    train, held = (
-        pairs.loc[[row.Index for row in part]]
-        for part in lora.split(list(pairs.itertuples()), recipe.held_back, recipe.seed)
-    )
-    train = comparable(train) if recipe.method == "dpo" else train
+    train, held = parts(pairs, recipe)
+    if tied := len(pairs) - len(train) - len(held):
+        log.info("dpo: %d of %d pairs left out: mode tied", tied, len(pairs))
     examples = lora.examples(held, chat, spec.template)
     tuned = lora.adapted(network, recipe)
     method = {"dpo": _dpo, "grpo": _grpo}[recipe.method]
@@ -163,6 +169,19 @@ def finetune(
     history = record([r for r in trainer.state.log_history if "loss" in r])
     moved = lora.shift(before, lora.logits(tuned, probe))
     return tuned, lora.training_log(len(train), len(held), moved, history)
+
+
+def parts(pairs: pd.DataFrame, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs to train on, of dpo those that can be compared, and pairs held back.
+
+    Raises:
+        InputError: one of them would be empty.
+    """
+    train, held = (
+        pairs.loc[[row.Index for row in part]]
+        for part in lora.split(list(pairs.itertuples()), recipe.held_back, recipe.seed)
+    )
+    return comparable(train) if recipe.method == "dpo" else train, held
 
 
 def _dpo(spec: Finetune, tuned: Any, chat: Chat, pairs: pd.DataFrame, home: Path) -> Any:
@@ -249,16 +268,22 @@ def _grpo(spec: Finetune, tuned: Any, chat: Chat, pairs: pd.DataFrame, home: Pat
     )
 
     def record(logged: list[dict[str, Any]]) -> list[loop.Record]:
-        if all(step["frac_reward_zero_std"] == 1 for step in logged):
-            raise InputError(
-                "grpo: all replies to a prompt always earned the same reward, so nothing was "
-                "learned; raise temperature or generations, or tune a model that answers more often"
-            )
+        _refuse_equal_rewards(logged)
         names = {"reward": "reward", "answered": "answered"}
         names |= {"kl": "kl"} if recipe.beta else {}
         return _records(logged, names, np.diff([0, *(step["num_tokens"] for step in logged)]))
 
     return trainer, [modal[i] for i in order], record
+
+
+def _refuse_equal_rewards(logged: list[dict[str, Any]]) -> None:
+    """Raise InputError where none of some steps told one reply from another."""
+    if all(step["frac_reward_zero_std"] == 1 for step in logged):
+        raise InputError(
+            f"grpo: in {len(logged)} steps all replies to a prompt earned the same reward, so "
+            "nothing was learned; raise temperature or generations, or tune a model that answers "
+            "more often"
+        )
 
 
 def passes(pairs: int, recipe: Recipe) -> list[int]:
@@ -283,8 +308,6 @@ def comparable(pairs: pd.DataFrame) -> pd.DataFrame:
     left = pairs[[not row["tied"] and bool(_others(row)) for row in records(pairs)]]
     if left.empty:
         raise InputError("dpo: no pair has an untied mode and another option; use method sft")
-    if len(left) < len(pairs):
-        log.info("dpo: %d of %d pairs left out: mode tied", len(pairs) - len(left), len(pairs))
     return left
 
 

@@ -4,13 +4,17 @@ Started by torchrun or accelerate it runs on several GPUs; the first process wri
 """
 
 import argparse
-import logging
+from typing import Any
+
+import pandas as pd
 
 from valuestrata import io, paths
+from valuestrata.errors import InputError
 from valuestrata.provenance import code_digest, file_digest, text_digest
 from valuestrata.specs import Finetune, from_json
 
-log = logging.getLogger(__name__)
+PREFERRING = ("dpo", "grpo")
+"""Methods that train through trl (models/preference.py)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,23 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=float, required=True, help="least seconds between two checkpoints"
     )
     parser.add_argument("--output", required=True, help="folder of the adapter")
+    parser.add_argument(
+        "--check",
+        dest="run",
+        action="store_const",
+        const=check,
+        help="refuse bad input, and end before weights are loaded",
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what can be refused without weights; each of several processes would say it again."""
+    _read(arguments)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write the adapter and its log."""
-    from valuestrata.models import local, lora, processes, runtime
+    from valuestrata.models import local, lora, processes
     from valuestrata.models.checkpoint import Checkpoint
 
-    spec = from_json(Finetune, arguments.spec)
-    lora.ready(spec.recipe)
-    runtime.prepare(arguments.threads)
-    chat = local.load_chat(spec.model)
-    pairs = io.read_table(arguments.pairs, "pairs")
-    preferring = spec.recipe.method in ("dpo", "grpo")
-    if preferring:
-        from valuestrata.models import preference  # trl takes ten seconds to import
-    else:
-        data = lora.examples(pairs, chat, spec.template)
+    spec, chat, pairs, data = _read(arguments)
     made_of = [
         arguments.spec,
         file_digest(arguments.pairs),
@@ -49,12 +56,39 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint = Checkpoint(arguments.checkpoints, text_digest(made_of)[:16], arguments.every)
     with processes.together() as first:
         network = local.load_network(spec.model, spec.recipe.quantize)
-        if preferring:
-            tuned, record = preference.finetune(spec, network, chat, pairs, checkpoint)
-        else:
-            tuned, record = lora.finetune(spec, network, data, chat.pad, checkpoint)
+        try:
+            if spec.recipe.method in PREFERRING:
+                from valuestrata.models import preference
+
+                tuned, record = preference.finetune(spec, network, chat, pairs, checkpoint)
+            else:
+                tuned, record = lora.finetune(spec, network, data, chat.pad, checkpoint)
+        except FloatingPointError as error:
+            raise InputError(f"recipe: {error}") from None
         if first:
             with io.replacing_folder(arguments.output) as folder:
-                lora.save(tuned, folder)
+                lora.save(tuned, folder, spec.model)
                 io.write_json({"caveat": spec.caveat, **record}, folder / paths.TRAINING_LOG)
             checkpoint.remove()
+
+
+def _read(arguments: argparse.Namespace) -> tuple[Finetune, Any, pd.DataFrame, list[Any]]:
+    """The spec, the model's renderer, the pairs, and the pairs as token ids.
+
+    Raises:
+        InputError: the recipe cannot be followed here, or not with this model and these pairs.
+    """
+    from valuestrata.models import local, lora, runtime
+
+    spec = from_json(Finetune, arguments.spec)
+    lora.ready(spec.recipe)
+    runtime.prepare(arguments.threads)
+    chat = local.load_chat(spec.model)
+    pairs = io.read_table(arguments.pairs, "pairs")
+    data = lora.examples(pairs, chat, spec.template)
+    lora.check(spec.recipe, data, local.LocalModel(spec.model, chat).longest)
+    if spec.recipe.method in PREFERRING:
+        from valuestrata.models import preference  # trl takes ten seconds to import
+
+        preference.parts(pairs, spec.recipe)
+    return spec, chat, pairs, data
