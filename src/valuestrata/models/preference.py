@@ -231,7 +231,7 @@ def _grpo(spec: Finetune, tuned: Any, chat: Chat, pairs: pd.DataFrame, home: Pat
     data = [{"prompt": list(modal[i].prompt), **rows[i]} for i in order]
     steps = len(data) // recipe.batch
     # both may end a reply, as where TransformersModel writes
-    tuned.generation_config.eos_token_id = [chat.terminator[-1], chat.tokenizer.eos_token_id]
+    tuned.generation_config.eos_token_id = sorted(chat.ends)
 
     def closeness(
         completion_ids: list[list[int]], log_metric: Callable[[str, float], None], **said: Any
