@@ -199,22 +199,39 @@ def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None
     assert reply == tuple(alone[1:])
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("<|assistant|>{% endif %}", "<|assistant|>The {% endif %}"), ("<|end|>", "0<|end|>")],
-)
-def test_a_tokenizer_that_merges_a_reply_with_what_is_around_it_is_refused(
-    old: str, new: str
-) -> None:
-    """Trap 5: such a reply has no ids of its own."""
-    merging = dataclasses.replace(KINDS["qwen2"], template=toys.TURNS.replace(old, new), bos=None)
-    words = tokenizer(merging)
+def merging(old: str, new: str, kind: str = "qwen2") -> Any:
+    """A tokenizer of which " Answer" is one token, and its template with a word in it."""
+    made = dataclasses.replace(KINDS[kind], template=toys.TURNS.replace(old, new), bos=None)
+    words = tokenizer(made)
     words.add_tokens([" Answer"])
     words.name_or_path = "some/model"
+    return words
+
+
+def test_a_prompt_that_ends_within_a_token_is_gone_on_from_as_it_is() -> None:
+    """Trap 5: the model reads "So", " " and then writes "Answer", not " Answer"."""
+    words = merging("<|assistant|>{% endif %}", "<|assistant|>So {% endif %}")
+    talk = Chat(words)
+    ids = [*talk.prompt("P", "Q").ids, *talk.reply("Answer: 1")]
+    assert words.decode(ids).endswith("<|assistant|>So Answer: 1<|end|>")
+    assert words.convert_tokens_to_ids(" Answer") not in ids
+
+
+def test_a_tokenizer_that_merges_a_reply_with_what_ends_it_is_refused() -> None:
+    """Trap 5: such a reply has no ids of its own."""
+    words = merging("<|end|>", "0<|end|>")
     with pytest.raises(InputError, match="merges") as error:
         Chat(words)
     assert str(error.value).startswith("some/model: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_reply_that_would_read_otherwise_alone_is_refused() -> None:
+    """Trap 5: Llama 2's tokenizer puts a space before a text that stands alone."""
+    words = merging("<|assistant|>{% endif %}", "<|assistant|>So A{% endif %}", "metaspace")
+    words.add_tokens(["AAnswer"])
+    with pytest.raises(InputError, match="merges"):
+        Chat(words)
 
 
 def test_a_text_ends_at_the_first_of_its_ends() -> None:

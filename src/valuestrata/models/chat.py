@@ -94,7 +94,7 @@ class Chat:
     def reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
         if text not in self._replies:
-            ids = self._following(self._before, self.lead + text)
+            ids = self._following(self._before, self.lead + text, fixed=True)
             self._replies[text] = (*ids, *self.terminator)
         return self._replies[text]
 
@@ -124,19 +124,28 @@ class Chat:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _following(self, before: str, text: str) -> list[int]:
+    def _following(self, before: str, text: str, fixed: bool = False) -> list[int]:
         """Ids of a text where it follows another; alone it may begin with another id (Llama 2).
 
+        Where an id would span both and those before are `fixed`, as a prompt's are that a model
+        goes on from, the text has the ids that it has alone.
+
         Raises:
-            InputError: an id spans both.
+            InputError: an id spans both, and those alone would read otherwise.
         """
         first, whole = self._ids(before), self._ids(before + text)
-        if whole[: len(first)] != first:
-            raise InputError(
-                f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
-                f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
-            )
-        return whole[len(first) :]
+        if whole[: len(first)] == first:
+            return whole[len(first) :]
+        alone = self._ids(text)
+        if fixed and self._read([*first, *alone]) == self._read(whole):
+            return alone
+        raise InputError(
+            f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
+            f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
+        )
+
+    def _read(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _keeps_system_role(self) -> bool:
         messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
