@@ -117,6 +117,21 @@ def test_adding_a_model_runs_its_nodes_and_the_report(graph: Graph) -> None:
     assert not [m for m in plan.messages if "tiny" in m or "everyone" in m]
 
 
+def test_other_weights_in_a_models_directory_are_asked_anew(graph: Graph, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(graph.results / "models/tiny/base", folder)
+    said = {"backend": "transformers", "weights": str(folder), "dtype": "float32", "recipes": []}
+    said |= {"threads": 1, "gpus": 0}
+    overlay = graph.overlay(io.json.dumps({"models": {"own": said}}))
+    target = "results/mini/runs/own/base/ood/predictions.parquet"
+    done = graph.run(*overlay, target)
+    assert done.returncode == 0, done.stderr
+    assert graph.planned(*overlay, target).idle
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    assert jobs(graph.planned(*overlay, target)) == {"predict"}
+
+
 def test_adding_a_test_stratum_retrains_nothing(graph: Graph) -> None:
     wider = "splits: {ood: {strata: [age_group x religion, sex x religion]}}\n"
     plan = graph.planned(*graph.overlay(wider), "all")

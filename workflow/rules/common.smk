@@ -99,9 +99,20 @@ def of_runs(path, runs):
     return [path.format(**dict(zip(keys, run))) for run in runs]
 
 
+def weights_of(name):
+    """What a model is read from: the folder that the graph makes of a toy, or a directory's files.
+
+    A hub model is no node: its revision says which one it is.
+    """
+    if STUDY.is_toy(name):
+        return f"{RESULTS}/models/{name}/base"
+    said = STUDY.model_config(name).get("weights")
+    return sorted(map(str, Path(said).glob("*.safetensors"))) if said else []
+
+
 def weights(wildcards):
-    """The folder of a toy's weights, which the graph makes; real weights are no node."""
-    return f"{RESULTS}/models/{wildcards.model}/base" if STUDY.is_toy(wildcards.model) else []
+    """What the model of a job is read from."""
+    return weights_of(wildcards.model)
 
 
 def adapter(wildcards):
@@ -119,8 +130,8 @@ def worded(wildcards):
 
 
 def judge_weights(wildcards):
-    """The folder of a toy judge's weights; real weights are no node."""
-    return f"{RESULTS}/models/{wildcards.judge}/base" if STUDY.is_toy(wildcards.judge) else []
+    """What the judge of a job is read from."""
+    return weights_of(wildcards.judge)
 
 
 def reference(wildcards):
