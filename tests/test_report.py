@@ -486,7 +486,7 @@ def test_a_method_that_learns_from_rewards_is_drawn_by_its_reward() -> None:
     steps = [{"step": i, "loss": -0.01, "reward": 0.5, "gradient_norm": 1.0} for i in range(9)]
     rewarded = {one: {"steps": steps, "logit_shift": 0.5} for one in logs(results)}
     figure = training_figure(results.spec, rewarded)
-    titles = {axes.get_title().partition(": ")[2] for axes in figure.axes}
+    titles = {axes.get_title() for axes in figure.axes}
     assert titles == {"mean reward of its replies", "norm of the gradient"}
     assert "loss" in training_figure(results.spec, logs(results)).axes[0].get_title()
 

@@ -40,7 +40,9 @@ def training_figure(spec: Report, logs: Logs) -> Figure:
         for system, frame in own.items():
             if column in frame:
                 _curve(axes, frame, column, look_of(system, spec).colour, system[1])
-        axes.set_title(f"{model}: {COLUMNS[column]}")
+        axes.set_title(COLUMNS[column])
+        if column == shown[0]:
+            axes.set_ylabel(model)
         axes.set_ylim(bottom=0, top=1 if column in ("held_accuracy", "reward") else None)
         if axes.get_lines():
             axes.legend(fontsize=7.5, frameon=False)
