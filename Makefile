@@ -73,7 +73,7 @@ bench-models: setup ## scoring and training against transformers, trl, lm-eval, 
 	@test -x $(INSPECT)/bin/inspect || { $(BIN)/python -m venv --without-pip $(INSPECT) \
 		&& $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
 			> "$$($(INSPECT)/bin/python -c 'import site; print(site.getsitepackages()[0])')/valuestrata.pth" \
-		&& $(BIN)/python -m pip --python $(INSPECT)/bin/python install -q $(PIP_FLAGS) inspect-ai; } \
+		&& $(BIN)/python -m pip --python $(INSPECT)/bin/python install -q $(PIP_FLAGS) inspect-ai==0.3.285; } \
 		|| echo "inspect-ai could not be installed: it is left out"
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.models --inspect-python $(INSPECT)/bin/python
 
