@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valuestrata import config, validate
-from valuestrata.survey import codebook, readers, simulate
+from valuestrata.demo import simulate
+from valuestrata.survey import codebook, readers
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATA = (
@@ -58,9 +59,9 @@ def questions_table(responses: pd.DataFrame, chosen: list[codebook.Question]) ->
     return pd.DataFrame(
         {
             "question": [one.question for one in chosen],
-            "kind": [one.kind for one in chosen],
-            "lowest": [one.lowest for one in chosen],
-            "highest": [one.highest for one in chosen],
+            "measurement_level": [one.measurement_level for one in chosen],
+            "scale_min": [one.scale_min for one in chosen],
+            "scale_max": [one.scale_max for one in chosen],
             "codes": [readers.observed(responses, one)[0] for one in chosen],
         }
     )
@@ -79,7 +80,7 @@ def survey(folder: Path, respondents: int = 2012, questions: int | None = None) 
         simulate.simulate(items, respondents, seed=1).assign(B_COUNTRY_ALPHA="SGP"), path
     )
     chosen = chosen[:questions]
-    responses, _ = readers.read(path, config.spec_clean(found), chosen)
+    responses, _ = readers.read_survey(path, config.spec_clean(found), chosen)
     return Survey(responses, questions_table(responses, chosen), groups_of(found))
 
 

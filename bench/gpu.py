@@ -18,9 +18,11 @@ import torch
 import transformers
 
 from bench import data, questionnaire
-from valuestrata.models import grid, loop, runtime, trie
-from valuestrata.models.chat import Chat
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference import runtime
+from valuestrata.inference.chat import Chat
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.prefix import forests
+from valuestrata.training import loop, shared_prefix
 
 OUTPUT = data.ROOT / "results/bench/gpu.json"
 WARM = 3
@@ -154,19 +156,19 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     """Every option of every prompt in trees of shared prefixes."""
     asked = questionnaire.ask(order, shape.personas, shape.questions)
     items = [
-        trie.Item(chat.prompt(a.first, a.second).ids, tuple(map(chat.reply, a.replies)))
+        forests.PrefixItem(chat.prompt(a.first, a.second).ids, tuple(map(chat.reply, a.replies)))
         for a in asked
     ]
     spec = replace(questionnaire.spec(data.ROOT), batch_tokens=shape.batch_tokens)
     model = TransformersModel(spec, chat)
     model._network = network
     model.score(items[: len(items) // 8], 1)
-    parts = trie.split(items, spec.batch_tokens)
-    forests = [trie.grow([items[i] for i in part]) for part in parts]
+    parts = forests.pack(items, spec.batch_tokens)
+    grown = [forests.build_forest([items[i] for i in part]) for part in parts]
     start = finished(network.device)
     model.score(items, 1)
     seconds = finished(network.device) - start
-    nodes = sum(map(len, forests))
+    nodes = sum(map(len, grown))
     return [
         {
             "work": "scoring",
@@ -176,7 +178,7 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
             "plain_tokens": sum(len(item.prompt) for item in items),
             "tokens": nodes,
             "seconds": seconds,
-            "flop": flop(network, nodes, sum(len(set(f.before)) for f in forests), 1),
+            "flop": flop(network, nodes, sum(len(set(f.before)) for f in grown), 1),
         }
     ]
 
@@ -194,8 +196,8 @@ def training(tuned: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     data_ = questionnaire.examples(questionnaire.ask(order, shape.personas, shape.questions), chat)
     rows = []
     layouts: Iterable[tuple[str, Any, loop.Objective]] = (
-        ("plain", loop.batches, loop.Replies(chat.pad)),
-        ("grid", grid.batches, grid.SharedReplies(chat.pad)),
+        ("plain", loop.make_batches, loop.CompletionObjective(chat.pad)),
+        ("grid", shared_prefix.make_batches, shared_prefix.SharedPrefixObjective(chat.pad)),
     )
     for layout, deal, objective in layouts:
         parts = list(deal(data_, shape.batch, 1, 1))[: WARM + 20]

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from bench.questionnaire import Asked
-from valuestrata.models import loop
-from valuestrata.models.chat import Chat
+from valuestrata.inference.chat import Chat
+from valuestrata.training import loop
 
 MOST = 8
 """New tokens at most; an answer has four."""
@@ -47,8 +47,10 @@ def padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> dict[
 @torch.inference_mode()
 def one_forward(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> list[Any]:
     """[C] log p of each code's token after "Answer:": one padded forward pass, full logits."""
-    begun = [(*chat.prompt(a.first, a.second).ids, *chat.reply(a.replies[0])[:-2]) for a in asked]
-    codes = [[chat.reply(text)[-2] for text in a.replies] for a in asked]
+    begun = [
+        (*chat.prompt(a.first, a.second).ids, *chat.encode_reply(a.replies[0])[:-2]) for a in asked
+    ]
+    codes = [[chat.encode_reply(text)[-2] for text in a.replies] for a in asked]
     found: list[Any] = [None] * len(asked)
     for part in chunks(list(map(len, begun)), size):
         logits = network(**padded([begun[i] for i in part], chat.pad)).logits
@@ -65,7 +67,7 @@ def forward_an_option(network: Any, chat: Chat, asked: Sequence[Asked], size: in
     for i, one in enumerate(asked):
         prompt = chat.prompt(one.first, one.second).ids
         for text in one.replies:
-            rows.append((*prompt, *chat.reply(text)))
+            rows.append((*prompt, *chat.encode_reply(text)))
             starts.append(len(prompt))
             owners.append(i)
     totals = [0.0] * len(rows)

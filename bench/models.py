@@ -24,9 +24,11 @@ import torch
 from bench import data, model_peers, questionnaire
 from bench.model_peers import timed
 from bench.questionnaire import Asked
-from valuestrata.models import grid, loop, runtime, trie
-from valuestrata.models.chat import Chat
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference import runtime
+from valuestrata.inference.chat import Chat
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.prefix import forests
+from valuestrata.training import loop, shared_prefix
 
 OUTPUT = data.ROOT / "results/bench/models.json"
 CLOSE = 1e-5
@@ -148,7 +150,7 @@ class Bench:
         whole = [answer.logprobs for answer in mine]
         upto = self.without_terminators(asked)
         prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]
-        own = len(trie.grow(self.items(asked)))
+        own = len(forests.build_forest(self.items(asked)))
 
         def ours(_: int) -> tuple[float, Any]:
             return timed(lambda: model.answer(questions, model_peers.MOST))
@@ -188,10 +190,10 @@ class Bench:
         model._network = self.network
         return model
 
-    def items(self, asked: Sequence[Asked]) -> list[trie.Item]:
+    def items(self, asked: Sequence[Asked]) -> list[forests.PrefixItem]:
         """Prompts with their whole replies."""
         return [
-            trie.Item(
+            forests.PrefixItem(
                 self.chat.prompt(a.first, a.second).ids, tuple(map(self.chat.reply, a.replies))
             )
             for a in asked
@@ -201,7 +203,9 @@ class Bench:
         """[C] our log p of each code's token after "Answer:", which is what some peers give."""
         items = self.items(asked)
         begun = [
-            trie.Item((*item.prompt, *item.options[0][:-2]), tuple(o[-2:-1] for o in item.options))
+            forests.PrefixItem(
+                (*item.prompt, *item.options[0][:-2]), tuple(o[-2:-1] for o in item.options)
+            )
             for item in items
         ]
         return [one.logprobs for one in self.model().score(begun, 1)]
@@ -273,15 +277,15 @@ class Bench:
         asked = questionnaire.ask(order, side, 2 * side)
         examples = questionnaire.examples(asked, self.chat)
         batch = side * side
-        objective = grid.SharedReplies(self.chat.pad)
+        objective = shared_prefix.SharedPrefixObjective(self.chat.pad)
 
         def ours(_: int) -> tuple[float, Any]:
             tuned = self.adapted()
-            parts = grid.batches(examples, batch, 1, 1)
+            parts = shared_prefix.make_batches(examples, batch, 1, 1)
             settings = loop.Settings(RATE, 2, 0.0, 0.0, 1.0)
             return timed(lambda: loop.train(tuned, parts, settings, objective))
 
-        first = next(grid.batches(examples, batch, 1, 1))
+        first = next(shared_prefix.make_batches(examples, batch, 1, 1))
         tuned = self.adapted(moved=True)
         losses, _ = objective.losses(tuned, objective.collate(first))
         gradient = gradients(tuned, losses.mean())
@@ -321,7 +325,7 @@ class Bench:
         for against, run in runs.items():
             run.against = against
         own_tokens = questionnaire.tokens_of_grids(
-            list(grid.batches(examples, batch, 1, 1)), self.chat.pad
+            list(shared_prefix.make_batches(examples, batch, 1, 1)), self.chat.pad
         )
         return self.compared(order, ours, own_tokens, list(runs.values()))
 

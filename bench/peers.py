@@ -160,7 +160,7 @@ def duckdb_modes(connection: Any, names: list[str], how: str = "window") -> Any:
 
 
 def as_modes(answer: Any) -> Modes:
-    """What any of these peers answered, comparable."""
+    """What any of these peers get_or_compute, comparable."""
     if isinstance(answer, list):
         return _found([a if isinstance(a, pd.DataFrame) else a.to_pandas() for a in answer])
     return _found([answer.to_pandas()])
@@ -178,7 +178,7 @@ def scipy_wasserstein(
         on = scale.on_scale[q]
         codes = scale.codes[q, on]
         groups = [weights[on] for weights in weighted[present[:, q], q] if weights[on].sum() > 0]
-        span = scale.highest[q] - scale.lowest[q]
+        span = scale.scale_max[q] - scale.scale_min[q]
         distances = [wasserstein_distance(codes, codes, a, b) for a, b in combinations(groups, 2)]
         means.append(sum(distances) / len(distances) / span if distances else float("nan"))
     return means

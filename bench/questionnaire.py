@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from bench import data
-from valuestrata import config, prompts, specs, validate
-from valuestrata.models import grid, loop, options
-from valuestrata.models.base import Question
-from valuestrata.models.chat import Chat
-from valuestrata.models.toy import SPECIAL, TEMPLATES
+from valuestrata import config, specs, validate
+from valuestrata.demo.toy import SPECIAL, TEMPLATES
+from valuestrata.inference.chat import Chat
+from valuestrata.inference.protocol import ScoringRequest
+from valuestrata.prompting import prompts
+from valuestrata.training import loop, objectives, shared_prefix
 
 ORDERS = ("question", "persona")
 VOCABULARY = 8192
@@ -36,9 +37,9 @@ class Asked:
         """The reply that gives each code."""
         return tuple(prompts.answer("english", code) for code in self.codes)
 
-    def as_question(self) -> Question:
+    def as_question(self) -> ScoringRequest:
         """What a backend is asked."""
-        return Question(self.first, self.second, self.replies)
+        return ScoringRequest(self.first, self.second, self.replies)
 
 
 def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
@@ -54,11 +55,11 @@ def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
     ]
     closed = []
     for one in chosen:
-        unnamed = dict.fromkeys(range(one.lowest, one.highest + 1), "")
+        unnamed = dict.fromkeys(range(one.scale_min, one.scale_max + 1), "")
         labels = unnamed | one.extra | one.labels
         codes = sorted(labels)
         text = prompts.closed(
-            said, one.text, codes, [labels[c] for c in codes], (one.lowest, one.highest)
+            said, one.text, codes, [labels[c] for c in codes], (one.scale_min, one.scale_max)
         )
         closed.append((text, tuple(codes)))
     return personas, closed
@@ -142,12 +143,12 @@ def make_network(chat: Chat, layers: int = LAYERS, hidden: int = HIDDEN) -> Any:
     ).eval()
 
 
-def examples(asked: Sequence[Asked], chat: Chat) -> list[options.Pair]:
+def examples(asked: Sequence[Asked], chat: Chat) -> list[objectives.Pair]:
     """Prompts with an answer each, to train on."""
     return [
-        options.Pair(
+        objectives.Pair(
             chat.prompt(one.first, one.second).ids,
-            chat.reply(one.replies[i % len(one.replies)]),
+            chat.encode_reply(one.replies[i % len(one.replies)]),
             group=one.persona,
             question=one.question,
             options=(),
@@ -161,9 +162,9 @@ def examples(asked: Sequence[Asked], chat: Chat) -> list[options.Pair]:
 def teach(network: Any, chat: Chat, steps: int, batch: int = 16) -> None:
     """A few steps after which the network writes answers in the form asked for, in both orders."""
     asked = [one for order in ORDERS for one in ask(order, 10, 40)]
-    parts = loop.batches(examples(asked, chat), batch, 99, seed=1)
+    parts = loop.make_batches(examples(asked, chat), batch, 99, seed=1)
     settings = loop.Settings(3e-3, steps, 0.3, 0.0, 1.0)
-    loop.train(network, parts, settings, loop.Replies(chat.pad))
+    loop.train(network, parts, settings, loop.CompletionObjective(chat.pad))
 
 
 def save(network: Any, chat: Chat, folder: Path) -> Path:
@@ -180,7 +181,7 @@ def spec(folder: Path) -> specs.Model:
     return config.spec_predict(validate.load(raw, files=False), "toy", "base").model
 
 
-def tokens_of_grids(parts: Sequence[Sequence[options.Pair]], pad: int) -> int:
+def tokens_of_grids(parts: Sequence[Sequence[objectives.Pair]], pad: int) -> int:
     """Tokens that training on grid batches reads."""
-    objective = grid.SharedReplies(pad)
-    return sum(objective.read(objective.collate(part)) for part in parts)
+    objective = shared_prefix.SharedPrefixObjective(pad)
+    return sum(objective.num_tokens(objective.collate(part)) for part in parts)

@@ -332,10 +332,10 @@ def grown(folder: Path, size: Size) -> list[Row]:
     questions = [
         {
             "question": one.question,
-            "kind": one.kind,
-            "lowest": one.lowest,
-            "highest": one.highest,
-            "codes": sorted({*range(one.lowest, one.highest + 1), *one.extra}),
+            "measurement_level": one.measurement_level,
+            "scale_min": one.scale_min,
+            "scale_max": one.scale_max,
+            "codes": sorted({*range(one.scale_min, one.scale_max + 1), *one.extra}),
         }
         for one in chosen
     ]

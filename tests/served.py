@@ -48,7 +48,7 @@ def serving(says: Says) -> Iterator[Server]:
 
         def log_message(self, *_: object) -> None: ...
 
-        def reply(self, status: int, content: Any) -> None:
+        def encode_reply(self, status: int, content: Any) -> None:
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -73,11 +73,13 @@ def serving(says: Says) -> Iterator[Server]:
                     state.at_once -= 1
             if isinstance(found, int):
                 # as real services do, it repeats part of the key
-                return self.reply(found, {"error": {"message": f"not with {KEY}", "code": found}})
+                return self.encode_reply(
+                    found, {"error": {"message": f"not with {KEY}", "code": found}}
+                )
             message = {"role": "assistant", "content": found, "refusal": None}
             message |= found if isinstance(found, dict) else {}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
-            return self.reply(
+            return self.encode_reply(
                 200,
                 {
                     "id": "x",

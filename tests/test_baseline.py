@@ -10,26 +10,26 @@ from hypothesis import strategies as st
 
 from valuestrata import io
 from valuestrata.__main__ import main
-from valuestrata.models import baseline
+from valuestrata.baselines import rules
 from valuestrata.specs import Model, Predict, to_json
-from valuestrata.survey import joint, modal, tally
+from valuestrata.survey import crosstab, modal, tally
 
 GROUPS = {"sex": ("female", "male"), "age": ("old", "young"), "faith": ("a", "b", "c")}
-RULES = sorted(baseline.RULES)
+RULES = sorted(rules.RULES)
 CROSSED = [f"age={a} & faith={f}" for a in GROUPS["age"] for f in GROUPS["faith"]]
 SINGLE = [f"faith={f}" for f in GROUPS["faith"]]
 SUBGROUPS = [*CROSSED, *SINGLE, "sex=male", "sex=female & faith=b"]
 
 
-def table(codes: list[list[int]], highest: list[int]) -> pd.DataFrame:
+def table(codes: list[list[int]], scale_max: list[int]) -> pd.DataFrame:
     Q = len(codes)
     return pd.DataFrame(
         {
             "question": [f"Q{q + 1}" for q in range(Q)],
             **{name: ["x"] * Q for name in ("topic", "text", "block")},
-            "kind": ["ordinal"] * Q,
-            "lowest": [1] * Q,
-            "highest": highest,
+            "measurement_level": ["ordinal"] * Q,
+            "scale_min": [1] * Q,
+            "scale_max": scale_max,
             "codes": codes,
             "labels": [[""] * len(c) for c in codes],
             "n": [1] * Q,
@@ -73,7 +73,7 @@ def members_of(responses: pd.DataFrame, subgroup: str) -> np.ndarray:
 
 
 def said(rule: str, responses: pd.DataFrame, subgroups: list[str] = SUBGROUPS) -> np.ndarray:
-    return baseline.RULES[rule](joint.joint_of(responses, SCALE), SCALE, subgroups)
+    return rules.RULES[rule](crosstab.cross_tab(responses, SCALE), SCALE, subgroups)
 
 
 def recounted(responses: pd.DataFrame, who: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def recounted(responses: pd.DataFrame, who: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("subgroup", SUBGROUPS)
 def test_a_total_without_a_subgroup_is_a_recount_without_its_respondents(subgroup: str) -> None:
     responses = people(1)
-    cells = joint.joint_of(responses, SCALE)
+    cells = crosstab.cross_tab(responses, SCALE)
     own = cells.subgroup(subgroup)
     for group in (np.ones_like(own), cells.group("faith", "b"), cells.group("age", "old")):
         less = cells.total(group) - cells.total(group & own)
@@ -100,7 +100,7 @@ def test_a_total_without_a_subgroup_is_a_recount_without_its_respondents(subgrou
 
 def test_the_cells_hold_every_respondent_and_answer_once() -> None:
     responses = people(2)
-    cells = joint.joint_of(responses, SCALE)
+    cells = crosstab.cross_tab(responses, SCALE)
     assert cells.axes == ("sex", "age", "faith")
     assert cells.respondents.sum() == len(responses)
     given = [responses[q].notna().sum() for q in SCALE.questions]
@@ -112,7 +112,7 @@ def test_the_cells_hold_every_respondent_and_answer_once() -> None:
 
 def test_a_group_that_nobody_is_in_has_no_cells_and_the_nation_speaks_for_it() -> None:
     responses = people(3)
-    assert not joint.joint_of(responses, SCALE).subgroup("faith=z").any()
+    assert not crosstab.cross_tab(responses, SCALE).subgroup("faith=z").any()
     for rule in ("axis_mode", "additive", "first_axis"):
         found = said(rule, responses, ["faith=z"])
         np.testing.assert_allclose(found, said("national_mode", responses, ["faith=z"]))
@@ -200,7 +200,7 @@ COUNTS = {
 ONE = tally.scale_of(QUESTIONS.iloc[:1])
 
 
-def by_hand() -> joint.Joint:
+def by_hand() -> crosstab.CrossTab:
     rows = [
         {"sex": sex, "age": age, "Q1": code}
         for (sex, age), counts in COUNTS.items()
@@ -208,7 +208,7 @@ def by_hand() -> joint.Joint:
         for _ in range(n)
     ]
     people = pd.DataFrame(rows).assign(respondent=[str(i) for i in range(len(rows))], weight=1.0)
-    return joint.joint_of(people, ONE)
+    return crosstab.cross_tab(people, ONE)
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_a_baseline_answers_as_its_rule_says(
     rule: str, subgroup: str, code: int, share: list[float]
 ) -> None:
     pairs = pd.DataFrame({"subgroup": [subgroup], "question": ["Q1"]})
-    answer, shares = baseline.predict(rule, pairs, by_hand(), ONE)
+    answer, shares = rules.predict(rule, pairs, by_hand(), ONE)
     assert list(answer) == [code]
     np.testing.assert_allclose(shares[0], share, atol=1e-12)
 
 
 def test_the_middle_of_an_even_scale_is_rounded_down_and_codes_off_the_scale_do_not_count() -> None:
     pairs = pd.DataFrame({"subgroup": ["sex=male"] * 3, "question": ["Q1", "Q2", "Q3"]})
-    answer, shares = baseline.predict("uniform", pairs, joint.joint_of(people(1), SCALE), SCALE)
+    answer, shares = rules.predict("uniform", pairs, crosstab.cross_tab(people(1), SCALE), SCALE)
     assert list(answer) == [2, 1, 2]
     np.testing.assert_allclose(shares[2], [0.25, 0.25, 0.25, 0.25, 0])
 
@@ -248,7 +248,7 @@ def people_who_follow(axis: str, seed: int = 1) -> pd.DataFrame:
     code = pd.Categorical(found[axis], categories=list(GROUPS[axis])).codes + 1
     kept = found[axis].notna()
     for name in SCALE.questions:
-        top = SCALE.highest[SCALE.questions.index(name)]
+        top = SCALE.scale_max[SCALE.questions.index(name)]
         found[name] = pd.Series(np.clip(code, 1, top), dtype="Int64").where(kept)
     return found
 
@@ -274,8 +274,8 @@ def test_a_question_with_one_answer_needs_no_model() -> None:
 
 
 def test_the_folds_of_a_stratum_part_neighbours() -> None:
-    cells = joint.joint_of(people(1), SCALE)
-    fold = baseline._folds(cells, ["age", "faith"])
+    cells = crosstab.cross_tab(people(1), SCALE)
+    fold = rules._folds(cells, ["age", "faith"])
     groups = cells.groups[:, [1, 2]]
     assert set(fold[(groups < 0).any(axis=1)]) == {-1}
     for axis in (0, 1):
@@ -288,7 +288,7 @@ def test_the_folds_of_a_stratum_part_neighbours() -> None:
 def test_the_nearest_subgroup_of_those_who_follow_a_faith_shares_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(baseline, "NEIGHBOURS", 1)
+    monkeypatch.setattr(rules, "NEIGHBOURS", 1)
     responses = people_who_follow("faith")
     share = said("nearest", responses, CROSSED)
     expected = [GROUPS["faith"].index(name[-1]) for name in CROSSED]
@@ -306,9 +306,9 @@ def test_the_stage_says_that_it_is_cross_fitted(tmp_path: Path, rule: str) -> No
             "subgroup": CROSSED,
             "question": "Q1",
             "block": "x",
-            "kind": "ordinal",
-            "lowest": 1,
-            "highest": 3,
+            "measurement_level": "ordinal",
+            "scale_min": 1,
+            "scale_max": 3,
             "mode": 1,
             "tied": False,
             "codes": [[1, 2, 3]] * len(CROSSED),
@@ -327,9 +327,9 @@ def test_the_stage_says_that_it_is_cross_fitted(tmp_path: Path, rule: str) -> No
     out = tmp_path / "predictions"
     assert main(["predict_baseline", "--spec", spec, *inputs, "--output", str(out)]) == 0
     found = io.read_table(out, "predictions")
-    assert set(found["weights"]) == {baseline.about(rule)}
-    assert ("without the subgroup" in baseline.about(rule)) == (rule != "uniform")
-    answer, shares = baseline.predict(rule, pairs, joint.joint_of(people(1), SCALE), SCALE)
+    assert set(found["weights"]) == {rules.about(rule)}
+    assert ("without the subgroup" in rules.about(rule)) == (rule != "uniform")
+    answer, shares = rules.predict(rule, pairs, crosstab.cross_tab(people(1), SCALE), SCALE)
     assert list(found["answer"]) == list(answer)
     np.testing.assert_allclose(np.stack(list(found["distribution"])), np.stack(shares))
     assert found["logprobs"].isna().all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from valuestrata import io
 from valuestrata.__main__ import main
 from valuestrata.specs import Ceiling, Evaluation, to_json
-from valuestrata.survey import ceiling, tally
+from valuestrata.survey import ceilings, tally
 
 EVALUATION = Evaluation(0.95, 100, 1)
 
@@ -21,9 +21,9 @@ def table(codes: int, questions: int, kind: str = "ordinal") -> pd.DataFrame:
         {
             "question": [f"Q{q + 1}" for q in range(questions)],
             **dict.fromkeys(("topic", "text", "block"), "x"),
-            "kind": kind,
-            "lowest": 1,
-            "highest": codes,
+            "measurement_level": kind,
+            "scale_min": 1,
+            "scale_max": codes,
             "codes": [list(range(1, codes + 1))] * questions,
             "labels": [[""] * codes] * questions,
             "n": 1,
@@ -42,9 +42,9 @@ def counts_of(
 
 
 def agreed(
-    counts: np.ndarray, questions: pd.DataFrame, draws: int = 50, kind: str = "half"
+    counts: np.ndarray, questions: pd.DataFrame, draws: int = 50, kind: str = "split_half"
 ) -> dict[str, np.ndarray]:
-    return ceiling.of_stratum("sex", counts, tally.scale_of(questions), draws, 1)[kind]
+    return ceilings.of_stratum("sex", counts, tally.scale_of(questions), draws, 1)[kind]
 
 
 # Halves --------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def agreed(
 )
 def test_two_halves_are_the_whole(counts: list[int], seed: int, splits: int) -> None:
     whole = np.array(counts, dtype=np.int64)[None, None]
-    one, other = ceiling.halves(whole, splits, np.random.default_rng(seed))
+    one, other = ceilings.halves(whole, splits, np.random.default_rng(seed))
     assert one.shape == (splits, *whole.shape)
     np.testing.assert_array_equal(one + other, np.broadcast_to(whole, one.shape))
     assert (one >= 0).all()
@@ -66,7 +66,7 @@ def test_two_halves_are_the_whole(counts: list[int], seed: int, splits: int) -> 
 
 def test_halves_are_as_likely_as_by_dealing_out_respondents() -> None:
     whole = np.array([5, 3, 4])
-    one, _ = ceiling.halves(whole[None, None], 4000, np.random.default_rng(1))
+    one, _ = ceilings.halves(whole[None, None], 4000, np.random.default_rng(1))
     rng = np.random.default_rng(2)
     each = np.repeat(np.arange(3), whole)
     dealt = np.array([np.bincount(rng.permutation(each)[:6], minlength=3) for _ in range(4000)])
@@ -83,7 +83,7 @@ def test_two_halves_by_hand() -> None:
     scale = tally.scale_of(table(3, 2))
     one = np.array([[[[4, 1, 0], [0, 2, 2]]]])
     other = np.array([[[[1, 0, 4], [0, 3, 1]]]])
-    found = ceiling.agreement(one, other, scale)
+    found = ceilings.agreement(one, other, scale)
     np.testing.assert_allclose(found["accuracy"], [[[0, 1]]])
     np.testing.assert_allclose(found["nmae"], [[[1, 0]]])
     np.testing.assert_allclose(found["wasserstein"], [[[(0.6 + 0.8) / 2, 0.25 / 2]]])
@@ -91,7 +91,7 @@ def test_two_halves_by_hand() -> None:
 
 def test_a_half_without_answers_tells_nothing() -> None:
     scale = tally.scale_of(table(3, 1))
-    found = ceiling.agreement(np.array([[[[0, 0, 0]]]]), np.array([[[[0, 1, 0]]]]), scale)
+    found = ceilings.agreement(np.array([[[[0, 0, 0]]]]), np.array([[[[0, 1, 0]]]]), scale)
     assert all(np.isnan(v).all() for v in found.values())
     assert np.isnan(agreed(np.array([[[0.0, 1.0, 0.0]]]), table(3, 1))["accuracy"]).all()
 
@@ -129,18 +129,19 @@ def test_more_respondents_agree_better() -> None:
 def test_the_same_seed_and_stratum_give_the_same() -> None:
     counts, scale = counts_of(1, 4, 5, 60), tally.scale_of(table(4, 5))
     one, same, other = (
-        ceiling.of_stratum(name, counts, scale, 20, 1)["half"] for name in ("sex", "sex", "age")
+        ceilings.of_stratum(name, counts, scale, 20, 1)["split_half"]
+        for name in ("sex", "sex", "age")
     )
-    for metric in ceiling.METRICS:
+    for metric in ceilings.METRICS:
         np.testing.assert_array_equal(one[metric], same[metric])
     assert (one["accuracy"] != other["accuracy"]).any()
 
 
 def test_a_row_is_a_mean_with_an_interval_over_questions() -> None:
     values = np.array([1.0, 0.0, np.nan, 0.5])
-    found = ceiling.row(values, np.array([3, 3, 7, 9]), EVALUATION)
+    found = ceilings.row(values, np.array([3, 3, 7, 9]), EVALUATION)
     assert (found["value"], found["n"], found["missing"]) == (0.5, 3, 1)
-    assert found["low"] <= 0.5 <= found["high"]
+    assert found["ci_low"] <= 0.5 <= found["ci_high"]
 
 
 # Perfect knowledge -----------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_a_row_is_a_mean_with_an_interval_over_questions() -> None:
 
 def test_samples_are_as_large_and_as_likely_as_the_answers() -> None:
     counts = np.array([[[6, 3, 1], [0, 0, 0]]])
-    drawn = ceiling.samples(counts, 4000, np.random.default_rng(1))
+    drawn = ceilings.samples(counts, 4000, np.random.default_rng(1))
     np.testing.assert_array_equal(drawn.sum(axis=-1), np.tile([[10, 0]], (4000, 1, 1)))
     np.testing.assert_allclose(drawn[:, 0, 0].mean(axis=0), [6, 3, 1], atol=0.1)
 
@@ -161,10 +162,10 @@ def test_perfect_knowledge_is_found_without_knowing_the_people() -> None:
     scale = tally.scale_of(table(codes, questions))
     for n, off in ((30, 0.03), (60, 0.02), (240, 0.01)):
         counts = rng.multinomial(n, people, size=(10, questions))
-        known = agreed(counts, table(codes, questions), 20, "known")
-        half = agreed(counts, table(codes, questions), 20, "half")
+        known = agreed(counts, table(codes, questions), 20, "noise_ceiling")
+        half = agreed(counts, table(codes, questions), 20, "split_half")
         truth = np.broadcast_to((people * 1e6).astype(int), counts.shape)
-        true = ceiling.agreement(truth[None], counts[None], scale)
+        true = ceilings.agreement(truth[None], counts[None], scale)
         assert known["accuracy"].mean() == pytest.approx(true["accuracy"].mean(), abs=off)
         assert known["nmae"].mean() == pytest.approx(true["nmae"].mean(), abs=off)
         w1 = true["wasserstein"].mean()
@@ -193,7 +194,7 @@ def tables(folder: Path) -> list[str]:
             tallied.append(str(path))
             rows += [(stratum, name, q) for name in names for q in scale.questions]
         pairs = pd.DataFrame(rows, columns=["stratum", "subgroup", "question"]).assign(
-            block="x", kind="ordinal", lowest=1, highest=4, mode=1, tied=False, n=50,
+            block="x", kind="ordinal", scale_min=1, scale_max=4, mode=1, tied=False, n=50,
             respondents=50, codes=[[1, 2, 3, 4]] * len(rows), distribution=[[0.25] * 4] * len(rows),
             persona="x", closed_prompt="x", open_prompt="x",
         )  # fmt: skip
@@ -204,15 +205,15 @@ def tables(folder: Path) -> list[str]:
 
 def test_the_stage_writes_subgroups_splits_and_all_of_them(tmp_path: Path) -> None:
     spec = to_json(Ceiling({"train": 1, "ood": 2}, 10, EVALUATION, "simulated survey"))
-    out, reachable = tmp_path / "ceilings", tmp_path / "reachable"
+    out, noise_ceiling = tmp_path / "ceilings", tmp_path / "noise_ceiling"
     inputs = tables(tmp_path)
     stage = [
         "ceiling",
         "--spec",
         spec,
         *inputs,
-        "--reachable",
-        str(reachable),
+        "--noise_ceiling",
+        str(noise_ceiling),
         "--output",
         str(out),
     ]
@@ -221,11 +222,14 @@ def test_the_stage_writes_subgroups_splits_and_all_of_them(tmp_path: Path) -> No
     assert io.caveat_of(out) == "simulated survey"
     # two ceilings, three metrics; subgroups, and groups of the axes, and splits and all of them
     assert len(found) == 2 * 3 * ((2 + 4) + (2 + 4) + 2 + 1)
-    assert not found.duplicated(["kind", "split", "level", "group", "metric"]).any()
-    sizes = {k: ceiling.figures(found, "half", k)["accuracy"]["n"] for k in ("train", "ood", "all")}
+    assert not found.duplicated(["ceiling", "split", "level", "group", "metric"]).any()
+    sizes = {
+        k: ceilings.figures(found, "split_half", k)["accuracy"]["n"]
+        for k in ("train", "ood", "all")
+    }
     assert sizes == {"train": 5, "ood": 11, "all": 11}
     one, other, axis = (
-        ceiling.figures(found, "half", split, level, group)["nmae"]
+        ceilings.figures(found, "split_half", split, level, group)["nmae"]
         for split, level, group in (
             ("train", "subgroups", "sex=a"),
             ("ood", "subgroups", "sex=a"),
@@ -234,13 +238,13 @@ def test_the_stage_writes_subgroups_splits_and_all_of_them(tmp_path: Path) -> No
     )
     assert one == other == axis
     assert one["n"] == 3
-    pairs = io.read_table(reachable, "reachable")
+    pairs = io.read_table(noise_ceiling, "noise_ceiling")
     assert len(pairs) == 11
-    for kind in ("half", "known"):
+    for kind in ("split_half", "noise_ceiling"):
         own = found[(found["split"] == "ood") & (found["level"] == "subgroups")]
-        accuracy = own[(own["metric"] == "accuracy") & (own["kind"] == kind)]
+        accuracy = own[(own["metric"] == "accuracy") & (own["ceiling"] == kind)]
         mean = (accuracy["value"] * accuracy["n"]).sum() / accuracy["n"].sum()
-        assert ceiling.figures(found, kind, "ood")["accuracy"]["value"] == pytest.approx(mean)
+        assert ceilings.figures(found, kind, "ood")["accuracy"]["value"] == pytest.approx(mean)
     assert pairs["accuracy"].mean() == pytest.approx(mean)
     assert main([*stage[:-1], str(tmp_path / "again")]) == 0
     pd.testing.assert_frame_equal(found, io.read_table(tmp_path / "again", "ceilings"))

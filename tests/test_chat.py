@@ -9,7 +9,7 @@ import pytest
 from tests import toys
 from tests.toys import CLOSED, KINDS, PERSONAS, chat, tokenizer
 from valuestrata.errors import InputError
-from valuestrata.models.chat import DATE, Chat
+from valuestrata.inference.chat import DATE, Chat
 
 PERSONA, USER = PERSONAS[2], next(iter(CLOSED.values()))
 SOUND = [kind for kind in KINDS if kind != "turns begin with bos"]
@@ -163,10 +163,10 @@ def test_a_template_that_ends_turns_with_no_special_token_ends_with_eos() -> Non
 @pytest.mark.parametrize("reply", ["Answer: 10", "Well.\n\nIt is 1 to 10.", "I can’t say."])
 def test_decoding_stops_at_the_terminator_and_gives_the_reply_back(kind: str, reply: str) -> None:
     talk = chat(kind)
-    written = list(talk.reply(reply))
+    written = list(talk.encode_reply(reply))
     assert written[-len(talk.terminator) :] == list(talk.terminator)
     assert talk.decode(written) == reply
-    assert talk.decode([*written, *talk.reply("More."), talk.pad, talk.pad]) == reply
+    assert talk.decode([*written, *talk.encode_reply("More."), talk.pad, talk.pad]) == reply
     assert talk.decode(written[: -len(talk.terminator)]) == reply
     assert talk.decode([*written[: -len(talk.terminator)], *[talk.pad] * 3]) == reply
 
@@ -187,7 +187,7 @@ def test_a_reply_continues_its_prompt_as_in_the_whole_conversation(kind: str) ->
     if kind == "thinking":
         text = text.replace("<|assistant|>", "<|assistant|><think>\n\n</think>\n\n")
     whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
-    made = [*talk.prompt(PERSONA, USER).ids, *talk.reply("Answer: 10")]
+    made = [*talk.prompt(PERSONA, USER).ids, *talk.encode_reply("Answer: 10")]
     assert made == whole[: len(made)]
 
 
@@ -195,7 +195,7 @@ def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None
     """Trap 5: Llama 2 and Mistral put a space before a text that stands alone."""
     talk = chat("metaspace")
     alone = talk.tokenizer("Answer: 10", add_special_tokens=False)["input_ids"]
-    reply = talk.reply("Answer: 10")[: -len(talk.terminator)]
+    reply = talk.encode_reply("Answer: 10")[: -len(talk.terminator)]
     assert reply == tuple(alone[1:])
 
 
@@ -212,7 +212,7 @@ def test_a_prompt_that_ends_within_a_token_is_gone_on_from_as_it_is() -> None:
     """Trap 5: the model reads "So", " " and then writes "Answer", not " Answer"."""
     words = merging("<|assistant|>{% endif %}", "<|assistant|>So {% endif %}")
     talk = Chat(words)
-    ids = [*talk.prompt("P", "Q").ids, *talk.reply("Answer: 1")]
+    ids = [*talk.prompt("P", "Q").ids, *talk.encode_reply("Answer: 1")]
     assert words.decode(ids).endswith("<|assistant|>So Answer: 1<|end|>")
     assert words.convert_tokens_to_ids(" Answer") not in ids
 
@@ -241,7 +241,7 @@ def test_a_text_ends_at_the_first_of_its_ends() -> None:
     talk, plain = Chat(words, [listed, turn]), chat("phi")
     assert talk.ends == {turn, text, listed}
     assert plain.ends == {turn, text}
-    begun = list(plain.reply("Answer: 1"))[:-1]
+    begun = list(plain.encode_reply("Answer: 1"))[:-1]
     for end in talk.ends:
         assert talk.decode([*begun, end, *begun]) == "Answer: 1"
     assert plain.decode([*begun, listed, *begun]) == "Answer: 1Answer: 1"
@@ -266,7 +266,7 @@ def test_a_prompt_that_is_held_is_rendered_once(monkeypatch: pytest.MonkeyPatch)
 def test_ten_is_one_token_or_two_and_whole_either_way(kind: str, tokens: int) -> None:
     """Trap 6."""
     talk = chat(kind)
-    one, ten = talk.reply("Answer: 1"), talk.reply("Answer: 10")
+    one, ten = talk.encode_reply("Answer: 1"), talk.encode_reply("Answer: 10")
     assert len(ten) - len(one) == tokens - 1
     assert (one[3] == ten[3]) == (tokens == 2)
     assert talk.decode(list(ten)) == "Answer: 10"
@@ -305,12 +305,12 @@ def test_a_tokenizer_without_pad_pads_with_the_terminator(kind: str, pad: str) -
 
 def test_a_saved_tokenizer_makes_the_same_ids(tmp_path: Any) -> None:
     """Trap 4: what was trained with and what is loaded later."""
-    from valuestrata.models.local import load_chat
+    from valuestrata.inference.local import load_chat
 
     for architecture, kind in toys.ARCHITECTURES.items():
         words = tokenizer(kind)
         folder = toys.save(toys.network(architecture, words), words, tmp_path / architecture)
         loaded = load_chat(toys.model(folder))
         assert loaded.prompt(PERSONA, USER) == chat(kind).prompt(PERSONA, USER)
-        assert loaded.reply("Answer: 10") == chat(kind).reply("Answer: 10")
+        assert loaded.encode_reply("Answer: 10") == chat(kind).encode_reply("Answer: 10")
         assert loaded.terminator == chat(kind).terminator

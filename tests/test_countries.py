@@ -14,10 +14,10 @@ from tests import world
 from tests.graph import ROOT, Graph, Server
 from tests.world import study, survey_side
 from valuestrata import config, io
+from valuestrata.baselines import rules
 from valuestrata.errors import InputError
-from valuestrata.models import baseline
 from valuestrata.specs import Axis
-from valuestrata.survey import codebook, groups, joint, modal, readers, tally
+from valuestrata.survey import codebook, crosstab, groups, modal, readers, tally
 from valuestrata.survey.diversity import modal_diversity
 
 TWO = {"survey": {"countries": ["SGP", "MYS"]}}
@@ -60,7 +60,7 @@ def read(path: Path, overlay: dict[str, Any]) -> tuple[pd.DataFrame, groups.Grou
     found = config.spec_clean(study(overlay))
     book = codebook.load(world.BOOK)
     chosen = codebook.select(book, found.questions, found.exclude)
-    return readers.read(path, found, chosen, codebook.columns(world.BOOK))
+    return readers.read_survey(path, found, chosen, codebook.columns(world.BOOK))
 
 
 def complaint(path: Path, overlay: dict[str, Any]) -> str:
@@ -215,8 +215,8 @@ def test_a_baseline_keeps_to_the_subgroup_s_country(rule: str, one: Path, two: P
     said = []
     for folder, table in ((one, pairs(one, "ood")), (two, pairs(two, "abroad"))):
         scale = tally.scale_of(io.read_table(folder / "questions", "questions"))
-        cells = joint.joint_of(io.read_table(folder / "responses", "responses"), scale)
-        code, _ = baseline.predict(rule, table, cells, scale)
+        cells = crosstab.cross_tab(io.read_table(folder / "responses", "responses"), scale)
+        code, _ = rules.predict(rule, table, cells, scale)
         said.append(table[["persona", "question"]].assign(code=code))
     both = said[0].merge(said[1], on=["persona", "question"])
     assert len(both) > 20
@@ -287,11 +287,11 @@ def test_the_codebook_labels_first_and_the_file_what_it_does_not_know(
     path = world.write_sav(tmp_path, FILE_LABELS)
     found = config.spec_clean(study({"survey": {"countries": [458]}}))
     chosen = codebook.select(codebook.load(world.BOOK), found.questions, found.exclude)
-    by_book = readers.read(path, found, chosen, codebook.columns(world.BOOK))[1]
+    by_book = readers.read_survey(path, found, chosen, codebook.columns(world.BOOK))[1]
     assert by_book.countries == ("Malaysia",)
     assert [g.label for g in by_book.axes["ethnicity"]] == ["Malay", "Chinese", "Indian"]
     assert "has no label" not in caplog.text
-    by_file = readers.read(path, found, chosen)[1]
+    by_file = readers.read_survey(path, found, chosen)[1]
     assert by_file.countries == ("Malaysia (file)",)
     assert by_file.labels()["ethnicity"] == ("Malay and more", "Chinese", "Indian")
     assert by_file.labels()["religion"][0] == "Do not belong"
@@ -366,11 +366,11 @@ def test_a_persona_lives_in_its_own_country_and_says_it_once() -> None:
     prompt = config.spec_pairs(study(TWO), "train").prompt
     assert prompt.country == ""
     found = groups.Groups(("Singapore", "Malaysia"), {})
-    said, traits = found.spoken(prompt, {"country": "Malaysia", "sex": "male"})
+    said, traits = found.persona_phrase(prompt, {"country": "Malaysia", "sex": "male"})
     assert (said.country, traits) == ("Malaysia", {"sex": "male"})
-    assert found.spoken(prompt, {"country": "Malaysia"})[1] == {"country": "Malaysia"}
+    assert found.persona_phrase(prompt, {"country": "Malaysia"})[1] == {"country": "Malaysia"}
     named = replace(prompt, country="Utopia")
-    assert groups.Groups((), {}).spoken(named, {"sex": "male"}) == (named, {"sex": "male"})
+    assert groups.Groups((), {}).persona_phrase(named, {"sex": "male"}) == (named, {"sex": "male"})
 
 
 def test_listed_groups_and_bands_are_written_down_like_found_ones(one: Path) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from tests import toys
 from tests.graph import ROOT, Graph, Server
-from valuestrata import io, prompts
-from valuestrata.models.base import Question
-from valuestrata.models.local import load_chat
-from valuestrata.models.transformers import TransformersModel
+from valuestrata import io
+from valuestrata.inference.local import load_chat
+from valuestrata.inference.protocol import ScoringRequest
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.prompting import prompts
 from valuestrata.validate import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("effects")]
@@ -58,7 +59,7 @@ def worst(results: Path, variant: str, split: str) -> tuple[float, float]:
     adapter = results / f"models/{MODEL}/{variant}/adapter"
     pairs = io.read_table(results / f"pairs/{split}.parquet", "pairs")
     asked = [
-        Question(
+        ScoringRequest(
             row["persona"],
             row["closed_prompt"],
             tuple(prompts.answer("english", int(code)) for code in row["codes"]),

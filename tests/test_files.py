@@ -77,7 +77,7 @@ def spec(**changes: Any) -> Clean:
 
 
 def read(path: Path, **changes: Any) -> pd.DataFrame:
-    return readers.read(path, spec(**changes), QUESTIONS)[0]
+    return readers.read_survey(path, spec(**changes), QUESTIONS)[0]
 
 
 def complaint(path: Path, **changes: Any) -> str:
@@ -433,7 +433,7 @@ import resource, sys
 from tests.test_files import QUESTIONS, spec
 from valuestrata.survey import readers
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-frame = readers.read(sys.argv[1], spec(), QUESTIONS)[0]
+frame = readers.read_survey(sys.argv[1], spec(), QUESTIONS)[0]
 print(len(frame), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
@@ -472,7 +472,7 @@ def test_a_codebook_is_drafted_from_a_file_s_labels(tmp_path: Path, form: str) -
     book = codebook.load(output)
     assert list(book) == ["q1", "Q2"]
     assert book["q1"].text == "Important in life: Family"
-    assert (book["q1"].lowest, book["q1"].highest) == (1, 4)
+    assert (book["q1"].scale_min, book["q1"].scale_max) == (1, 4)
     assert book["q1"].labels == {1: "Very", 4: "Not at all"}
     assert output.read_text(encoding="utf-8").count("# decide") == 9
     before = output.read_bytes()
@@ -544,7 +544,13 @@ def test_the_stage_reads_any_format_and_ends_in_2_where_it_cannot(
 
 
 def codebook_file(path: Path) -> Path:
-    entry = {"topic": "t", "text": "?", "block": "b", "kind": "ordinal", "scale": [1, 4]}
+    entry = {
+        "topic": "t",
+        "text": "?",
+        "block": "b",
+        "measurement_level": "ordinal",
+        "scale": [1, 4],
+    }
     said = {"questions": {q: {**entry, "labels": {1: "very"}} for q in ("Q1", "Q2")}}
     path.write_text(yaml.safe_dump(said))
     return path
@@ -556,7 +562,7 @@ def test_a_script_without_a_guard_can_read_a_labelled_file(tmp_path: Path) -> No
     script.write_text(
         "import sys\nfrom tests.test_files import QUESTIONS, spec\n"
         "from valuestrata.survey import readers\n"
-        "print(len(readers.read(sys.argv[1], spec(), QUESTIONS)[0]))\n"
+        "print(len(readers.read_survey(sys.argv[1], spec(), QUESTIONS)[0]))\n"
     )
     done = subprocess.run(
         [sys.executable, str(script), str(path)],

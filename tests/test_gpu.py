@@ -11,10 +11,10 @@ import torch
 
 from tests import toys
 from tests.toys import ARCHITECTURES, PERSONAS
-from valuestrata.models import grid, loop, options
-from valuestrata.models.base import Answer
-from valuestrata.models.local import device, load_chat, load_network
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference.local import device, load_chat, load_network
+from valuestrata.inference.protocol import Answer
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.training import loop, objectives, shared_prefix
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,14 +76,14 @@ def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
     spec = toys.model(folder)
     chat = load_chat(spec)
     made: dict[str, loop.Objective] = {
-        "plain": loop.Replies(chat.pad),
-        "grid": grid.SharedReplies(chat.pad),
-        "soft": options.Soft(chat.pad),
+        "plain": loop.CompletionObjective(chat.pad),
+        "grid": shared_prefix.SharedPrefixObjective(chat.pad),
+        "soft": objectives.Soft(chat.pad),
     }
     part = [
-        options.Pair(
+        objectives.Pair(
             chat.prompt(question.persona, question.user).ids,
-            chat.reply(question.replies[0]),
+            chat.encode_reply(question.replies[0]),
             options=tuple(map(chat.reply, question.replies)),
             shares=(1 / len(question.replies),) * len(question.replies),
             place=(),

@@ -11,10 +11,11 @@ import torch
 
 from tests import toys
 from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, chat
-from valuestrata import prompts
-from valuestrata.models import grid, loop, lora, options, trie
-from valuestrata.models.chat import Chat
+from valuestrata.inference.chat import Chat
+from valuestrata.prefix import forests
+from valuestrata.prompting import prompts
 from valuestrata.specs import Finetune
+from valuestrata.training import loop, lora, objectives, shared_prefix
 
 SMALL = 1e-5
 
@@ -24,9 +25,9 @@ def architecture(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def pair(group: int, question: int) -> options.Pair:
+def pair(group: int, question: int) -> objectives.Pair:
     """A pair without texts."""
-    return options.Pair(
+    return objectives.Pair(
         (1, group), (question,), options=(), shares=(), place=(),
         group=str(group), question=str(question),
     )  # fmt: skip
@@ -41,7 +42,7 @@ def asked(talk: Chat, order: str) -> list[loop.Example]:
             reply = replies[(2 * i + j) % 5]
             text = reply if isinstance(reply, str) else prompts.answer("english", reply)
             first, second = (persona, user) if order == "persona" else (user, persona)
-            found.append(loop.Example(talk.prompt(first, second).ids, talk.reply(text)))
+            found.append(loop.Example(talk.prompt(first, second).ids, talk.encode_reply(text)))
     return found
 
 
@@ -52,7 +53,7 @@ def asked(talk: Chat, order: str) -> list[loop.Example]:
     ("size", "expected"), [(1, (1, 1)), (7, (1, 7)), (8, (2, 4)), (12, (3, 4)), (64, (8, 8))]
 )
 def test_a_grid_is_as_square_as_its_size_allows(size: int, expected: tuple[int, int]) -> None:
-    assert grid.shape(size) == expected
+    assert shared_prefix.shape(size) == expected
 
 
 @pytest.mark.parametrize(("personas", "questions", "size"), [(50, 214, 32), (5, 3, 8), (9, 9, 7)])
@@ -60,9 +61,9 @@ def test_every_epoch_holds_every_pair_once_in_full_grids(
     personas: int, questions: int, size: int
 ) -> None:
     data = [pair(g, q) for g in range(personas) for q in range(questions)]
-    high, wide = grid.shape(size)
+    high, wide = shared_prefix.shape(size)
     steps = -(-personas // high) * -(-questions // wide)
-    parts = list(grid.batches(data, size, 2, seed=1))
+    parts = list(shared_prefix.make_batches(data, size, 2, seed=1))
     assert len(parts) == 2 * steps
     for epoch in (parts[:steps], parts[steps:]):
         assert Counter(e for part in epoch for e in part) == Counter(data)
@@ -80,16 +81,16 @@ def test_every_epoch_holds_every_pair_once_in_full_grids(
 def test_pairs_that_are_missing_or_doubled_stay_so() -> None:
     data = [pair(g, q) for g in range(6) for q in range(10) if (g + q) % 3]
     data = [*data, *data[:5]]
-    parts = list(grid.batches(data, 8, 1, seed=0))
+    parts = list(shared_prefix.make_batches(data, 8, 1, seed=0))
     assert Counter(e for part in parts for e in part) == Counter(data)
     assert all(parts)
 
 
 def test_the_seed_decides_the_grids() -> None:
     data = [pair(g, q) for g in range(6) for q in range(10)]
-    first = list(grid.batches(data, 8, 2, seed=1))
-    assert list(grid.batches(data, 8, 2, seed=1)) == first
-    assert list(grid.batches(data, 8, 2, seed=2)) != first
+    first = list(shared_prefix.make_batches(data, 8, 2, seed=1))
+    assert list(shared_prefix.make_batches(data, 8, 2, seed=1)) == first
+    assert list(shared_prefix.make_batches(data, 8, 2, seed=2)) != first
 
 
 # ---- what is learned from them
@@ -100,9 +101,9 @@ def test_losses_hits_and_gradients_are_those_of_the_plain_layout(
     architecture: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traps 14 and 15, too: the same labels, terminators included, whatever the layout."""
-    monkeypatch.setattr(trie, "BLOCK", 24)  # many blocks
+    monkeypatch.setattr(forests, "BLOCK", 24)  # many blocks
     talk = chat(ARCHITECTURES[architecture])
-    network = lora.adapted(toys.network(architecture, talk.tokenizer), RECIPE_WITHOUT_DROPOUT)
+    network = lora.add_lora(toys.network(architecture, talk.tokenizer), RECIPE_WITHOUT_DROPOUT)
     weights = [p for p in network.parameters() if p.requires_grad]
     seeded = torch.Generator().manual_seed(1)
     with torch.no_grad():  # a fresh adapter's B is 0 and hides A's gradients
@@ -112,7 +113,10 @@ def test_losses_hits_and_gradients_are_those_of_the_plain_layout(
     random.Random(0).shuffle(data)
     assert len({len(e.reply) for e in data}) > 1
     found = []
-    for objective in (grid.SharedReplies(talk.pad), loop.Replies(talk.pad)):
+    for objective in (
+        shared_prefix.SharedPrefixObjective(talk.pad),
+        loop.CompletionObjective(talk.pad),
+    ):
         losses, hits = objective.losses(network, objective.collate(data))
         found.append((losses, hits, torch.autograd.grad(losses.mean(), weights)))
     (ours, our_hits, our_gradients), (theirs, their_hits, their_gradients) = found
@@ -137,11 +141,14 @@ def test_a_prompts_beginning_is_read_once() -> None:
     talk = chat("llama")
     for order, most in (("persona", 0.8), ("question", 0.6)):
         data = asked(talk, order)
-        objective, plain = grid.SharedReplies(talk.pad), loop.Replies(talk.pad)
+        objective, plain = (
+            shared_prefix.SharedPrefixObjective(talk.pad),
+            loop.CompletionObjective(talk.pad),
+        )
         batch = objective.collate(data)
         paths = {(*e.prompt, *e.reply[:-1])[:k] for e in data for k in range(1, 200)}
-        assert objective.read(batch) == len(paths)
-        assert objective.read(batch) <= most * plain.read(plain.collate(data))
+        assert objective.num_tokens(batch) == len(paths)
+        assert objective.num_tokens(batch) <= most * plain.num_tokens(plain.collate(data))
 
 
 @pytest.mark.parametrize("method", ["sft", "soft", "ordinal"])
@@ -154,7 +161,7 @@ def test_a_recipe_with_grids_learns(architecture: str, method: str) -> None:
     _, record = lora.finetune(spec, network, data, talk.pad)
     losses = [step["loss"] for step in record["steps"]]
     personas, questions = 3, len(CLOSED)
-    high, wide = grid.shape(recipe.batch)
+    high, wide = shared_prefix.shape(recipe.batch)
     assert len(losses) == 8 * -(-personas // high) * -(-questions // wide)
     assert record["steps"][-1]["learning_rate"] < 0.2 * recipe.learning_rate
     assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
@@ -162,5 +169,5 @@ def test_a_recipe_with_grids_learns(architecture: str, method: str) -> None:
 
 def test_dro_weighs_grids_too() -> None:
     recipe = dataclasses.replace(RECIPE, grid=True, method="dro")
-    assert isinstance(lora.objective(recipe, 0), grid.SharedReplies)
-    assert not isinstance(lora.objective(RECIPE, 0), grid.SharedReplies)
+    assert isinstance(lora.objective(recipe, 0), shared_prefix.SharedPrefixObjective)
+    assert not isinstance(lora.objective(RECIPE, 0), shared_prefix.SharedPrefixObjective)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from valuestrata import io, schemas
+from valuestrata import io, tables
 from valuestrata.errors import InputError
-from valuestrata.schemas import TABLES, Column, ContractError
+from valuestrata.tables import TABLES, Column, ContractError
 
 SRC = Path(io.__file__).resolve().parents[1]
 TABLE_NAMES = sorted(TABLES)
@@ -70,18 +70,18 @@ def listed(folder: Path) -> list[str]:
 @pytest.mark.parametrize(("table", "column"), every(lambda c: True))
 def test_a_table_without_a_column_of_its_contract_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"table {table}: column {column.name} is missing"):
-        schemas.check(valid(table).drop(columns=column.name), table)
+        tables.check(valid(table).drop(columns=column.name), table)
 
 
 @pytest.mark.parametrize("table", [t for t in TABLE_NAMES if t != "responses"])
 def test_a_table_with_a_column_outside_its_contract_is_refused(table: str) -> None:
     with pytest.raises(ContractError, match=rf"table {table}: column surplus is not part"):
-        schemas.check(valid(table).assign(surplus=1), table)
+        tables.check(valid(table).assign(surplus=1), table)
 
 
 def test_responses_keep_the_columns_of_the_study() -> None:
     frame = valid("responses").assign(sex=["male", None, "female"], Q1=[1, 2, 3])
-    assert list(schemas.check(frame, "responses")) == ["respondent", "weight", "sex", "Q1"]
+    assert list(tables.check(frame, "responses")) == ["respondent", "weight", "sex", "Q1"]
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_responses_keep_the_columns_of_the_study() -> None:
 )
 def test_text_in_a_column_of_numbers_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"table {table}, column {column.name}: "):
-        schemas.check(with_value(table, column, "seven"), table)
+        tables.check(with_value(table, column, "seven"), table)
 
 
 @pytest.mark.parametrize(("table", "column"), every(lambda c: c.kind == "int"))
 def test_a_fraction_in_a_column_of_integers_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"column {column.name}: not int"):
-        schemas.check(with_value(table, column, 1.5), table)
+        tables.check(with_value(table, column, 1.5), table)
 
 
 @pytest.mark.parametrize("wrong", ["seven", 7, ["a", "b"]], ids=["text", "number", "texts"])
@@ -103,36 +103,36 @@ def test_a_fraction_in_a_column_of_integers_is_refused(table: str, column: Colum
 def test_what_is_no_list_of_numbers_is_refused_in_a_list_column(name: str, wrong: Any) -> None:
     column = next(c for c in TABLES["pairs"] if c.name == name)
     with pytest.raises(ContractError, match=rf"table pairs, column {name}: "):
-        schemas.check(with_value("pairs", column, wrong), "pairs")
+        tables.check(with_value("pairs", column, wrong), "pairs")
 
 
 @pytest.mark.parametrize(("table", "column"), every(lambda c: not c.optional))
 def test_a_gap_in_a_column_that_must_be_whole_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"column {column.name}: 1 values are missing"):
-        schemas.check(with_value(table, column, None), table)
+        tables.check(with_value(table, column, None), table)
 
 
 @pytest.mark.parametrize(("table", "column"), every(lambda c: c.low is not None))
 def test_a_value_below_the_range_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"column {column.name}: -1.* is below"):
-        schemas.check(with_value(table, column, -1), table)
+        tables.check(with_value(table, column, -1), table)
 
 
 @pytest.mark.parametrize(("table", "column"), every(lambda c: c.high is not None))
 def test_a_value_above_the_range_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"column {column.name}: 1.01 is above"):
-        schemas.check(with_value(table, column, 1.01), table)
+        tables.check(with_value(table, column, 1.01), table)
 
 
 @pytest.mark.parametrize(("table", "column"), every(lambda c: c.values is not None))
 def test_a_word_that_the_contract_does_not_list_is_refused(table: str, column: Column) -> None:
     with pytest.raises(ContractError, match=rf"column {column.name}: 'other' is not one of"):
-        schemas.check(with_value(table, column, "other"), table)
+        tables.check(with_value(table, column, "other"), table)
 
 
 def test_rounding_at_the_ends_of_a_range_is_forgiven() -> None:
     column = next(c for c in TABLES["scores"] if c.name == "jensen_shannon")
-    schemas.check(with_value("scores", column, 1 + 1e-12), "scores")
+    tables.check(with_value("scores", column, 1 + 1e-12), "scores")
 
 
 @pytest.mark.parametrize("table", TABLE_NAMES)
@@ -152,7 +152,7 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path, table: str) -> Non
     frame.index = pd.Index([7, 7, 9])
     io.write_table(frame, path, table)
     back = io.read_table(path, table)
-    expected = schemas.check(frame, table)
+    expected = tables.check(frame, table)
     assert list(back.columns) == [c.name for c in TABLES[table]]
     assert list(back.index) == [0, 1, 2]
     for column in TABLES[table]:
@@ -183,8 +183,8 @@ def test_several_tables_are_stacked_in_the_order_given(tmp_path: Path) -> None:
 
 def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
     io.write_table(valid("pairs"), tmp_path / "p.parquet", "pairs")
-    few = io.read_table(tmp_path / "p.parquet", "pairs", ["question", "kind"])
-    assert list(few) == ["question", "kind"]
+    few = io.read_table(tmp_path / "p.parquet", "pairs", ["question", "measurement_level"])
+    assert list(few) == ["question", "measurement_level"]
 
 
 def test_writing_does_not_change_the_frame_it_is_given(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from tests import toys
 from tests.fake_hub import COMMIT, REPOSITORY, hub
 from valuestrata.errors import InputError
-from valuestrata.models import base, local
-from valuestrata.models.backends import open_model
-from valuestrata.models.hub import snapshot
-from valuestrata.models.local import folder_of, load_chat, load_network, weights_digest
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference import local, protocol
+from valuestrata.inference.backends import open_model
+from valuestrata.inference.hub import snapshot
+from valuestrata.inference.local import folder_of, load_chat, load_network, weights_digest
+from valuestrata.inference.transformers import TransformersModel
 from valuestrata.specs import Model
 
 
@@ -254,11 +254,11 @@ def test_a_prompt_too_long_is_one_line_that_names_it_before_weights_are_loaded(
     monkeypatch.setattr(local, "load_network", pytest.fail)
     model = open_model(dataclasses.replace(toys.model(folder), max_length=200), 1)
     prompts = [("Short.", "Why?"), ("You are old.", "Tell me more. " * 90)]
-    assert [p.tokens for p in base.rendered(model, prompts[:1], 16)] == [
+    assert [p.tokens for p in protocol.rendered(model, prompts[:1], 16)] == [
         len(model.chat.prompt(*prompts[0]).ids)  # type: ignore[attr-defined]
     ]
     with pytest.raises(InputError) as error:
-        base.rendered(model, prompts, 16)
+        protocol.rendered(model, prompts, 16)
     said = str(error.value)
     assert "max_length of 200" in said
     assert "You are old. Tell me more." in said

@@ -18,8 +18,9 @@ from tests.toys import RECIPE, chat
 from valuestrata import io
 from valuestrata.__main__ import main
 from valuestrata.errors import InputError
-from valuestrata.models import hub, local, lora
+from valuestrata.inference import hub, local
 from valuestrata.specs import Finetune, HeldBack, Model, Recipe, to_json
+from valuestrata.training import lora
 from valuestrata.validate import ROOT
 
 DPO = dataclasses.replace(RECIPE, method="dpo")
@@ -170,7 +171,7 @@ def test_two_processes_tune_once_their_input_is_checked(tmp_path: Path) -> None:
 def adapter(base: Model, folder: Path) -> dict[str, bytes]:
     """The files of an adapter that was tuned a little, by name."""
     network = local.load_network(base)
-    tuned = lora.adapted(network, RECIPE)
+    tuned = lora.add_lora(network, RECIPE)
     lora.save(tuned, folder, base)
     PeftModel.from_pretrained(local.load_network(base), str(folder))
     return {path.name: path.read_bytes() for path in folder.iterdir()}

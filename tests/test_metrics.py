@@ -14,9 +14,9 @@ from scipy.stats import binomtest, wasserstein_distance
 from valuestrata import io, paths
 from valuestrata.__main__ import main
 from valuestrata.metrics import agreement, distribution, fairness, ordinal, resample
-from valuestrata.schemas import PAIR, TABLES
 from valuestrata.specs import Compare, Evaluation, Fairness, Score, Summary, Weighting, to_json
 from valuestrata.survey.groups import Group, Groups
+from valuestrata.tables import PAIR, TABLES
 
 NAN = float("nan")
 
@@ -34,7 +34,7 @@ def test_accuracy_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "mode", "lowest", "highest", "expected"),
+    ("answer", "mode", "scale_min", "scale_max", "expected"),
     [
         (1, 1, 1, 4, 0.0),
         (1, 4, 1, 4, 1.0),
@@ -47,9 +47,9 @@ def test_accuracy_by_hand() -> None:
     ],
 )
 def test_nmae_by_hand(
-    answer: float, mode: float, lowest: float, highest: float, expected: float
+    answer: float, mode: float, scale_min: float, scale_max: float, expected: float
 ) -> None:
-    ends = floats(lowest), floats(highest)
+    ends = floats(scale_min), floats(scale_max)
     found = ordinal.nmae(floats(answer), floats(mode), *ends, np.array([True]))
     np.testing.assert_allclose(found, [expected])
 
@@ -76,9 +76,9 @@ def test_wasserstein_is_scipy_s_over_the_width_of_the_scale(seed: int) -> None:
     lists = [list(range(low, high + 1)) for low, high in scales]
     model = [list(rng.dirichlet(np.ones(len(c)))) for c in lists]
     people = [list(rng.dirichlet(np.ones(len(c)))) for c in lists]
-    lowest, highest = np.array(scales, dtype=float).T
+    scale_min, scale_max = np.array(scales, dtype=float).T
     found = distribution.wasserstein(
-        padded(model), padded(people), padded(lists, last=True), lowest, highest
+        padded(model), padded(people), padded(lists, last=True), scale_min, scale_max
     )
     expected = [
         wasserstein_distance(c, c, m, p) / (c[-1] - c[0])
@@ -310,7 +310,7 @@ def test_identical_groups_show_the_gap_that_chance_makes_and_no_evidence(
     for one in found.values():
         assert one.value == pytest.approx(one.null_mean, rel=0.4)
         assert one.p_value > 0.01
-        assert one.null_mean < one.null_high
+        assert one.null_mean < one.null_p95
         assert one.low <= one.value <= one.high
 
 
@@ -328,7 +328,7 @@ def test_a_planted_gap_is_found() -> None:
     found = by_name(fairness.inequalities(values, np.eye(20), 199, 0.95, 1))
     for one in found.values():
         assert one.p_value == pytest.approx(1 / 200)
-        assert one.value > one.null_high
+        assert one.value > one.null_p95
 
 
 def test_a_gap_between_the_groups_of_an_axis_is_found() -> None:
@@ -361,7 +361,7 @@ def test_a_null_with_some_empty_draws_still_has_a_mean() -> None:
     values[2, :5] = NAN
     for one in fairness.inequalities(values, np.eye(4)[:2], 99, 0.95, 1):
         assert np.isfinite(one.null_mean)
-        assert np.isfinite(one.null_high)
+        assert np.isfinite(one.null_p95)
         assert 0 < one.p_value <= 1
 
 
@@ -402,16 +402,18 @@ def test_the_share_of_the_way_by_hand() -> None:
     start, goal = np.full(40, 0.2), np.full(40, 0.6)
     cluster = np.arange(40)
     halfway = np.where(np.arange(40) % 2 == 0, 0.2, 0.6)
-    value, low, high = resample.share_of_way(halfway, start, goal, cluster, 400, 0.95, 1)
+    value, low, high = resample.normalized_gain(halfway, start, goal, cluster, 400, 0.95, 1)
     assert value == pytest.approx(0.5)
     assert 0.2 < low < 0.5 < high < 0.8
     # what lies beside the way does not count, and for an error the way leads down
     gap = np.where(np.arange(40) < 20, NAN, halfway)
-    assert resample.share_of_way(gap, start, goal, cluster, 400, 0.95, 1)[0] == pytest.approx(0.5)
-    down = resample.share_of_way(1 - halfway, 1 - start, 1 - goal, cluster, 400, 0.95, 1)
+    assert resample.normalized_gain(gap, start, goal, cluster, 400, 0.95, 1)[0] == pytest.approx(
+        0.5
+    )
+    down = resample.normalized_gain(1 - halfway, 1 - start, 1 - goal, cluster, 400, 0.95, 1)
     assert down == pytest.approx((value, low, high))
     for known in (start, goal):
-        ends = resample.share_of_way(known, start, goal, cluster, 50, 0.95, 1)
+        ends = resample.normalized_gain(known, start, goal, cluster, 50, 0.95, 1)
         assert ends == pytest.approx((float(known[0] == 0.6),) * 3)
 
 
@@ -420,7 +422,7 @@ def test_there_is_no_share_of_a_way_that_may_be_none() -> None:
     start = rng.random(30)
     cluster = np.arange(30)
     for goal in (start, start + rng.normal(size=30)):
-        ends = resample.share_of_way(start + 1, start, goal, cluster, 200, 0.95, 1)
+        ends = resample.normalized_gain(start + 1, start, goal, cluster, 200, 0.95, 1)
         assert np.isnan(ends).all()
 
 
@@ -597,9 +599,9 @@ def pairs_table(subgroups: dict[str, list[str]] | None = None) -> pd.DataFrame:
             "subgroup": subgroup,
             "question": question,
             "block": "values",
-            "kind": kind,
-            "lowest": 1,
-            "highest": 3,
+            "measurement_level": kind,
+            "scale_min": 1,
+            "scale_max": 3,
             "mode": 1 + (i + s) % 3,
             "tied": False,
             "codes": [1, 2, 3],
@@ -625,7 +627,7 @@ def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         "codes": [[1, 2, 3]] * len(pairs),
         "logprobs": None,
         "distribution": [[0.5, 0.25, 0.25]] * len(pairs),
-        "off_options": 0.1,
+        "non_option_mass": 0.1,
         "tokens": 20,
         "prompt_hash": "h",
         "weights": "w",
@@ -648,9 +650,9 @@ def test_the_stage_scores_every_pair_of_every_stratum(tmp_path: Path) -> None:
     pairs = pairs_table()
     scores = score(tmp_path, pairs, predictions_table(pairs).sample(frac=1, random_state=1))
     assert len(scores) == len(pairs)
-    both = scores.drop(columns="kind", errors="ignore").merge(pairs)
+    both = scores.drop(columns="measurement_level", errors="ignore").merge(pairs)
     np.testing.assert_array_equal(both["accuracy"], (both["mode"] == 1).astype(float))
-    expected = np.where(both["kind"] == "ordinal", (both["mode"] - 1) / 2, NAN)
+    expected = np.where(both["measurement_level"] == "ordinal", (both["mode"] - 1) / 2, NAN)
     np.testing.assert_allclose(both["nmae"], expected)
     np.testing.assert_allclose(both["jensen_shannon"], 0, atol=1e-12)
     np.testing.assert_allclose(both["total_variation"], 0, atol=1e-12)
@@ -658,9 +660,11 @@ def test_the_stage_scores_every_pair_of_every_stratum(tmp_path: Path) -> None:
     likeliest = [
         c[int(np.argmax(d))] for c, d in zip(both["codes"], both["distribution"], strict=True)
     ]
-    np.testing.assert_array_equal(both["top_accuracy"], likeliest == both["mode"])
+    np.testing.assert_array_equal(both["argmax_accuracy"], likeliest == both["mode"])
     assert (both["answer"] == 1).all()
-    np.testing.assert_allclose(both["wasserstein"], np.where(both["kind"] == "ordinal", 0, NAN))
+    np.testing.assert_allclose(
+        both["wasserstein"], np.where(both["measurement_level"] == "ordinal", 0, NAN)
+    )
     assert io.caveat_of(tmp_path / "sex.parquet") == CAVEAT
 
 
@@ -683,7 +687,7 @@ def test_without_a_distribution_there_is_no_distance(tmp_path: Path) -> None:
     lists: list[Any] = [[0.2, 0.3, 0.5]] * len(pairs)
     lists[4] = None
     scores = score(tmp_path, pairs, predictions_table(pairs, distribution=lists))
-    for metric in ("jensen_shannon", "total_variation", "top_accuracy", "confidence"):
+    for metric in ("jensen_shannon", "total_variation", "argmax_accuracy", "confidence"):
         assert scores[metric].isna().sum() == 1
     assert scores["accuracy"].notna().all()
 
@@ -713,8 +717,8 @@ def test_two_predictions_of_one_pair_are_an_error(tmp_path: Path) -> None:
 def scores_table(pairs: pd.DataFrame, accuracy: np.ndarray | None = None) -> pd.DataFrame:
     """Scores of these pairs; a NaN accuracy is a refusal."""
     found = np.ones(len(pairs)) if accuracy is None else accuracy
-    is_ordinal = (pairs["kind"] == "ordinal").to_numpy()
-    scores = pairs[["stratum", "subgroup", "question", "block", "kind"]].assign(
+    is_ordinal = (pairs["measurement_level"] == "ordinal").to_numpy()
+    scores = pairs[["stratum", "subgroup", "question", "block", "measurement_level"]].assign(
         outcome=np.where(np.isnan(found), "refusal", "answer"),
         answer=pd.array(2 - found, dtype="Float64").astype("Int64"),
         accuracy=found,
@@ -722,9 +726,9 @@ def scores_table(pairs: pd.DataFrame, accuracy: np.ndarray | None = None) -> pd.
         wasserstein=np.where(is_ordinal, 0.25, NAN),
         jensen_shannon=0.125,
         total_variation=0.5,
-        top_accuracy=np.nan_to_num(found),
+        argmax_accuracy=np.nan_to_num(found),
         confidence=0.75,
-        off_options=0.0,
+        non_option_mass=0.0,
     )
     return scores[[c.name for c in TABLES["scores"]]]
 
@@ -750,7 +754,7 @@ def crossed(n: int = 40) -> pd.DataFrame:
             "subgroup": name,
             "question": f"Q{q:03}",
             "block": "values",
-            "kind": "nominal" if q % 4 == 3 else "ordinal",
+            "measurement_level": "nominal" if q % 4 == 3 else "ordinal",
         }
         for name in names
         for q in range(n)
@@ -780,8 +784,8 @@ def test_the_stage_finds_who_is_served_worst(tmp_path: Path) -> None:
     )
     gap = ages[(ages["metric"] == "accuracy") & (ages["statistic"] == "norm_range")]
     assert gap["value"].item() == pytest.approx((by_hand[1] - by_hand[0]) / by_hand[1])
-    assert (unequal["low"] <= unequal["value"]).all()
-    assert (unequal["value"] <= unequal["high"]).all()
+    assert (unequal["ci_low"] <= unequal["value"]).all()
+    assert (unequal["value"] <= unequal["ci_high"]).all()
 
 
 def test_only_pairs_that_were_asked_can_be_missing(tmp_path: Path) -> None:
@@ -874,8 +878,8 @@ def results(folder: Path, runs: dict[tuple[str, str], np.ndarray]) -> Path:
     for (model, variant), accuracy in runs.items():
         place = paths.SCORES.format(model=model, variant=variant, split="ood", stratum="sex-x-age")
         io.write_table(scores_table(ASKED, accuracy), folder / place, "scores")
-    reachable = ASKED[PAIR].assign(accuracy=0.9, nmae=0.05, wasserstein=0.02)
-    io.write_table(reachable, folder / "reachable", "reachable")
+    noise_ceiling = ASKED[PAIR].assign(accuracy=0.9, nmae=0.05, wasserstein=0.02)
+    io.write_table(noise_ceiling, folder / "noise_ceiling", "noise_ceiling")
     return folder
 
 
@@ -889,7 +893,7 @@ def compare(
         models=models,
         wordings=dict.fromkeys(models, ()) | (wordings or {}),
         baselines=tuple(m for m in models if m.endswith("-mode")),
-        blind=tuple(m for m in models if m == "national-mode"),
+        persona_agnostic=tuple(m for m in models if m == "national-mode"),
         splits={"ood": ("sex-x-age",)},
         judges=judges,
         judged_splits=("ood",) if judges else (),
@@ -898,7 +902,7 @@ def compare(
     )
     outputs = {n: folder / f"{n}.parquet" for n in ("runs", "differences")}
     said = [x for n, path in outputs.items() for x in (f"--{n}", str(path))]
-    said += ["--reachable", str(folder / "reachable")]
+    said += ["--noise_ceiling", str(folder / "noise_ceiling")]
     assert main(["compare", "--spec", to_json(spec), "--results", str(folder), *said]) == 0
     runs, differences = (io.read_table(path, n) for n, path in outputs.items())
     assert io.caveat_of(outputs["runs"]) == CAVEAT
@@ -923,7 +927,7 @@ def test_every_metric_of_a_run_comes_with_n_and_missing(tmp_path: Path) -> None:
     found = cell(runs, metric="accuracy")
     assert (found["n"], found["missing"]) == (152, 8)
     assert found["value"] == pytest.approx(np.nanmean(accuracy))
-    assert found["low"] < found["value"] < found["high"]
+    assert found["ci_low"] < found["value"] < found["ci_high"]
     found = cell(runs, metric="nmae")
     assert (found["n"], found["missing"]) == (114, 6)
     found = cell(runs, metric="refusal")
@@ -940,7 +944,13 @@ def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing
     """Trap 11: a served model tells no distribution; others keep theirs."""
     runs_by_name = {("m", "base"): some_accuracy(1, 0.6), ("closed", "base"): some_accuracy(5, 0.6)}
     results(tmp_path, runs_by_name)
-    of_all = ("jensen_shannon", "total_variation", "top_accuracy", "confidence", "off_options")
+    of_all = (
+        "jensen_shannon",
+        "total_variation",
+        "argmax_accuracy",
+        "confidence",
+        "non_option_mass",
+    )
     unknown = dict.fromkeys(("wasserstein", *of_all), NAN)
     place = paths.SCORES.format(model="closed", variant="base", split="ood", stratum="sex-x-age")
     scores = scores_table(ASKED, runs_by_name["closed", "base"]).assign(**unknown)
@@ -971,7 +981,7 @@ def test_systems_are_compared_on_the_pairs_that_both_answered(tmp_path: Path) ->
     assert (found["variant"], found["other_variant"]) == ("sft", "base")
     assert (found["n"], found["missing"]) == (110, 50)
     assert found["value"] == pytest.approx((tuned - base)[50:].mean())
-    assert found["low"] <= found["value"] <= found["high"]
+    assert found["ci_low"] <= found["value"] <= found["ci_high"]
     refusal = cell(differences, metric="refusal")
     assert (refusal["n"], refusal["missing"]) == (160, 0)
     assert refusal["value"] == pytest.approx(40 / 160 - 20 / 160)
@@ -981,7 +991,7 @@ def test_a_copy_of_a_system_differs_by_exactly_nothing(tmp_path: Path) -> None:
     base = some_accuracy(4, 0.5)
     runs = {("m", "base"): base, ("m", "sft"): base.copy()}
     _, differences = compare(results(tmp_path, runs), {"m": ("base", "sft")})
-    assert (differences[["value", "low", "high"]] == 0).all(axis=None)
+    assert (differences[["value", "ci_low", "ci_high"]] == 0).all(axis=None)
     assert (differences["p_value"] == 1).all()
 
 
@@ -991,9 +1001,9 @@ def test_a_better_variant_is_found(tmp_path: Path) -> None:
     runs = {("m", "base"): base, ("m", "sft"): tuned}
     _, differences = compare(results(tmp_path, runs), {"m": ("base", "sft")})
     found = cell(differences, metric="accuracy")
-    assert found["low"] > 0
+    assert found["ci_low"] > 0
     assert found["p_value"] < 0.05
-    assert cell(differences, metric="nmae")["high"] < 0
+    assert cell(differences, metric="nmae")["ci_high"] < 0
 
 
 def test_every_language_model_is_compared_with_every_baseline(tmp_path: Path) -> None:
@@ -1037,7 +1047,7 @@ def test_a_wording_is_compared_with_the_study_s_own_and_a_tuned_one_with_its_bas
     found = cell(changed, variant="sft+w")
     assert (found["n"], found["missing"]) == (150, 10)
     assert found["value"] == pytest.approx((own != other)[10:].mean())
-    assert found["low"] < found["value"] < found["high"]
+    assert found["ci_low"] < found["value"] < found["ci_high"]
     assert pd.isna(found["p_value"])
     gap = cell(differences, metric="accuracy", variant="sft+w", other_variant="sft")
     assert gap["value"] == pytest.approx((other - own)[10:].mean())
@@ -1052,7 +1062,7 @@ def test_calibration_is_compared_too(tmp_path: Path) -> None:
     assert (found["n"], found["missing"]) == (160, 0)
     gap = cell(differences, metric="calibration_error")
     assert gap["value"] == pytest.approx(abs(tuned.mean() - 0.75) - abs(base.mean() - 0.75))
-    assert gap["high"] < 0
+    assert gap["ci_high"] < 0
     assert gap["p_value"] < 0.05
 
 
@@ -1106,15 +1116,19 @@ def test_the_way_to_perfect_knowledge_starts_at_a_baseline_that_knows_no_persona
     models = {"national-mode": ("base",), "axis-mode": ("base",), "m": ("base",)}
     every = {("national-mode", "base"): half, ("axis-mode", "base"): better, ("m", "base"): half}
     runs, _ = compare(results(tmp_path, every), models)
-    metric = "way:national-mode:accuracy"
+    metric = "normalized_gain:national-mode:accuracy"
     assert cell(runs, model="m", metric=metric)["value"] == 0
     way = cell(runs, model="axis-mode", metric=metric)
     expected = (better.mean() - half.mean()) / (0.9 - half.mean())
     assert way["value"] == pytest.approx(expected)
-    assert way["low"] <= way["value"] <= way["high"]
+    assert way["ci_low"] <= way["value"] <= way["ci_high"]
     assert (way["n"], way["missing"]) == (len(ASKED), 0)
     other = results(tmp_path / "other", {("axis-mode", "base"): better})
-    assert not compare(other, {"axis-mode": ("base",)})[0]["metric"].str.contains("way:").any()
+    assert (
+        not compare(other, {"axis-mode": ("base",)})[0]["metric"]
+        .str.contains("normalized_gain:")
+        .any()
+    )
 
 
 # The stage summary ---------------------------------------------------------------------------
@@ -1125,9 +1139,9 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
         {
             "question": ["Q1"],
             **{name: ["x"] for name in ("topic", "text", "block")},
-            "kind": ["ordinal"],
-            "lowest": [1],
-            "highest": [3],
+            "measurement_level": ["ordinal"],
+            "scale_min": [1],
+            "scale_max": [3],
             "codes": [[1, 2, 3]],
             "labels": [["", "", ""]],
             "n": [10],
@@ -1143,12 +1157,12 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
             "block": ["x", "all"],
             "measure": ["mds"] * 2,
             "value": [0.5, None],
-            "low": [0.4, None],
-            "high": [0.6, None],
+            "ci_low": [0.4, None],
+            "ci_high": [0.6, None],
             "n": [1, 0],
             "missing": [0, 1],
             "null_mean": [0.2, None],
-            "null_high": [0.3, None],
+            "null_p95": [0.3, None],
             "p_value": [0.01, None],
         }
     )
@@ -1157,8 +1171,8 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
             "stratum": ["sex", "mean"],
             "coefficient": "kendall",
             "value": [0.1, 0.2],
-            "low": [0.0, 0.1],
-            "high": [0.2, 0.3],
+            "ci_low": [0.0, 0.1],
+            "ci_high": [0.2, 0.3],
             "n": 5,
             "missing": 1,
         }
@@ -1175,14 +1189,14 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     people["Q1"] = [1, 1, 2]
     ceilings = pd.DataFrame(
         {
-            "kind": "known",
+            "measurement_level": "noise_ceiling",
             "level": ["all", "subgroups"],
             "group": ["all", "sex=male"],
             "split": "ood",
             "metric": "accuracy",
             "value": [0.8, 0.7],
-            "low": 0.6,
-            "high": 0.9,
+            "ci_low": 0.6,
+            "ci_high": 0.9,
             "n": 2,
             "missing": 0,
         }
@@ -1215,8 +1229,8 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     for rule in scored:
         assert scored[rule]["accuracy"]["value"] == 0.0
         assert scored[rule]["nmae"]["value"] == 0.5
-    about = {"value": 0.8, "low": 0.6, "high": 0.9, "n": 2, "missing": 0}
-    assert split["ceilings"] == {"half": {}, "known": {"accuracy": about}}
+    about = {"value": 0.8, "ci_low": 0.6, "ci_high": 0.9, "n": 2, "missing": 0}
+    assert split["ceilings"] == {"split_half": {}, "noise_ceiling": {"accuracy": about}}
     read = split["labels"]
     assert (read["mode"], read["tied_unweighted"], read["tied_weighted"]) == ("unweighted", 1, 0)
     assert (read["changed"]["value"], read["changed"]["n"]) == (0.5, 2)
@@ -1225,12 +1239,12 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     assert (scored["axis_mode"]["nmae"]["n"], scored["axis_mode"]["nmae"]["missing"]) == (2, 0)
     assert found["blocks"]["x"]["mds"] == {
         "value": 0.5,
-        "low": 0.4,
-        "high": 0.6,
+        "ci_low": 0.4,
+        "ci_high": 0.6,
         "n": 1,
         "missing": 0,
         "null_mean": 0.2,
-        "null_high": 0.3,
+        "null_p95": 0.3,
         "p_value": 0.01,
     }
     assert found["blocks"]["all"]["mds"]["value"] is None

@@ -13,11 +13,12 @@ import pytest
 
 from tests import served, toys
 from tests.served import KEY, VARIABLE, Server, serving
-from valuestrata import io, judge
+from valuestrata import io
 from valuestrata.errors import InputError
-from valuestrata.models.backends import open_model
-from valuestrata.models.base import Question, options
-from valuestrata.models.openai import ServedModel
+from valuestrata.inference.backends import open_model
+from valuestrata.inference.openai import OpenAIModel
+from valuestrata.inference.protocol import ScoringRequest, options
+from valuestrata.prompting import judging
 from valuestrata.specs import Generate, Judge, Predict, to_json
 from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import judge as judge_stage
@@ -34,7 +35,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prompts(n: int) -> list[tuple[str, str]]:
-    return [("You are old.", f"Question {i}?") for i in range(n)]
+    return [("You are old.", f"ScoringRequest {i}?") for i in range(n)]
 
 
 def echo(_: str, user: str) -> str:
@@ -42,20 +43,20 @@ def echo(_: str, user: str) -> str:
 
 
 def slow_first(_: str, user: str) -> str:
-    time.sleep(0.1 if user == "Question 0?" else 0)
+    time.sleep(0.1 if user == "ScoringRequest 0?" else 0)
     return f"To {user}"
 
 
 def test_replies_come_in_the_order_of_the_prompts_whichever_is_first() -> None:
     with serving(slow_first) as server:
         texts = open_model(served.model(server), 1).generate(prompts(12), 16, 0.0, 0)
-    assert texts == [f"To Question {i}?" for i in range(12)]
-    assert server.users() != [f"Question {i}?" for i in range(12)] or server.most_at_once > 1
+    assert texts == [f"To ScoringRequest {i}?" for i in range(12)]
+    assert server.users() != [f"ScoringRequest {i}?" for i in range(12)] or server.most_at_once > 1
 
 
 def test_what_is_sent_is_persona_question_length_and_temperature() -> None:
     with serving(echo) as server:
-        model = ServedModel(served.model(server))
+        model = OpenAIModel(served.model(server))
         model.generate([("You are old.", "Why?")], 7, 0.0, 3)
         model.generate([("You are old.", "Why?")], 7, 0.8, 3)
     greedy, sampled = server.asked
@@ -81,7 +82,7 @@ def test_no_more_calls_run_at_a_time_than_the_study_says(parallel: int) -> None:
         return "Yes."
 
     with serving(says) as server:
-        ServedModel(served.model(server, parallel=parallel)).generate(prompts(9), 4, 0.0, 0)
+        OpenAIModel(served.model(server, parallel=parallel)).generate(prompts(9), 4, 0.0, 0)
     assert server.most_at_once == parallel
 
 
@@ -97,7 +98,7 @@ def test_a_call_that_fails_is_no_text_and_the_others_stay(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serving(failing({1, 4}, status)) as server:
-        texts = ServedModel(served.model(server)).generate(prompts(6), 4, 0.0, 0)
+        texts = OpenAIModel(served.model(server)).generate(prompts(6), 4, 0.0, 0)
     assert texts == ["Fine.", None, "Fine.", "Fine.", None, "Fine."]
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
     assert "2 of 6 calls failed" in warning
@@ -106,10 +107,10 @@ def test_a_call_that_fails_is_no_text_and_the_others_stay(
 
 def test_a_call_that_takes_too_long_has_failed() -> None:
     def says(_: str, user: str) -> Any:
-        return 1.0 if user == "Question 1?" else "Fine."
+        return 1.0 if user == "ScoringRequest 1?" else "Fine."
 
     with serving(says) as server:
-        texts = ServedModel(served.model(server, timeout=0.3)).generate(prompts(3), 4, 0.0, 0)
+        texts = OpenAIModel(served.model(server, timeout=0.3)).generate(prompts(3), 4, 0.0, 0)
     assert texts == ["Fine.", None, "Fine."]
 
 
@@ -122,21 +123,21 @@ def test_a_call_is_tried_again_before_it_has_failed(status: int) -> None:
         return status if seen.count(user) < 3 else "At last."
 
     with serving(says) as server:
-        model = ServedModel(served.model(server, retries=2, parallel=1))
+        model = OpenAIModel(served.model(server, retries=2, parallel=1))
         assert model.generate(prompts(2), 4, 0.0, 0) == ["At last.", "At last."]
     assert len(seen) == 6
 
 
 def test_a_refusal_is_its_words_and_nothing_said_is_nothing() -> None:
     said = {
-        "Question 0?": {"content": None, "refusal": "I'm sorry, I can't answer that."},
-        "Question 1?": {"content": ""},
-        "Question 2?": {"content": None},
-        "Question 3?": {"content": "", "refusal": "No."},
-        "Question 4?": {"content": "Answer: 1", "refusal": ""},
+        "ScoringRequest 0?": {"content": None, "refusal": "I'm sorry, I can't answer that."},
+        "ScoringRequest 1?": {"content": ""},
+        "ScoringRequest 2?": {"content": None},
+        "ScoringRequest 3?": {"content": "", "refusal": "No."},
+        "ScoringRequest 4?": {"content": "Answer: 1", "refusal": ""},
     }
     with serving(lambda _, user: said[user]) as server:
-        texts = ServedModel(served.model(server)).generate(prompts(5), 4, 0.0, 0)
+        texts = OpenAIModel(served.model(server)).generate(prompts(5), 4, 0.0, 0)
     assert texts == ["I'm sorry, I can't answer that.", "", None, "No.", "Answer: 1"]
 
 
@@ -144,7 +145,7 @@ def test_a_refusal_is_its_words_and_nothing_said_is_nothing() -> None:
 def test_a_wrong_key_or_name_ends_the_run_at_once(status: int, says: str) -> None:
     with serving(lambda *_: status) as server:
         with pytest.raises(InputError) as error:
-            ServedModel(served.model(server)).generate(prompts(200), 4, 0.0, 0)
+            OpenAIModel(served.model(server)).generate(prompts(200), 4, 0.0, 0)
         assert says in str(error.value)
         assert KEY not in str(error.value)
         assert "\n" not in str(error.value)
@@ -153,7 +154,7 @@ def test_a_wrong_key_or_name_ends_the_run_at_once(status: int, says: str) -> Non
 
 def test_a_service_that_answers_nothing_ends_the_run() -> None:
     with serving(lambda *_: 503) as server:
-        model = ServedModel(served.model(server))
+        model = OpenAIModel(served.model(server))
         with pytest.raises(InputError, match="no call came through") as error:
             model.generate(prompts(3), 4, 0.0, 0)
     assert KEY not in str(error.value)
@@ -164,40 +165,40 @@ def test_a_service_that_answers_nothing_ends_the_run() -> None:
 def test_prompts_that_a_service_always_turns_down_do_not_end_the_run() -> None:
     """A re-run asks only for them; it must come to an end."""
     with serving(lambda *_: 400) as server:
-        assert ServedModel(served.model(server)).generate(prompts(2), 4, 0.0, 0) == [None, None]
+        assert OpenAIModel(served.model(server)).generate(prompts(2), 4, 0.0, 0) == [None, None]
 
 
 def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
     with serving(echo) as server:
-        model = ServedModel(served.model(server))
+        model = OpenAIModel(served.model(server))
         assert model.generate([], 4, 0.0, 0) == []
         with pytest.raises(InputError, match=f"{VARIABLE} is not set"):
             model.generate(prompts(1), 4, 0.0, 0)
         assert not server.asked
-        free = ServedModel(served.model(server, key_variable=None))
-        assert free.generate(prompts(1), 4, 0.0, 0) == ["To Question 0?"]
+        free = OpenAIModel(served.model(server, key_variable=None))
+        assert free.generate(prompts(1), 4, 0.0, 0) == ["To ScoringRequest 0?"]
     assert not any(KEY in key for key in server.keys)
 
 
 def test_a_package_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
     with serving(echo) as server, pytest.raises(InputError, match=r"valuestrata\[openai\]"):
-        ServedModel(served.model(server)).generate(prompts(1), 4, 0.0, 0)
+        OpenAIModel(served.model(server)).generate(prompts(1), 4, 0.0, 0)
 
 
 def test_closed_questions_have_a_text_and_no_distribution() -> None:
     with serving(lambda *_: "Answer: 2") as server:
-        asked = [Question("P", "Q", ("Answer: 1", "Answer: 2"))]
-        (answer,) = ServedModel(served.model(server)).answer(asked, 4)
+        asked = [ScoringRequest("P", "Q", ("Answer: 1", "Answer: 2"))]
+        (answer,) = OpenAIModel(served.model(server)).answer(asked, 4)
     assert answer.text == "Answer: 2"
     assert answer.logprobs is None
 
 
 def test_options_are_their_texts_and_only_the_server_knows_their_tokens() -> None:
-    asked = [Question("P", "Q", ("Answer: 1", "Answer: 2"))]
+    asked = [ScoringRequest("P", "Q", ("Answer: 1", "Answer: 2"))]
     with serving(echo) as server:
-        assert options(ServedModel(served.model(server)), asked, 1) == [["Answer: 1", "Answer: 2"]]
+        assert options(OpenAIModel(served.model(server)), asked, 1) == [["Answer: 1", "Answer: 2"]]
 
 
 # ---- the stages
@@ -235,7 +236,7 @@ def test_predictions_hold_what_was_said_and_no_distribution(tmp_path: Path) -> N
     assert outcomes == {"Q0": "failed", "Q1": "answer", "Q2": "refusal", "Q3": "answer"}
     assert table["text"].isna().to_list() == (table["question"] == "Q0").to_list()
     assert set(table["answer"].dropna()) == {1}
-    assert table[["logprobs", "distribution", "off_options"]].isna().all(axis=None)
+    assert table[["logprobs", "distribution", "non_option_mass"]].isna().all(axis=None)
     assert table["tokens"].isna().all()
     assert set(table["weights"]) == {f"toy-gpt@{server.address}"}
     assert table["prompt_hash"].nunique() == len(table)
@@ -271,7 +272,7 @@ def test_another_model_or_service_is_another_key(tmp_path: Path) -> None:
 
 
 def test_open_answers_and_verdicts_go_through_a_service(tmp_path: Path) -> None:
-    rubric = judge.rubric("pairwise")
+    rubric = judging.rubric("pairwise")
 
     def says(persona: str, user: str) -> Any:
         if persona == rubric.system:

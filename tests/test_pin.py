@@ -10,7 +10,7 @@ from huggingface_hub import errors
 
 from valuestrata.__main__ import main
 from valuestrata.errors import InputError
-from valuestrata.models import hub
+from valuestrata.inference import hub
 from valuestrata.stages import pin
 
 COMMIT = "0123456789" * 4

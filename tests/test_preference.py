@@ -16,14 +16,15 @@ import torch
 
 from tests import toys
 from tests.toys import RECIPE, chat
-from valuestrata import io, prompts
+from valuestrata import io
 from valuestrata.errors import InputError
+from valuestrata.inference.chat import Chat
 from valuestrata.io import records
-from valuestrata.models import loop, lora, preference
-from valuestrata.models.chat import Chat
-from valuestrata.models.checkpoint import Checkpoint
+from valuestrata.prompting import prompts
 from valuestrata.specs import Finetune, HeldBack, Recipe, to_json
 from valuestrata.stages import finetune as finetune_stage
+from valuestrata.training import loop, lora, preference
+from valuestrata.training.checkpoint import Checkpoint
 
 DPO = dataclasses.replace(RECIPE, method="dpo", beta=0.1, rejected="random")
 GRPO = dataclasses.replace(
@@ -51,13 +52,15 @@ def undecided() -> dict[str, torch.Tensor]:
     data = [
         loop.Example(
             talk.prompt(row["persona"], row["closed_prompt"]).ids,
-            talk.reply(prompts.answer("english", row[end])),
+            talk.encode_reply(prompts.answer("english", row[end])),
         )
         for row in records(toys.pairs())
-        for end in ("lowest", "highest")
+        for end in ("scale_min", "scale_max")
     ]
     settings = loop.Settings(5e-3, 60, 0.1, 0.0, 1.0)
-    loop.train(net, loop.batches(data, 24, 60, 0), settings, loop.Replies(talk.pad))
+    loop.train(
+        net, loop.make_batches(data, 24, 60, 0), settings, loop.CompletionObjective(talk.pad)
+    )
     return dict(net.state_dict())
 
 
@@ -113,7 +116,7 @@ def test_dpo_widens_the_margin_of_the_modal_answer(tmp_path: Path) -> None:
 
 
 def test_grpo_raises_the_reward(tmp_path: Path, undecided: dict[str, torch.Tensor]) -> None:
-    pairs = toys.pairs().assign(mode=lambda frame: frame["lowest"])
+    pairs = toys.pairs().assign(mode=lambda frame: frame["scale_min"])
     _, log = tuned(GRPO, tmp_path, fresh(undecided), pairs)
     steps = log["steps"]
     assert len(steps) == 8
@@ -148,13 +151,19 @@ def test_dpo_reads_our_ids_and_no_others(tmp_path: Path, kind: str) -> None:
     seen = Seen(network)
     tuned(SHORT["dpo"], tmp_path, network, talk=talk)
     ours = {
-        (*talk.prompt(row["persona"], row["closed_prompt"]).ids, *talk.reply(f"Answer: {code}"))
+        (
+            *talk.prompt(row["persona"], row["closed_prompt"]).ids,
+            *talk.encode_reply(f"Answer: {code}"),
+        )
         for row in records(toys.pairs())
         for code in row["codes"]
     }
     assert {tuple(row) for row in seen.rows} <= ours
     chosen = {
-        (*talk.prompt(r["persona"], r["closed_prompt"]).ids, *talk.reply(f"Answer: {r['mode']}"))
+        (
+            *talk.prompt(r["persona"], r["closed_prompt"]).ids,
+            *talk.encode_reply(f"Answer: {r['mode']}"),
+        )
         for r in records(toys.pairs())
     }
     assert chosen <= {tuple(row) for row in seen.rows}
@@ -238,7 +247,7 @@ def test_a_pair_with_a_tied_mode_or_one_option_is_not_compared() -> None:
     frame = toys.pairs()
     frame["tied"] = frame["question"] == "Q0"
     alone = frame["question"] == "Q1"
-    frame.loc[alone, "highest"] = frame.loc[alone, "mode"]
+    frame.loc[alone, "scale_max"] = frame.loc[alone, "mode"]
     assert set(preference.comparable(frame)["question"]) == {"Q2", "Q3"}
     with pytest.raises(InputError, match="untied"):
         preference.comparable(frame.assign(tied=True))

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from tests import toys
 from tests.graph import ROOT
-from valuestrata import answers, io, judge, prompts
-from valuestrata.answers import free_outcome, parse
+from valuestrata import io
 from valuestrata.config import spec_pairs
+from valuestrata.prompting import answers, judging, prompts
+from valuestrata.prompting.answers import free_outcome, parse
 from valuestrata.specs import Judge, Prompt, to_json
 from valuestrata.stages import judge as judge_stage
 from valuestrata.survey import codebook
@@ -28,16 +29,16 @@ from valuestrata.validate import load, read_yaml
 STUDIES = Path(__file__).parent.parent / "studies"
 AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
 SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
-LANGUAGES = sorted(p.stem for p in (ROOT / "src/valuestrata/data/prompts").iterdir())
+LANGUAGES = sorted(p.stem for p in (ROOT / "src/valuestrata/prompting/templates").iterdir())
 FOUR, TEN = [1, 2, 3, 4], list(range(1, 11))
-RUBRIC = judge.rubric("pairwise")
+RUBRIC = judging.rubric("pairwise")
 BOOKS = {path.stem: codebook.load(path) for path in sorted((STUDIES / "codebooks").glob("*.yaml"))}
 ASKED = [
     pytest.param(q, id=f"{book}-{name}") for book, qs in BOOKS.items() for name, q in qs.items()
 ]
 
 
-@pytest.mark.parametrize("module", [prompts, answers, judge], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [prompts, answers, judging], ids=lambda m: m.__name__)
 def test_examples_in_docstrings_hold(module: object) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -68,12 +69,14 @@ def test_wordings_with_braces_are_left_alone() -> None:
 
 @pytest.mark.parametrize("question", ASKED)
 def test_every_question_is_rendered_with_both_ends_labelled(question: codebook.Question) -> None:
-    codes = sorted({*range(question.lowest, question.highest + 1), *question.extra})
+    codes = sorted({*range(question.scale_min, question.scale_max + 1), *question.extra})
     named = {**question.labels, **question.extra}
     labels = [named.get(code, "") for code in codes]
-    said = prompts.closed(SAID, question.text, codes, labels, (question.lowest, question.highest))
+    said = prompts.closed(
+        SAID, question.text, codes, labels, (question.scale_min, question.scale_max)
+    )
     assert said.startswith(question.text)
-    for end in (question.lowest, question.highest):
+    for end in (question.scale_min, question.scale_max):
         label = question.labels[end]
         assert label.strip()
         assert f"\n{end} = {label}\n" in said or f"{end} ({label})" in said
@@ -86,7 +89,7 @@ def test_every_question_is_rendered_with_both_ends_labelled(question: codebook.Q
 
 @pytest.mark.parametrize("question", ASKED)
 def test_every_reply_that_is_asked_for_is_parsed_as_its_code(question: codebook.Question) -> None:
-    codes = [*range(question.lowest, question.highest + 1)]
+    codes = [*range(question.scale_min, question.scale_max + 1)]
     for code in codes:
         for language in LANGUAGES:
             assert parse(prompts.answer(language, code), codes) == ("answer", code)
@@ -95,7 +98,7 @@ def test_every_reply_that_is_asked_for_is_parsed_as_its_code(question: codebook.
 @pytest.mark.parametrize("question", ASKED)
 def test_no_prompt_is_parsed_as_an_answer(question: codebook.Question) -> None:
     """Trap 9: a parser that matches its own prompt."""
-    codes = [*range(question.lowest, question.highest + 1)]
+    codes = [*range(question.scale_min, question.scale_max + 1)]
     labels = [question.labels.get(code, "") for code in codes]
     for language in LANGUAGES:
         prompt = replace(SAID, template=language)
@@ -155,7 +158,7 @@ def test_a_persona_as_a_list_names_country_and_axes() -> None:
 
 
 def test_the_order_of_messages_changes_nothing_that_is_said() -> None:
-    asked = prompts.asked(SAID, "Is it so?", [1, 2], ["yes", "no"], (1, 2))
+    asked = prompts.render_question(SAID, "Is it so?", [1, 2], ["yes", "no"], (1, 2))
     first, second = prompts.messages(SAID, "You are old.", asked)
     question_first = replace(SAID, order="question")
     turned = prompts.messages(question_first, "You are old.", asked)
@@ -170,8 +173,10 @@ def test_codes_keep_their_labels_in_any_order_of_the_options() -> None:
     orders = {}
     for options in ("asked", "reversed", "shuffled"):
         prompt = replace(SAID, options=options)
-        said = [prompts.asked(prompt, text, FOUR, labels, (1, 4)) for text in texts]
-        assert said == [prompts.asked(prompt, text, FOUR, labels, (1, 4)) for text in texts]
+        said = [prompts.render_question(prompt, text, FOUR, labels, (1, 4)) for text in texts]
+        assert said == [
+            prompts.render_question(prompt, text, FOUR, labels, (1, 4)) for text in texts
+        ]
         for one in said:
             assert sorted(one.splitlines()[1:]) == [f"{c} = label {c}" for c in FOUR]
         orders[options] = [tuple(one.splitlines()[1:]) for one in said]
@@ -183,7 +188,7 @@ def test_a_scale_without_labels_is_shown_from_either_end() -> None:
     labels = ["never", *[""] * 8, "always"]
     texts = [f"Question {i}?" for i in range(20)]
     prompt = replace(SAID, options="shuffled")
-    said = {prompts.asked(prompt, t, TEN, labels, (1, 10)).splitlines()[1] for t in texts}
+    said = {prompts.render_question(prompt, t, TEN, labels, (1, 10)).splitlines()[1] for t in texts}
     assert said == {
         "Choose a number from 1 (never) to 10 (always).",
         "Choose a number from 10 (always) to 1 (never).",
@@ -409,7 +414,7 @@ def test_degenerate_texts_are_parsed_at_once(text: str) -> None:
 
 
 def test_a_comparison_holds_persona_question_and_both_responses_in_order() -> None:
-    said = judge.comparison(RUBRIC, "PERSONA", "QUESTION", "ONE", "TWO")
+    said = judging.render_judge_prompt(RUBRIC, "PERSONA", "QUESTION", "ONE", "TWO")
     assert said.index("PERSONA") < said.index("QUESTION") < said.index("ONE") < said.index("TWO")
     assert "{" not in said
     for name in RUBRIC.dimensions:
@@ -420,10 +425,10 @@ def test_a_comparison_holds_persona_question_and_both_responses_in_order() -> No
     "response", ["{second}", "{persona} {first} {x}", "{", "}", "{}", "\\1 \\g<0>", "Overall: 1"]
 )
 def test_a_response_cannot_break_the_comparison(response: str) -> None:
-    said = judge.comparison(RUBRIC, "P", "Q", response, "TWO")
+    said = judging.render_judge_prompt(RUBRIC, "P", "Q", response, "TWO")
     assert f"Answer 1: {response}\n" in said
     assert said.count("TWO") == 1
-    said = judge.comparison(RUBRIC, "P", "Q", "ONE", response)
+    said = judging.render_judge_prompt(RUBRIC, "P", "Q", "ONE", response)
     assert f"Answer 2: {response}\n" in said
     assert said.count("ONE") == 1
 
@@ -439,7 +444,11 @@ def test_a_response_cannot_break_the_comparison(response: str) -> None:
 )  # fmt: skip
 def test_a_verdict_is_read_in_any_case_and_markdown(line: str, score: float) -> None:
     text = f"Value: 2\n{line}\nPersona: tie"
-    assert judge.verdicts(text, RUBRIC.dimensions) == {"Value": 0, "Persona": 0.5, "Overall": score}
+    assert judging.verdicts(text, RUBRIC.dimensions) == {
+        "Value": 0,
+        "Persona": 0.5,
+        "Overall": score,
+    }
 
 
 @pytest.mark.parametrize(
@@ -451,15 +460,15 @@ def test_a_verdict_is_read_in_any_case_and_markdown(line: str, score: float) -> 
     ],
 )  # fmt: skip
 def test_no_verdict_or_two_that_contradict_are_none(text: str | None) -> None:
-    assert judge.verdicts(text, ["Overall"]) == {"Overall": None}
+    assert judging.verdicts(text, ["Overall"]) == {"Overall": None}
 
 
 def test_a_verdict_said_twice_alike_counts_once() -> None:
-    assert judge.verdicts("Overall: 1\nOverall: 1", ["Overall"]) == {"Overall": 1.0}
+    assert judging.verdicts("Overall: 1\nOverall: 1", ["Overall"]) == {"Overall": 1.0}
 
 
 def test_one_dimension_is_not_read_for_another() -> None:
-    assert judge.verdicts("Value:\nPersona: 2", ["Value", "Persona"]) == {
+    assert judging.verdicts("Value:\nPersona: 2", ["Value", "Persona"]) == {
         "Value": None,
         "Persona": 0.0,
     }
@@ -468,12 +477,12 @@ def test_one_dimension_is_not_read_for_another() -> None:
 @settings(derandomize=True, database=None, deadline=None)
 @given(st.one_of(st.none(), st.text()))
 def test_scores_are_one_half_and_nothing_else(text: str | None) -> None:
-    assert set(judge.verdicts(text, RUBRIC.dimensions).values()) <= {1.0, 0.5, 0.0, None}
+    assert set(judging.verdicts(text, RUBRIC.dimensions).values()) <= {1.0, 0.5, 0.0, None}
 
 
 @pytest.mark.parametrize("score", [1.0, 0.5, 0.0, None])
 def test_swapping_twice_changes_nothing(score: float | None) -> None:
-    assert judge.unswapped(judge.unswapped(score)) == score
+    assert judging.flip_score(judging.flip_score(score)) == score
 
 
 # ---- the judge stage, with a judge made of a function
@@ -483,7 +492,7 @@ def judged(
     folder: Path, monkeypatch: pytest.MonkeyPatch, says: object, texts: dict, reference: dict
 ) -> pd.DataFrame:
     """Verdicts of a judge that says(first, second); texts: question -> (outcome, text)."""
-    from valuestrata.models import backends
+    from valuestrata.inference import backends
 
     table = toys.pairs(toys.PERSONAS[:1])
     for name, said in (("texts", texts), ("reference", reference)):
@@ -500,7 +509,7 @@ def judged(
     io.write_table(table, folder / "pairs", "pairs")
 
     class FakeModel:
-        __module__ = "valuestrata.models.transformers"  # whose code is part of the store's keys
+        __module__ = "valuestrata.inference.transformers"  # whose code is part of the store's keys
         weights, adapter, settings, longest, shard = "judge", "", (), None, 4096
 
         def prompt(self, *said: str) -> SimpleNamespace:

@@ -35,7 +35,7 @@ NO_SCORES = {*HEAVY, "tally", "clean", "pairs", "diversity", "predict_baseline"}
 
 
 READINGS = ("_parsed", "_imports", "_code")
-KNOWN: dict[tuple[str, str, str], Any] = {}
+NOISE_CEILING: dict[tuple[str, str, str], Any] = {}
 
 
 def read_by_text(patch: pytest.MonkeyPatch, source: Path) -> None:
@@ -45,9 +45,9 @@ def read_by_text(patch: pytest.MonkeyPatch, source: Path) -> None:
         def of(module: str) -> Any:
             path = provenance._path(module)
             key = (reading, module, path.read_text(encoding="utf-8") if path else "")
-            if key not in KNOWN:
-                KNOWN[key] = read(module)
-            return KNOWN[key]
+            if key not in NOISE_CEILING:
+                NOISE_CEILING[key] = read(module)
+            return NOISE_CEILING[key]
 
         return of
 
@@ -237,17 +237,17 @@ def test_editing_a_prompt_file_reruns_what_it_words_and_nothing_else(
         }
 
     first = said()
-    edit(source / "data/prompts/mandarin.yaml", lambda text: text + "\n")
+    edit(source / "prompting/templates/mandarin.yaml", lambda text: text + "\n")
     second = said()
     assert {k for k in first if first[k] != second[k]} == {"pairs+", "predict+"}
-    edit(source / "data/prompts/english.yaml", lambda text: text + "\n")
+    edit(source / "prompting/templates/english.yaml", lambda text: text + "\n")
     third = said()
     assert {k for k in first if second[k] != third[k]} == {"pairs", "toy", "finetune", "predict"}
     assert moved(before) == set()
 
 
 def test_editing_a_rubric_reruns_judges_and_no_score(source: Path, before: dict[str, str]) -> None:
-    edit(source / "data/rubrics/pairwise.yaml", lambda text: text + "\n")
+    edit(source / "prompting/rubrics/pairwise.yaml", lambda text: text + "\n")
     changed = moved(before)
     assert "judge" in changed
     assert not changed & {"score", "fairness", "compare", "predict", "finetune", "pairs"}
@@ -256,11 +256,11 @@ def test_editing_a_rubric_reruns_judges_and_no_score(source: Path, before: dict[
 def test_every_rubric_stands_in_data_files() -> None:
     package = SRC / "valuestrata"
     present = [str(p.relative_to(package)) for p in (package / "data" / "rubrics").iterdir()]
-    assert sorted(present) == sorted(provenance._data_files("valuestrata.judge"))
+    assert sorted(present) == sorted(provenance._data_files("valuestrata.prompting.judging"))
 
 
 def test_a_data_file_that_is_not_there_is_an_error(source: Path) -> None:
-    (source / "data/rubrics/pairwise.yaml").unlink()
+    (source / "prompting/rubrics/pairwise.yaml").unlink()
     with pytest.raises(FileNotFoundError):
         code_digest("valuestrata.stages.judge")
 
@@ -371,7 +371,7 @@ def test_a_light_stage_imports_no_torch(stage: str) -> None:
 
 
 def test_the_walk_over_imports_would_find_torch() -> None:
-    assert "torch" in imported_on_load("valuestrata.models.lora")
+    assert "torch" in imported_on_load("valuestrata.training.lora")
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -30,8 +30,10 @@ QUICK = settings(
 )
 
 
-def question(name: str, lowest: int = 1, highest: int = 4, **said: Any) -> Question:
-    return Question(name, name, f"{name}?", "block", "ordinal", lowest, highest, {}, {}, **said)
+def question(name: str, scale_min: int = 1, scale_max: int = 4, **said: Any) -> Question:
+    return Question(
+        name, name, f"{name}?", "block", "ordinal", scale_min, scale_max, {}, {}, **said
+    )
 
 
 QUESTIONS = [question("Q1"), question("Q2")]
@@ -70,7 +72,7 @@ def read(file: Path, text: str | bytes | None = None, **changes: Any) -> pd.Data
         file.write_text(text, encoding="utf-8")
     elif isinstance(text, bytes):
         file.write_bytes(text)
-    return readers.read(file, spec(**changes), QUESTIONS)[0]
+    return readers.read_survey(file, spec(**changes), QUESTIONS)[0]
 
 
 def answers(frame: pd.DataFrame, name: str = "Q1") -> list[int | None]:
@@ -220,9 +222,11 @@ def test_codes_off_the_scale_are_kept(file: Path) -> None:
 
 
 def test_observed_codes_are_those_of_the_scale_with_their_labels(file: Path) -> None:
-    said = Question("Q1", "t", "?", "b", "ordinal", 1, 3, {1: "low", 3: "high"}, {4: "unsure"})
+    said = Question(
+        "Q1", "t", "?", "b", "ordinal", 1, 3, {1: "ci_low", 3: "ci_high"}, {4: "unsure"}
+    )
     frame = read(file, csv("a,1,702,1,20,4,1", "b,1,702,1,20,,1"))
-    assert readers.observed(frame, said) == ([1, 2, 3, 4], ["low", "", "high", "unsure"])
+    assert readers.observed(frame, said) == ([1, 2, 3, 4], ["ci_low", "", "ci_high", "unsure"])
 
 
 @pytest.mark.parametrize(
@@ -460,7 +464,7 @@ def test_any_survey_is_read_back_as_it_was_written(
         written[name] = pd.Series(cells, dtype=object)
     encoding = "utf-8-sig" if bom else "utf-8"
     written.to_csv(path, sep=delimiter, index=False, encoding=encoding)
-    frame, _ = readers.read(path, spec(delimiter=delimiter), QUESTIONS)
+    frame, _ = readers.read_survey(path, spec(delimiter=delimiter), QUESTIONS)
     assert list(frame["respondent"]) == survey["id"]
     weight = np.array(survey["w"])
     np.testing.assert_allclose(frame["weight"], weight / weight.mean())
@@ -477,7 +481,7 @@ def accepts_or_explains(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     said = None
     try:
-        frame, _ = readers.read(path, spec(), QUESTIONS)
+        frame, _ = readers.read_survey(path, spec(), QUESTIONS)
     except InputError as error:
         said = str(error)
     if said is not None:
@@ -526,7 +530,7 @@ ENTRY = {
     "topic": "family",
     "text": "How important?",
     "block": "values",
-    "kind": "ordinal",
+    "measurement_level": "ordinal",
     "scale": [1, 4],
     "labels": {1: "very", 4: "not at all"},
 }
@@ -543,7 +547,7 @@ def test_a_codebook_is_read_in_its_order(tmp_path: Path) -> None:
     assert list(loaded) == ["Q1", "Q2"]
     assert loaded["Q1"].labels == {1: "very", 4: "not at all"}
     assert loaded["Q1"].extra == {5: "unsure"}
-    assert (loaded["Q2"].lowest, loaded["Q2"].highest, loaded["Q2"].extra) == (1, 4, {})
+    assert (loaded["Q2"].scale_min, loaded["Q2"].scale_max, loaded["Q2"].extra) == (1, 4, {})
 
 
 @pytest.mark.parametrize(
@@ -551,11 +555,11 @@ def test_a_codebook_is_read_in_its_order(tmp_path: Path) -> None:
     [
         ({"topic": "gone"}, "no 'topic'"),
         ({"colour": 1}, "unknown key 'colour'"),
-        ({"scale": [4, 1]}, "lowest"),
+        ({"scale": [4, 1]}, "scale_min"),
         ({"scale": [1]}, "two integers"),
         ({"scale": ["1", "4"]}, "two integers"),
         ({"scale": [True, 4]}, "two integers"),
-        ({"kind": "metric"}, "ordinal, nominal"),
+        ({"measurement_level": "metric"}, "ordinal, nominal"),
         ({"labels": {9: "x"}}, "code 9"),
         ({"extra": {2: "x"}}, "code 2"),
         ({"labels": {"1": "x"}}, "label"),

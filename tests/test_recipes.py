@@ -20,11 +20,11 @@ from tests.toys import ARCHITECTURES, RECIPE, chat
 from valuestrata import __main__ as program
 from valuestrata import io
 from valuestrata.errors import InputError
+from valuestrata.inference.chat import Chat
 from valuestrata.metrics import distribution
-from valuestrata.models import groups, loop, lora, options
-from valuestrata.models.chat import Chat
-from valuestrata.models.checkpoint import Checkpoint
 from valuestrata.specs import Finetune, HeldBack, Recipe, to_json
+from valuestrata.training import group_weighting, loop, lora, objectives
+from valuestrata.training.checkpoint import Checkpoint
 
 
 @pytest.fixture(params=list(ARCHITECTURES))
@@ -40,18 +40,18 @@ def shared_out(frame: pd.DataFrame) -> pd.DataFrame:
         if i == 1:
             row["codes"] = [*row["codes"], row["codes"][-1] + 7]
         row["distribution"] = rng.dirichlet(np.ones(len(row["codes"]))).tolist()
-        row["kind"] = "nominal" if row["question"] == "Q0" else "ordinal"
+        row["measurement_level"] = "nominal" if row["question"] == "Q0" else "ordinal"
     return pd.DataFrame(rows)
 
 
-def some(talk: Chat) -> list[options.Pair]:
+def some(talk: Chat) -> list[objectives.Pair]:
     return lora.examples(shared_out(toys.pairs()), talk, "english")
 
 
 # ---- whole options
 
 
-def one_by_one(network: Any, pair: options.Pair) -> torch.Tensor:
+def one_by_one(network: Any, pair: objectives.Pair) -> torch.Tensor:
     """[C] log p of each whole option by a forward pass of its own."""
     found = []
     for option in pair.options:
@@ -61,13 +61,13 @@ def one_by_one(network: Any, pair: options.Pair) -> torch.Tensor:
     return torch.stack(found)
 
 
-def naive_loss(kind: type[options.Options], logprobs: torch.Tensor, row: Any) -> torch.Tensor:
+def naive_loss(kind: type[objectives.Options], logprobs: torch.Tensor, row: Any) -> torch.Tensor:
     """The losses by their definitions, of one pair."""
     shares = torch.tensor(row.distribution, dtype=torch.float32)
-    if kind is options.Soft:
+    if kind is objectives.Soft:
         return -(shares * logprobs).sum()
     codes = np.array(row.codes)
-    on = torch.tensor((codes >= row.lowest) & (codes <= row.highest))
+    on = torch.tensor((codes >= row.scale_min) & (codes <= row.scale_max))
     if row.kind == "nominal":
         on = torch.ones_like(on)
     mass = logprobs[on].logsumexp(0)
@@ -75,13 +75,13 @@ def naive_loss(kind: type[options.Options], logprobs: torch.Tensor, row: Any) ->
     if row.kind == "nominal":
         return gap.abs().sum() / 2 - mass
     step = torch.tensor(np.diff(codes[on.numpy()]), dtype=torch.float32)
-    far = (gap.cumsum(0)[:-1].abs() * step).sum() / (row.highest - row.lowest)
+    far = (gap.cumsum(0)[:-1].abs() * step).sum() / (row.scale_max - row.scale_min)
     return far - mass
 
 
-@pytest.mark.parametrize("kind", [options.Soft, options.Ordinal])
+@pytest.mark.parametrize("kind", [objectives.Soft, objectives.Ordinal])
 def test_losses_and_gradients_are_those_of_a_forward_pass_an_option(
-    architecture: str, kind: type[options.Options]
+    architecture: str, kind: type[objectives.Options]
 ) -> None:
     """Trap 6: options of one and of several tokens, one of them the beginning of another."""
     talk = chat(ARCHITECTURES[architecture])
@@ -110,18 +110,18 @@ def test_the_distance_is_the_one_that_is_reported() -> None:
     talk = chat("llama")
     table = shared_out(toys.pairs())
     network = toys.network("Llama", talk.tokenizer)
-    objective = options.Ordinal(talk.pad)
+    objective = objectives.Ordinal(talk.pad)
     batch = objective.collate(lora.examples(table, talk, "english"))
     with torch.no_grad():
         logprobs = objective.logprobs(network, batch)
-    found = options.wasserstein(logprobs, batch).numpy()
+    found = objectives.wasserstein(logprobs, batch).numpy()
     width = table["codes"].map(len).max()
     codes = np.stack([np.pad(c, (0, width - len(c)), mode="edge") for c in table["codes"]])
     people = np.stack([np.pad(d, (0, width - len(d))) for d in table["distribution"]])
     model = logprobs.exp().double().numpy()
-    lowest, highest = table["lowest"].to_numpy(), table["highest"].to_numpy()
-    expected = distribution.wasserstein(model, people, codes, lowest, highest)
-    ordinal = (table["kind"] == "ordinal").to_numpy()
+    scale_min, scale_max = table["scale_min"].to_numpy(), table["scale_max"].to_numpy()
+    expected = distribution.wasserstein(model, people, codes, scale_min, scale_max)
+    ordinal = (table["measurement_level"] == "ordinal").to_numpy()
     assert 0 < ordinal.sum() < len(table)
     np.testing.assert_allclose(found[ordinal], expected[ordinal], atol=1e-5)
 
@@ -133,7 +133,7 @@ def test_soft_on_a_certain_answer_is_that_answers_likelihood() -> None:
         dataclasses.replace(p, shares=tuple(float(o == p.reply) for o in p.options))
         for p in some(talk)
     ]
-    soft, replies = options.Soft(talk.pad), loop.Replies(talk.pad)
+    soft, replies = objectives.Soft(talk.pad), loop.CompletionObjective(talk.pad)
     with torch.no_grad():
         one, _ = soft.losses(network, soft.collate(sure))
         other, _ = replies.losses(network, replies.collate(sure))
@@ -144,11 +144,11 @@ def test_soft_on_a_certain_answer_is_that_answers_likelihood() -> None:
 def test_a_hit_is_a_mode_that_is_likeliest() -> None:
     talk = chat("llama")
     network = toys.taught_network("Llama")
-    objective = options.Soft(talk.pad)
+    objective = objectives.Soft(talk.pad)
     pairs = lora.examples(toys.pairs(), talk, "english")
     wrong = [dataclasses.replace(p, reply=p.options[2 if len(p.options) > 2 else 0]) for p in pairs]
-    hits = objective.losses(network, objective.collate(pairs))[1]
-    assert hits.mean() > 0.9
+    token_accuracy = objective.losses(network, objective.collate(pairs))[1]
+    assert token_accuracy.mean() > 0.9
     assert objective.losses(network, objective.collate(wrong))[1].mean() < 0.3
 
 
@@ -163,11 +163,11 @@ def of_groups(**pairs: int) -> list[loop.Example]:
 
 def test_unbalanced_data_stay_as_they_are() -> None:
     data = of_groups(a=3, b=1)
-    assert groups.balanced(data, "none", {}, 1) == data
+    assert group_weighting.balanced(data, "none", {}, 1) == data
 
 
 def test_weights_let_each_subgroup_count_alike() -> None:
-    found = groups.balanced(of_groups(a=6, b=2, c=1), "weight", {}, 1)
+    found = group_weighting.balanced(of_groups(a=6, b=2, c=1), "weight", {}, 1)
     total = Counter[str]()
     for example in found:
         total[example.group] += example.weight  # type: ignore[assignment]
@@ -180,7 +180,7 @@ def test_a_favoured_group_counts_more_in_all_its_subgroups() -> None:
         for group in ("sex=a", "sex=b", "sex=b & age=x", "age=x")
         for i in range(4)
     ]
-    found = groups.balanced(data, "weight", {"sex=b": 2.0, "age=x": 3.0}, 1)
+    found = group_weighting.balanced(data, "weight", {"sex=b": 2.0, "age=x": 3.0}, 1)
     weights = [found[4 * i].weight for i in range(4)]
     np.testing.assert_allclose(np.array(weights) / weights[0], [1, 2, 6, 3])
     assert np.mean([e.weight for e in found]) == pytest.approx(1)
@@ -188,19 +188,19 @@ def test_a_favoured_group_counts_more_in_all_its_subgroups() -> None:
 
 def test_upsampling_repeats_pairs_until_subgroups_are_alike() -> None:
     data = of_groups(a=300, b=40, c=100)
-    found = groups.balanced(data, "upsample", {}, 1)
+    found = group_weighting.balanced(data, "upsample", {}, 1)
     n = Counter(e.group for e in found)
     assert n["sex=a"] == 300
     assert n["sex=c"] == 300
     assert n["sex=b"] == pytest.approx(300, abs=20)
     assert set(found) == set(data)
-    assert groups.balanced(data, "upsample", {}, 1) == found
-    assert groups.balanced(data, "upsample", {}, 2) != found
+    assert group_weighting.balanced(data, "upsample", {}, 1) == found
+    assert group_weighting.balanced(data, "upsample", {}, 2) != found
 
 
 def test_robust_weights_rise_where_the_loss_is_high() -> None:
     data = of_groups(easy=6, hard=2)
-    robust = groups.Robust(data, 0.5)
+    robust = group_weighting.GroupDRO(data, 0.5)
     assert robust.of(data) == pytest.approx([0.5 / 0.75] * 6 + [0.5 / 0.25] * 2)
     losses = torch.tensor([1.0] * 6 + [3.0] * 2, dtype=torch.float64)
     record = robust.update(data, losses)
@@ -209,7 +209,7 @@ def test_robust_weights_rise_where_the_loss_is_high() -> None:
     assert record["worst_group"] == "sex=hard"
     assert record["worst_group_loss"] == 3.0
     # the estimate is without bias: over all single-example batches the mean is the groups' loss
-    one_by_one = [groups.Robust(data, 0.5) for _ in data]
+    one_by_one = [group_weighting.GroupDRO(data, 0.5) for _ in data]
     for r, example, loss in zip(one_by_one, data, losses, strict=True):
         r.update([example], loss[None])
     tilt = [float((r.q[1] / r.q[0]).log()) / 0.5 for r in one_by_one]
@@ -218,12 +218,12 @@ def test_robust_weights_rise_where_the_loss_is_high() -> None:
 
 def test_robust_weights_stay_equal_without_a_step_and_go_on_from_a_kept_state() -> None:
     data = of_groups(a=4, b=4)
-    still, moving = groups.Robust(data, 0.0), groups.Robust(data, 0.3)
+    still, moving = group_weighting.GroupDRO(data, 0.0), group_weighting.GroupDRO(data, 0.3)
     losses = torch.arange(8, dtype=torch.float64)
     still.update(data, losses)
     assert still.of(data) == pytest.approx([1.0] * 8)
     moving.update(data, losses)
-    again = groups.Robust(data, 0.3)
+    again = group_weighting.GroupDRO(data, 0.3)
     again.restore(moving.state())
     assert again.update(data, losses) == moving.update(data, losses)
     assert again.of(data) == moving.of(data)
@@ -231,7 +231,7 @@ def test_robust_weights_stay_equal_without_a_step_and_go_on_from_a_kept_state() 
 
 def test_the_robust_log_names_each_subgroup_seen() -> None:
     data = of_groups(a=2, b=2, c=1)
-    robust = groups.Robust(data, 0.1)
+    robust = group_weighting.GroupDRO(data, 0.1)
     robust.update(data[:4], torch.tensor([1.0, 1.0, 2.0, 2.0], dtype=torch.float64))
     robust.update(data[:2], torch.tensor([3.0, 3.0], dtype=torch.float64))
     found = robust.by_group()
@@ -282,7 +282,7 @@ def test_scores_of_what_is_held_back_do_not_depend_on_the_batch() -> None:
 
 def test_named_layers_alone_are_adapted() -> None:
     network = toys.network("Llama", chat("llama").tokenizer)
-    tuned = lora.adapted(network, dataclasses.replace(RECIPE, targets=("q_proj", "down_proj")))
+    tuned = lora.add_lora(network, dataclasses.replace(RECIPE, targets=("q_proj", "down_proj")))
     layers = [name for name, m in tuned.named_modules() if hasattr(m, "lora_A")]
     assert len(layers) == 4
     assert all(name.endswith(("q_proj", "down_proj")) for name in layers)
@@ -292,7 +292,7 @@ def test_a_layer_that_is_not_there_is_named_with_those_that_are() -> None:
     """Trap 16."""
     network = toys.network("Phi3", chat("phi").tokenizer)
     with pytest.raises(InputError, match=r"'q_proj'; it has down_proj, gate_up_proj, o_proj, qkv"):
-        lora.adapted(network, dataclasses.replace(RECIPE, targets=("o_proj", "q_proj")))
+        lora.add_lora(network, dataclasses.replace(RECIPE, targets=("o_proj", "q_proj")))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -388,7 +388,7 @@ def test_the_log_holds_scores_on_what_was_held_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def divided() -> list[options.Pair]:
+def divided() -> list[objectives.Pair]:
     """Two subgroups mostly give the answers that the base was taught, the third mostly another."""
     table = toys.pairs()
     rng = np.random.default_rng(5)
@@ -404,7 +404,7 @@ def divided() -> list[options.Pair]:
     return lora.examples(table, chat("llama"), "english")
 
 
-def scores(data: list[options.Pair], epochs: int, **changes: Any) -> pd.DataFrame:
+def scores(data: list[objectives.Pair], epochs: int, **changes: Any) -> pd.DataFrame:
     """[S] accuracy, Wasserstein distance and -log p(mode) of each subgroup after a fine-tune."""
     talk = chat("llama")
     recipe = dataclasses.replace(
@@ -413,19 +413,19 @@ def scores(data: list[options.Pair], epochs: int, **changes: Any) -> pd.DataFram
     recipe = dataclasses.replace(recipe, **changes)
     spec = Finetune(toys.model(Path("nowhere")), recipe, "english", "toy")
     network, _ = lora.finetune(spec, toys.taught_network("Llama"), data, talk.pad)
-    reader = options.Options(talk.pad)
+    reader = objectives.Options(talk.pad)
     batch = reader.collate(data)
     with torch.no_grad():
         logprobs = reader.logprobs(network, batch)
     found = {
-        "accuracy": options.hits(logprobs, batch),
-        "wasserstein": options.wasserstein(logprobs, batch),
+        "accuracy": objectives.token_accuracy(logprobs, batch),
+        "wasserstein": objectives.wasserstein(logprobs, batch),
         "surprise": -logprobs[batch["mode"]],
     }
     return pd.DataFrame(found).groupby([pair.group for pair in data]).mean()
 
 
-def test_distributions_are_met_more_closely_than_by_sft(divided: list[options.Pair]) -> None:
+def test_distributions_are_met_more_closely_than_by_sft(divided: list[objectives.Pair]) -> None:
     sft, soft, ordinal = (scores(divided, 40, method=m) for m in ("sft", "soft", "ordinal"))
     for one in (soft, ordinal):
         assert one["wasserstein"].mean() < 0.7 * sft["wasserstein"].mean()
@@ -433,7 +433,7 @@ def test_distributions_are_met_more_closely_than_by_sft(divided: list[options.Pa
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_dro_raises_the_worst_subgroup_over_sft(seed: int, divided: list[options.Pair]) -> None:
+def test_dro_raises_the_worst_subgroup_over_sft(seed: int, divided: list[objectives.Pair]) -> None:
     """Before all is learned: the subgroup that answers otherwise is the last to be learned."""
     sft = scores(divided, 8, seed=seed)
     robust = scores(divided, 8, seed=seed, method="dro", step_size=0.1)
@@ -601,6 +601,6 @@ def test_two_processes_tune_the_adapter_of_one(study: Path, tmp_path: Path) -> N
     alone, together = (io.read_json(f / "adapter" / "training_log.json") for f in (one, two))
     assert together["processes"] == 2
     for a, b in zip(alone["steps"], together["steps"], strict=True):
-        for key in ("loss", "hits", "gradient_norm", "tokens", "held_accuracy"):
+        for key in ("loss", "token_accuracy", "gradient_norm", "tokens", "held_accuracy"):
             assert b.get(key, 0) == pytest.approx(a.get(key, 0), abs=1e-4), key
     assert done.stderr.count("step 2 of") == 1

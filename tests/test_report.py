@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from tests.toys import RECIPE
-from valuestrata import schemas, specs
+from valuestrata import specs
 from valuestrata.report import figures as drawings
-from valuestrata.report import findings, html, wording
+from valuestrata.report import findings, page, phrases
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import groups_table, labels_table, main_table, way_table
 from valuestrata.report.figures_groups import apart
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
-from valuestrata.report.results import Results, systems, worded
-from valuestrata.report.rewording import rewording_table
+from valuestrata.report.prompt_sensitivity import rewording_table
+from valuestrata.report.results import Results, all_runs, worded
 from valuestrata.report.samples import samples_table
 from valuestrata.report.tables import tables
 
@@ -43,7 +43,7 @@ def spec(
         models={"rule": ("base",), **named},
         wordings={"rule": (), **dict.fromkeys(named, wordings)},
         baselines=("rule",),
-        blind=("rule",),
+        persona_agnostic=("rule",),
         splits=SPLITS,
         judges=("judge",) if judge else (),
         judged_splits=("ood",) if judge else (),
@@ -68,18 +68,21 @@ def spec(
 
 
 def number(value: float, half: float = 0.05, n: int = 100, missing: int = 0) -> Row:
-    ends = {"value": value, "low": value - half, "high": value + half}
+    ends = {"value": value, "ci_low": value - half, "ci_high": value + half}
     return {**ends, "n": n, "missing": missing}
 
 
 def runs(said: Any) -> pd.DataFrame:
     rows = []
     for split in SPLITS:
-        for i, (model, variant) in enumerate([*systems(said), *worded(said)]):
+        for i, (model, variant) in enumerate([*all_runs(said), *worded(said)]):
             run = {"model": model, "variant": variant, "split": split}
             values = {"accuracy": 0.4 + 0.01 * i, "nmae": 0.3, "wasserstein": 0.2}
             values |= {"refusal": 0.1, "invalid": 0.0, "failed": 0.0}
-            values |= {"way:rule:accuracy": 0.1 * i, "way:rule:nmae": float("nan")}
+            values |= {
+                "normalized_gain:rule:accuracy": 0.1 * i,
+                "normalized_gain:rule:nmae": float("nan"),
+            }
             if split in said.compare.judged_splits and model != "rule":
                 values |= {"win_rate:judge:Overall": 0.45, "flip_rate:judge:Overall": 0.3}
             rows += [{**run, "metric": m, **number(v, missing=7)} for m, v in values.items()]
@@ -89,7 +92,7 @@ def runs(said: Any) -> pd.DataFrame:
 def differences(said: Any, against_base: float, against_rule: float, p: float) -> pd.DataFrame:
     rows = []
     for split in SPLITS:
-        for model, variant in systems(said):
+        for model, variant in all_runs(said):
             others = [(("rule", "base"), against_rule)] if model != "rule" else []
             if variant != "base":
                 others.append(((model, "base"), against_base))
@@ -104,21 +107,21 @@ def differences(said: Any, against_base: float, against_rule: float, p: float) -
             row = {"split": split, "model": model, "variant": variant, **plain}
             rows.append({**row, "metric": "changed", **number(0.25), "p_value": None})
             rows.append({**row, "metric": "accuracy", **number(against_base), "p_value": p})
-    return pd.DataFrame(rows, columns=[c.name for c in schemas.TABLES["differences"]])
+    return pd.DataFrame(rows, columns=[c.name for c in contracts.TABLES["differences"]])
 
 
-def unequal(said: Any, tuned_accuracy: float, tuned_nmae: float) -> pd.DataFrame:
+def inequality(said: Any, tuned_accuracy: float, tuned_nmae: float) -> pd.DataFrame:
     """Norm.Range is .4 at base for both metrics; its null is always .1."""
     rows = []
     for split in SPLITS:
-        for model, variant in systems(said):
+        for model, variant in all_runs(said):
             for metric, tuned in (("accuracy", tuned_accuracy), ("nmae", tuned_nmae)):
                 for statistic in ("norm_range", "cv"):
                     for level in ("subgroups", "sex"):
                         row = {"model": model, "variant": variant, "split": split}
                         row |= {"level": level, "metric": metric, "statistic": statistic}
                         row |= number(0.4 if variant == "base" else tuned)
-                        row |= {"groups": 4, "null_mean": 0.1, "null_high": 0.2, "p_value": 0.01}
+                        row |= {"groups": 4, "null_mean": 0.1, "null_p95": 0.2, "p_value": 0.01}
                         rows.append({**row, "best": "sex=male", "worst": "sex=female & age=young"})
     return pd.DataFrame(rows)
 
@@ -126,7 +129,7 @@ def unequal(said: Any, tuned_accuracy: float, tuned_nmae: float) -> pd.DataFrame
 def groups(said: Any) -> pd.DataFrame:
     rows = []
     for split in SPLITS:
-        for model, variant in systems(said):
+        for model, variant in all_runs(said):
             for level, names in GROUPS.items():
                 for group in names:
                     for metric in ("accuracy", "nmae"):
@@ -149,13 +152,13 @@ def diversity() -> pd.DataFrame:
 
 
 def null(value: float) -> Row:
-    return {"null_mean": 0.08, "null_high": 0.15, "p_value": 0.01 if value > 0.2 else 0.4}
+    return {"null_mean": 0.08, "null_p95": 0.15, "p_value": 0.01 if value > 0.2 else 0.4}
 
 
 def agreement() -> pd.DataFrame:
     rows = []
     for stratum, value in (("sex", 0.1), ("sex-x-age", 0.5), ("mean", 0.4)):
-        for coefficient in schemas.RANKS:
+        for coefficient in contracts.RANKS:
             rows.append({"stratum": stratum, "coefficient": coefficient, **number(value, n=5)})
     return pd.DataFrame(rows)
 
@@ -165,9 +168,9 @@ def ceilings() -> pd.DataFrame:
     for split in SPLITS:
         places = [("all", "all"), *((level, g) for level, own in GROUPS.items() for g in own)]
         for level, group in places:
-            for kind, values in (("half", (0.6, 0.2)), ("known", (0.9, 0.05))):
+            for kind, values in (("split_half", (0.6, 0.2)), ("noise_ceiling", (0.9, 0.05))):
                 for metric, value in zip(("accuracy", "nmae"), values, strict=True):
-                    row = {"kind": kind, "split": split, "level": level, "group": group}
+                    row = {"ceiling": kind, "split": split, "level": level, "group": group}
                     rows.append({**row, "metric": metric, **number(value)})
     return pd.DataFrame(rows)
 
@@ -189,14 +192,14 @@ def made(
     frames = {
         "runs": runs(said),
         "differences": differences(said, against_base, against_rule, p),
-        "fairness": unequal(said, tuned_accuracy, tuned_nmae),
+        "fairness": inequality(said, tuned_accuracy, tuned_nmae),
         "groups": groups(said),
         "diversity": diversity(),
         "agreement": agreement(),
         "ceilings": ceilings(),
         "ties": ties(),
     }
-    checked = {k: schemas.check(v, k) for k, v in frames.items()}
+    checked = {k: contracts.check(v, k) for k, v in frames.items()}
     checked["ties"] = checked["ties"].assign(split="ood")
     return Results(said, **checked)
 
@@ -214,7 +217,8 @@ SUMMARY: Row = {
             "tied_modes": 1,
             "baselines": {"national_mode": {"accuracy": number(0.6), "nmae": number(0.1)}},
             "ceilings": {
-                kind: {"accuracy": number(0.7), "nmae": number(0.05)} for kind in ("half", "known")
+                kind: {"accuracy": number(0.7), "nmae": number(0.05)}
+                for kind in ("split_half", "noise_ceiling")
             },
             "labels": {
                 "mode": "unweighted",
@@ -232,7 +236,7 @@ LOG = {"steps": STEPS, "logit_shift": 0.123}
 
 
 def logs(results: Results) -> drawings.Logs:
-    return {s: LOG for s in systems(results.spec) if s[1] == "sft"}
+    return {s: LOG for s in all_runs(results.spec) if s[1] == "sft"}
 
 
 @cache
@@ -241,14 +245,16 @@ def drawn(judge: bool = True, tuned: bool = True, caveat: str = CAVEAT) -> dict[
     return drawings.figures(results, logs(results))
 
 
-def page(results: Results, text: str = "An answer.", figures: dict[str, str] | None = None) -> str:
+def rendered(
+    results: Results, text: str = "An answer.", figures: dict[str, str] | None = None
+) -> str:
     pair = {"stratum": "s", "subgroup": "sex=male", "question": "Q1"}
     texts = pd.DataFrame([{**pair, "text": text, "outcome": "answer"}])
     verdicts = pd.DataFrame([{**pair, "dimension": "Overall", "score": 0.75, "flipped": True}])
     run = ("model-0", "base")
     samples = [samples_table(results.spec, "ood", {run: texts}, {(run, "judge"): verdicts})]
     origins = {run: ("/home/someone/weights", "abc")}
-    return html.page(results, SUMMARY, figures or drawn(), samples, origins, "1.2.3")
+    return page.render_rendered(results, SUMMARY, figures or drawn(), samples, origins, "1.2.3")
 
 
 def answers(results: Results) -> dict[str, str]:
@@ -268,7 +274,7 @@ def test_main_table_has_a_row_for_each_run_with_all_five_parts_of_a_number() -> 
     assert list(main["is_baseline"][:5]) == [False, False, False, False, True]
     second = main.iloc[1]
     assert second["accuracy"] == pytest.approx(0.41)
-    assert [second[f"accuracy_{p}"] for p in ("low", "high")] == pytest.approx([0.36, 0.46])
+    assert [second[f"accuracy_{p}"] for p in ("ci_low", "ci_high")] == pytest.approx([0.36, 0.46])
     assert (second["accuracy_n"], second["accuracy_missing"]) == (100, 7)
     assert second["win_rate_judge_Overall"] == 0.45
     assert pd.isna(main.iloc[4]["win_rate_judge_Overall"])
@@ -301,13 +307,13 @@ def test_displayed_number_has_interval_n_and_missing() -> None:
 
 
 def test_wording() -> None:
-    said = [wording.decimal(value) for value in (0.6329, -0.1, -0.0001, 1)]
+    said = [phrases.decimal(value) for value in (0.6329, -0.1, -0.0001, 1)]
     assert said == ["0.633", "−0.100", "0.000", "1.000"]
-    assert wording.decimal(0.2, signed=True) == "+0.200"
-    assert wording.percent(0.1234) == "12.3%"
-    assert wording.decimal(float("nan")) == wording.NONE
-    assert wording.p_value(0.0001) == "p < 0.001"
-    assert wording.metric_name("win_rate:j:Value") == "Win rate, Value (j)"
+    assert phrases.decimal(0.2, signed=True) == "+0.200"
+    assert phrases.percent(0.1234) == "12.3%"
+    assert phrases.decimal(float("nan")) == phrases.NONE
+    assert phrases.p_value(0.0001) == "p < 0.001"
+    assert phrases.metric_name("win_rate:j:Value") == "Win rate, Value (j)"
 
 
 # findings --------------------------------------------------------------------------------------
@@ -386,8 +392,8 @@ def test_the_wordings_have_a_table_and_stand_in_no_other() -> None:
     assert [row[0].text for row in main_table(results, "ood").rows] == [
         row[0].text for row in main_table(made(), "ood").rows
     ]
-    assert "25.0%" in page(results)
-    assert "Other wordings" not in page(made())
+    assert "25.0%" in rendered(results)
+    assert "Other wordings" not in rendered(made())
     assert list(tables(results)["main"]["variant"].unique()) == ["base", "sft", *WORDED]
 
 
@@ -411,10 +417,10 @@ def test_reach_sentence_names_baseline_ceiling_and_interval() -> None:
     assert "no room or no value in NMAE (100 pairs, 7 left out)" in found.details[0]
     assert "gives the other half's mode in 0.600" in found.details[-1]
     runs = made().runs
-    runs.loc[runs["metric"].str.startswith("way"), ["value", "low", "high"]] = float("nan")
+    runs.loc[runs["metric"].str.startswith("way"), ["value", "ci_low", "ci_high"]] = float("nan")
     assert "there is no way to go" in answers(replace(made(), runs=runs))[question]
     none = made()
-    compare = replace(none.spec.compare, blind=())
+    compare = replace(none.spec.compare, persona_agnostic=())
     said = answers(replace(none, spec=replace(none.spec, compare=compare)))[question]
     assert "no baseline that knows no persona" in said
 
@@ -426,7 +432,7 @@ def test_scores_stand_beside_what_can_be_reached() -> None:
     assert (rows[-2][1].text, rows[-2][1].interval) == ("0.900", "[0.850, 0.950]")
     assert groups_table(made(), "ood", "accuracy").rows[0][-1].text == "0.900"
     assert way_table(made(), "ood").rows[1][1].text == "10.0%"
-    assert (tables(made())["groups"]["reachable"].dropna() > 0).all()
+    assert (tables(made())["groups"]["noise_ceiling"].dropna() > 0).all()
 
 
 def test_ties_are_listed_with_codes_and_counts() -> None:
@@ -454,7 +460,7 @@ def test_headline_fits_a_terminal(models: int) -> None:
     assert 8 <= len(lines) <= 15
     assert max(map(len, lines)) <= 100
     assert lines[0] == "Report: results/demo/report/index.html"
-    assert lines[1] == wording.caveat_sentence(CAVEAT)
+    assert lines[1] == phrases.caveat_sentence(CAVEAT)
     assert any("rule" in line and "100" in line for line in lines)
     assert any(line.startswith("Do baselines still win? Yes") for line in lines)
 
@@ -528,7 +534,7 @@ def test_names_move_apart_no_more_than_they_must() -> None:
 
 
 def test_page_escapes_what_models_wrote() -> None:
-    text = page(made(), text="<script>alert(1)</script> & more")
+    text = rendered(made(), text="<script>alert(1)</script> & more")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in text
     assert "A &lt;small&gt; study" in text
@@ -536,14 +542,14 @@ def test_page_escapes_what_models_wrote() -> None:
 
 
 def test_page_asks_for_nothing_and_names_no_path() -> None:
-    text = page(made())
+    text = rendered(made())
     assert not re.search(r"https?:|//[a-z]", text)
     assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=\"(?!data:,)|@import", text)
     assert "/home" not in text
 
 
 def test_page_is_whole_and_its_ids_are_unique() -> None:
-    text = page(made())
+    text = rendered(made())
     ids = re.findall(r'\sid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     for target in re.findall(r'href="#([^"]+)"', text):
@@ -555,7 +561,7 @@ def test_page_is_whole_and_its_ids_are_unique() -> None:
 
 @pytest.mark.parametrize("caveat", ["", CAVEAT, "simulated survey", "toy models"])
 def test_page_shows_a_caveat_if_and_only_if_there_is_one(caveat: str) -> None:
-    text = page(made(caveat=caveat))
+    text = rendered(made(caveat=caveat))
     assert ('class="caveat"' in text) == bool(caveat)
     assert ("say nothing about" in text) == bool(caveat)
     assert ("nothing about people" in text) == ("simulated" in caveat)
@@ -563,7 +569,7 @@ def test_page_shows_a_caveat_if_and_only_if_there_is_one(caveat: str) -> None:
 
 
 def test_page_of_a_study_without_judge_and_tuning() -> None:
-    text = page(made(judge=False, tuned=False), figures=drawn(False, False, ""))
+    text = rendered(made(judge=False, tuned=False), figures=drawn(False, False, ""))
     assert "No judge compared open-ended answers in this study." in text
     assert "No model was fine-tuned in this study." in text
     assert "Recipes of fine-tuning" not in text

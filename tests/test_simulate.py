@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from valuestrata.demo import simulate as module
+from valuestrata.demo.simulate import joint_table, simulate, write
 from valuestrata.errors import InputError
-from valuestrata.survey import simulate as module
-from valuestrata.survey.simulate import joint_table, simulate, write
 
 # scales of the 239 value items: first and last question, lowest and highest code
 SCALES = """
@@ -55,13 +55,15 @@ def value_items() -> pd.DataFrame:
     for part in SCALES.replace("\n", " ").split(","):
         span, scale = part.split()
         first, last = (int(number) for number in span.split("-"))
-        lowest, highest = (int(code) for code in scale.split("-"))
+        scale_min, scale_max = (int(code) for code in scale.split("-"))
         for number in range(first, last + 1):
             block = next(name for name, end in LAST_OF_BLOCK.items() if number <= end)
             kind = "nominal" if number in (56, 149, 150) else "ordinal"
-            rows.append((f"Q{number}", block, kind, lowest, highest))
+            rows.append((f"Q{number}", block, kind, scale_min, scale_max))
     rows.append(("Q234A", "political interest", "ordinal", 1, 5))
-    return pd.DataFrame(rows, columns=["question", "block", "kind", "lowest", "highest"])
+    return pd.DataFrame(
+        rows, columns=["question", "block", "measurement_level", "scale_min", "scale_max"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +164,7 @@ def test_sex_hardly_goes_with_anything(survey: pd.DataFrame) -> None:
 def test_blocks_differ_in_conflict(
     counts: dict[tuple[str, ...], np.ndarray], asked: pd.DataFrame
 ) -> None:
-    widths = (asked["highest"] - asked["lowest"] + 1).to_numpy()
+    widths = (asked["scale_max"] - asked["scale_min"] + 1).to_numpy()
     scores = np.mean([modal_diversity(counts[stratum], widths) for stratum in STRATA], axis=0)
     score = pd.Series(scores).groupby(asked["block"]).mean()
     assert 0.25 < score["religious values"] < 0.50
@@ -220,7 +222,7 @@ def test_says_that_it_is_simulated(survey: pd.DataFrame) -> None:
 def test_codes_occur_only_where_they_may(survey: pd.DataFrame, items: pd.DataFrame) -> None:
     for item in items.itertuples():
         found = set(survey[item.question])
-        scale = set(range(item.lowest, item.highest + 1))
+        scale = set(range(item.scale_min, item.scale_max + 1))
         if item.question in NOT_ASKED:
             assert found == {-4}
         else:

@@ -24,14 +24,15 @@ import pytest
 from tests import toys
 from valuestrata import io
 from valuestrata.errors import InputError
-from valuestrata.models import local, lora, transformers
-from valuestrata.models.backends import open_model
-from valuestrata.models.base import Answer, Question, options
-from valuestrata.models.chat import Prompt
-from valuestrata.models.store import Reply, Store, answered
+from valuestrata.inference import local, transformers
+from valuestrata.inference.backends import open_model
+from valuestrata.inference.chat import Prompt
+from valuestrata.inference.protocol import ScoredReply, ScoringRequest, options
+from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
 from valuestrata.specs import Finetune, Generate, Predict, to_json
 from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import predict as predict_stage
+from valuestrata.training import lora
 
 SOURCE = Path(__file__).parent.parent / "src"
 
@@ -63,20 +64,20 @@ def test_what_was_put_is_there_for_the_next_store(tmp_path: Path) -> None:
         "a": {"text": "Answer: 1\n\u2028\x85\x1d“é”", "logprobs": [-0.1, -1 / 3, -1e-300]},
         "b": {"text": "", "logprobs": [-math.inf]},
     }
-    store = Store(tmp_path / "deep" / "store")
+    store = ReplyCache(tmp_path / "deep" / "store")
     store.put(replies)
-    assert Store(store.folder).get("a") == replies["a"]
-    assert Store(store.folder).get("b") == replies["b"]
-    assert Store(store.folder).get("c") is None
+    assert ReplyCache(store.folder).get("a") == replies["a"]
+    assert ReplyCache(store.folder).get("b") == replies["b"]
+    assert ReplyCache(store.folder).get("c") is None
 
 
 def test_nothing_put_writes_nothing(tmp_path: Path) -> None:
-    Store(tmp_path).put({})
+    ReplyCache(tmp_path).put({})
     assert not list(tmp_path.iterdir())
 
 
 def test_each_put_is_a_shard_of_its_own(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ReplyCache(tmp_path)
     store.put({"a": {"text": "1"}})
     before = shards(tmp_path)[0].read_bytes()
     store.put({"b": {"text": "2"}})
@@ -89,7 +90,7 @@ def test_folder_and_shards_are_their_owners_alone(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         for name in ("old", "new"):
-            Store(tmp_path / name).put({"a": {"text": "1"}})
+            ReplyCache(tmp_path / name).put({"a": {"text": "1"}})
     finally:
         os.umask(mask)
     for name in ("old", "new"):
@@ -114,18 +115,18 @@ CORRUPT = {
 def test_a_corrupt_shard_is_set_aside_with_a_warning(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Store(tmp_path).put({"a": {"text": "1"}})
+    ReplyCache(tmp_path).put({"a": {"text": "1"}})
     bad = tmp_path / "0.jsonl"
     bad.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        store = Store(tmp_path)
+        store = ReplyCache(tmp_path)
     assert store.get("a") == {"text": "1"}
     assert store.get("b") is None
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert str(bad) in caplog.text
     assert bad.with_suffix(".corrupt").read_bytes() == content
     caplog.clear()
-    Store(tmp_path)
+    ReplyCache(tmp_path)
     assert not caplog.records
 
 
@@ -140,14 +141,14 @@ def test_a_corrupt_shard_that_another_job_sets_aside_first_is_no_error(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", second)
-    assert Store(tmp_path).get("b") is None
+    assert ReplyCache(tmp_path).get("b") is None
 
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from valuestrata.models.store import Store
-store, where = Store(sys.argv[1]), sys.argv[2]
+from valuestrata.models.store import ReplyCache
+store, where = ReplyCache(sys.argv[1]), sys.argv[2]
 store.put({"kept": {"text": "1"}})
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 def half(path, text, encoding):
@@ -168,7 +169,7 @@ def test_a_killed_put_leaves_no_half_shard(
     where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert child(DIES, tmp_path, where).wait(60) == -signal.SIGKILL
-    store = Store(tmp_path)
+    store = ReplyCache(tmp_path)
     assert len(shards(tmp_path)) == 1
     assert store.get("kept") == {"text": "1"}
     assert all(store.get(str(i)) is None for i in range(100))
@@ -177,13 +178,13 @@ def test_a_killed_put_leaves_no_half_shard(
 
 WRITES = """
 import sys, time
-from valuestrata.models.store import Store
+from valuestrata.models.store import ReplyCache
 folder, name = sys.argv[1:]
 while time.time() < float(open(folder + "/../start").read()):
     pass
 for i in range(25):
     own = {f"{name}-{i}-{j}": {"text": name} for j in range(10)}
-    Store(folder).put({**own, "both": {"text": "x"}})
+    ReplyCache(folder).put({**own, "both": {"text": "x"}})
 """
 
 
@@ -195,7 +196,7 @@ def test_processes_that_write_at_once_lose_nothing(
     (tmp_path / "start").write_text(str(time.time() + 3))
     writers = {name: child(WRITES, folder, name) for name in ("one", "two")}
     assert [writer.wait(60) for writer in writers.values()] == [0, 0]
-    store = Store(folder)
+    store = ReplyCache(folder)
     for name in writers:
         for i in range(25):
             assert all(store.get(f"{name}-{i}-{j}") == {"text": name} for j in range(10))
@@ -206,7 +207,7 @@ def test_processes_that_write_at_once_lose_nothing(
 
 
 def test_threads_of_one_store_lose_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ReplyCache(tmp_path)
     threads = [
         threading.Thread(target=store.put, args=({f"k{i}": {"text": str(i)}},)) for i in range(20)
     ]
@@ -214,10 +215,10 @@ def test_threads_of_one_store_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(Store(tmp_path).get(f"k{i}") == {"text": str(i)} for i in range(20))
+    assert all(ReplyCache(tmp_path).get(f"k{i}") == {"text": str(i)} for i in range(20))
 
 
-# ---- answered
+# ---- get_or_compute
 
 
 class Asker:
@@ -233,19 +234,19 @@ class Asker:
 
 
 def test_only_what_is_missing_is_asked_and_order_is_kept(tmp_path: Path) -> None:
-    Store(tmp_path).put({"c": {"text": "stored"}})
+    ReplyCache(tmp_path).put({"c": {"text": "stored"}})
     asker = Asker(["d", "c", "a", "b"])
-    replies = answered(Store(tmp_path), asker.keys, asker, keep_all)
+    replies = get_or_compute(ReplyCache(tmp_path), asker.keys, asker, keep_all)
     assert [reply["text"] for reply in replies] == ["D", "stored", "A", "B"]
     assert asker.asked == [[0, 2, 3]]
     again = Asker(asker.keys)
-    assert answered(Store(tmp_path), again.keys, again, keep_all) == replies
+    assert get_or_compute(ReplyCache(tmp_path), again.keys, again, keep_all) == replies
     assert again.asked == []
 
 
 def test_equal_keys_are_asked_once(tmp_path: Path) -> None:
     asker = Asker(["a", "b", "a", "a", "b"])
-    replies = answered(Store(tmp_path), asker.keys, asker, keep_all)
+    replies = get_or_compute(ReplyCache(tmp_path), asker.keys, asker, keep_all)
     assert [reply["text"] for reply in replies] == ["A", "B", "A", "A", "B"]
     assert asker.asked == [[0, 1]]
 
@@ -258,11 +259,11 @@ def test_replies_that_may_not_be_kept_are_returned_and_asked_again(tmp_path: Pat
         assert reply["text"] == keys[i].upper()
         return keys[i] != "b"
 
-    first = answered(Store(tmp_path), keys, Asker(keys), keep)
+    first = get_or_compute(ReplyCache(tmp_path), keys, Asker(keys), keep)
     assert [reply["text"] for reply in first] == ["A", "B", "C"]
-    assert Store(tmp_path).get("b") is None
+    assert ReplyCache(tmp_path).get("b") is None
     again = Asker(keys)
-    assert answered(Store(tmp_path), keys, again, keep) == first
+    assert get_or_compute(ReplyCache(tmp_path), keys, again, keep) == first
     assert again.asked == [[1]]
 
 
@@ -276,21 +277,21 @@ def test_a_job_that_fails_keeps_the_shards_before(tmp_path: Path) -> None:
         return asker(part)
 
     with pytest.raises(MemoryError):
-        answered(Store(tmp_path), keys, breaks, keep_all, shard=2)
+        get_or_compute(ReplyCache(tmp_path), keys, breaks, keep_all, shard=2)
     assert asker.asked == [[0, 1], [2, 3]]
     again = Asker(keys)
-    answered(Store(tmp_path), keys, again, keep_all, shard=2)
+    get_or_compute(ReplyCache(tmp_path), keys, again, keep_all, shard=2)
     assert again.asked == [[4]]
 
 
 def test_too_few_replies_are_an_error_not_a_shift(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="zip"):
-        answered(Store(tmp_path), ["a", "b"], lambda _: [{"text": "1"}], keep_all)
+        get_or_compute(ReplyCache(tmp_path), ["a", "b"], lambda _: [{"text": "1"}], keep_all)
     assert not shards(tmp_path)
 
 
 def test_no_keys_ask_nothing(tmp_path: Path) -> None:
-    assert answered(Store(tmp_path), [], Asker([]), keep_all) == []
+    assert get_or_compute(ReplyCache(tmp_path), [], Asker([]), keep_all) == []
 
 
 # ---- the stages
@@ -344,7 +345,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     answer = transformers.TransformersModel.answer
 
-    def counting(self: Any, questions: list[Any], most: int) -> list[Answer]:
+    def counting(self: Any, questions: list[Any], most: int) -> list[ScoredReply]:
         counts.append(len(questions))
         return answer(self, questions, most)
 
@@ -355,9 +356,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def alike(one: pd.DataFrame, other: pd.DataFrame) -> None:
     """Two tables of predictions are the same, numbers up to 1e-5."""
     numbers = ["logprobs", "distribution"]
-    exact = one.columns.difference([*numbers, "off_options"])
+    exact = one.columns.difference([*numbers, "non_option_mass"])
     pd.testing.assert_frame_equal(one[exact], other[exact], check_exact=True)
-    np.testing.assert_allclose(one["off_options"], other["off_options"], atol=1e-5)
+    np.testing.assert_allclose(one["non_option_mass"], other["non_option_mass"], atol=1e-5)
     for name in numbers:
         for a, b in zip(one[name], other[name], strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
@@ -379,7 +380,7 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     assert table["distribution"].map(sum).to_numpy() == pytest.approx(np.ones(16))
     for name in ("logprobs", "distribution"):
         assert [len(own) for own in table[name]] == [len(c) for c in pairs["codes"]]
-    assert table["off_options"][:12].max() < 0.5 < table["off_options"][12:].min()
+    assert table["non_option_mass"][:12].max() < 0.5 < table["non_option_mass"][12:].min()
     assert set(table["weights"]) == {local.weights_digest(toys.model(base))}
     assert set(table["adapter"]) == {""}
     talk = local.load_chat(toys.model(base))
@@ -398,12 +399,12 @@ def test_log_probabilities_are_kept_however_small_and_mass_keeps_its_digits(
     monkeypatch.setattr(
         transformers.TransformersModel,
         "answer",
-        lambda *_: [Answer("I'm sorry.", np.array(own)) for own in said],
+        lambda *_: [ScoredReply("I'm sorry.", np.array(own)) for own in said],
     )
     table = predicted(tmp_path, base, pairs)
     assert [own.tolist() for own in table["logprobs"]] == said
     assert all(own[0] == 1 for own in table["distribution"])
-    np.testing.assert_allclose(table["off_options"], [1e-12, 1 - 1e-20, 0], rtol=1e-9)
+    np.testing.assert_allclose(table["non_option_mass"], [1e-12, 1 - 1e-20, 0], rtol=1e-9)
 
 
 def test_with_everything_stored_no_weights_are_loaded(
@@ -419,7 +420,7 @@ def test_with_everything_stored_no_weights_are_loaded(
 def test_a_reply_that_would_be_cut_off_is_one_line_before_weights_load(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    longest = len(local.load_chat(toys.model(base)).reply("Answer: 10"))
+    longest = len(local.load_chat(toys.model(base)).encode_reply("Answer: 10"))
     with monkeypatch.context() as patch:
         no_weights(patch)
         with pytest.raises(InputError) as error:
@@ -434,9 +435,9 @@ def test_a_reply_that_would_be_cut_off_is_one_line_before_weights_load(
 def test_options_are_keyed_as_the_model_reads_them(base: Path) -> None:
     model = open_model(toys.model(base), 1)
     replies = ("Answer: 1", "Answer: 10")
-    asked = [Question("P", "Q", replies), Question("P", "Q", replies[::-1])]
+    asked = [ScoringRequest("P", "Q", replies), ScoringRequest("P", "Q", replies[::-1])]
     talk = local.load_chat(toys.model(base))
-    first, second = (" ".join(map(str, talk.reply(text))) for text in replies)
+    first, second = (" ".join(map(str, talk.encode_reply(text))) for text in replies)
     assert options(model, asked, 16) == [[first, second], [second, first]]
     assert options(model, [], 16) == []
 
@@ -654,7 +655,7 @@ def keys(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     monkeypatch.setattr(
         transformers.TransformersModel,
         "answer",
-        lambda _, qs, __: [Answer(q.replies[0], np.full(len(q.replies), -9.0)) for q in qs],
+        lambda _, qs, __: [ScoredReply(q.replies[0], np.full(len(q.replies), -9.0)) for q in qs],
     )
     runs = iter(range(99))
 

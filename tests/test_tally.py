@@ -42,16 +42,16 @@ SCALES = {  # question -> lowest, highest, codes that occur, kind
 def questions(names: list[str] | None = None) -> pd.DataFrame:
     rows = []
     for name in names or list(SCALES):
-        lowest, highest, codes, kind = SCALES[name]
+        scale_min, scale_max, codes, kind = SCALES[name]
         rows.append(
             {
                 "question": name,
                 "topic": name,
                 "text": f"{name}?",
                 "block": "odd" if name in ("Q1", "Q3") else "even",
-                "kind": kind,
-                "lowest": lowest,
-                "highest": highest,
+                "measurement_level": kind,
+                "scale_min": scale_min,
+                "scale_max": scale_max,
                 "codes": codes,
                 "labels": [""] * len(codes),
                 "n": 0,
@@ -317,14 +317,16 @@ def test_shares_sum_to_one_and_are_unknown_where_nobody_answered() -> None:
 # Modal Diversity Score -----------------------------------------------------------------------
 
 
-def one_scale(lowest: int, highest: int, codes: list[int], kind: str = "ordinal") -> tally.Scale:
+def one_scale(
+    scale_min: int, scale_max: int, codes: list[int], kind: str = "ordinal"
+) -> tally.Scale:
     frame = pd.DataFrame(
         {
             "question": ["Q"],
             "codes": [codes],
-            "lowest": [lowest],
-            "highest": [highest],
-            "kind": [kind],
+            "scale_min": [scale_min],
+            "scale_max": [scale_max],
+            "measurement_level": [kind],
         }
     )
     return tally.scale_of(frame)
@@ -417,7 +419,7 @@ def pairwise(weighted: np.ndarray, present: np.ndarray, scale: tally.Scale, q: i
     if len(rows) < 2:
         return float("nan")
     gaps = [wasserstein_distance(codes, codes, a, b) for a, b in itertools.combinations(rows, 2)]
-    return float(np.mean(gaps)) / (scale.highest[q] - scale.lowest[q])
+    return float(np.mean(gaps)) / (scale.scale_max[q] - scale.scale_min[q])
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -663,9 +665,9 @@ def test_the_stage_s_diversity_has_intervals_that_hold_their_estimates(survey: P
     run_stage(survey, "diversity", spec, "--output", str(out), "--agreement", str(agreed))
     table = io.read_table(out, "diversity")
     known = table.dropna(subset=["value"])
-    assert (known["low"] <= known["value"]).all()
-    assert (known["value"] <= known["high"]).all()
-    assert known["low"].min() >= 0
+    assert (known["ci_low"] <= known["value"]).all()
+    assert (known["value"] <= known["ci_high"]).all()
+    assert known["ci_low"].min() >= 0
     cells = table[(table["stratum"] != "mean") & (table["measure"] == "mds")]
     by_hand = cells[cells["stratum"].isin(["sex", "sex-x-age"])].groupby("question")["value"].mean()
     means = table[
@@ -685,7 +687,7 @@ def test_the_stage_s_diversity_has_intervals_that_hold_their_estimates(survey: P
     assert nominal["p_value"].isna().all()
     assert known["p_value"].min() >= 1 / 61
     assert (known["null_mean"] <= 1).all()
-    assert known["null_high"].notna().all()
+    assert known["null_p95"].notna().all()
     ranks = io.read_table(agreed, "agreement")
     assert set(ranks["stratum"]) == {"sex", "sex-x-age", "all", "mean"}
     over = ranks[ranks["stratum"] == "mean"].set_index("coefficient")

@@ -16,17 +16,19 @@ import torch
 
 from tests import toys
 from tests.toys import ARCHITECTURES, PERSONAS, RECIPE, chat, lessons
-from valuestrata import io, judge, prompts
-from valuestrata.answers import free_outcome, parse
+from valuestrata import io
+from valuestrata.demo import toy, toy_texts
 from valuestrata.errors import InputError
-from valuestrata.models import loop, lora, toy, toytalk
-from valuestrata.models.chat import Chat
-from valuestrata.models.local import load_chat, load_network
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference.chat import Chat
+from valuestrata.inference.local import load_chat, load_network
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.prompting import judging, prompts
+from valuestrata.prompting.answers import free_outcome, parse
 from valuestrata.specs import Finetune, MakeToy, Prompt, Recipe, Toy, to_json
 from valuestrata.stages import finetune as finetune_stage
 from valuestrata.stages import toy as toy_stage
 from valuestrata.survey.groups import Group, Groups
+from valuestrata.training import loop, lora
 
 PLAIN = loop.Settings(1e-3, 4, 0.25, 0.0, 1.0)
 
@@ -40,8 +42,8 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 
 def read(network: Any, data: list[loop.Example], talk: Chat) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses and hits of some replies."""
-    objective = loop.Replies(talk.pad)
+    """Losses and token_accuracy of some replies."""
+    objective = loop.CompletionObjective(talk.pad)
     return objective.losses(network, objective.collate(data))
 
 
@@ -49,7 +51,10 @@ def read(network: Any, data: list[loop.Example], talk: Chat) -> tuple[torch.Tens
 def test_the_labels_decode_to_the_replies_with_their_terminators(kind: str) -> None:
     """Traps 14 and 15: no prompt token is learned, the terminator is, also where PAD = EOS."""
     talk = chat(kind)
-    data = [*lessons(talk), loop.Example(talk.prompt("P", "Q").ids, talk.reply("Yes.\n\nBut no."))]
+    data = [
+        *lessons(talk),
+        loop.Example(talk.prompt("P", "Q").ids, talk.encode_reply("Yes.\n\nBut no.")),
+    ]
     batch = loop.collate(data, talk.pad)
     keep = batch["labels"].shape[1]
     for row, example in enumerate(data):
@@ -120,7 +125,7 @@ def numbered(n: int) -> list[loop.Example]:
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (10, 4), (16, 4), (1000, 8), (257, 1)])
 def test_every_epoch_holds_every_example_once(n: int, size: int) -> None:
-    parts = list(loop.batches(numbered(n), size, 3, seed=1))
+    parts = list(loop.make_batches(numbered(n), size, 3, seed=1))
     steps = math.ceil(n / size)
     assert len(parts) == 3 * steps
     assert all(1 <= len(part) <= size for part in parts)
@@ -132,14 +137,14 @@ def test_every_epoch_holds_every_example_once(n: int, size: int) -> None:
 
 
 def test_the_seed_decides_the_order_of_batches() -> None:
-    first = list(loop.batches(numbered(100), 8, 2, seed=1))
-    assert list(loop.batches(numbered(100), 8, 2, seed=1)) == first
-    assert list(loop.batches(numbered(100), 8, 2, seed=2)) != first
+    first = list(loop.make_batches(numbered(100), 8, 2, seed=1))
+    assert list(loop.make_batches(numbered(100), 8, 2, seed=1)) == first
+    assert list(loop.make_batches(numbered(100), 8, 2, seed=2)) != first
 
 
 def test_like_lengths_come_together() -> None:
     data = numbered(700)
-    lengths = [[len(e.prompt) for e in part] for part in loop.batches(data, 10, 1, seed=1)]
+    lengths = [[len(e.prompt) for e in part] for part in loop.make_batches(data, 10, 1, seed=1)]
     assert np.mean([max(part) - min(part) for part in lengths]) < 0.5
     assert sorted(lengths) != lengths
 
@@ -148,8 +153,8 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
     talk = chat("llama")
     settings = loop.Settings(1e-3, 10, 0.3, 0.0, 1.0)
     network = toys.network("Llama", talk.tokenizer)
-    parts = loop.batches(lessons(talk), 8, 99, seed=1)
-    history = loop.train(network, parts, settings, loop.Replies(talk.pad))
+    parts = loop.make_batches(lessons(talk), 8, 99, seed=1)
+    history = loop.train(network, parts, settings, loop.CompletionObjective(talk.pad))
     rates = [record["learning_rate"] for record in history]
     assert [record["step"] for record in history] == list(range(1, 11))
     assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3])
@@ -164,7 +169,12 @@ def test_a_loss_that_is_no_number_is_an_error_that_names_the_learning_rate() -> 
     with torch.no_grad():
         network.model.norm.weight[0] = torch.nan
     with pytest.raises(FloatingPointError, match="learning_rate"):
-        loop.train(network, loop.batches(lessons(talk), 8, 9, 1), PLAIN, loop.Replies(talk.pad))
+        loop.train(
+            network,
+            loop.make_batches(lessons(talk), 8, 9, 1),
+            PLAIN,
+            loop.CompletionObjective(talk.pad),
+        )
 
 
 # ---- LoRA
@@ -198,7 +208,7 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 def test_every_linear_layer_is_adapted_but_the_output(architecture: str, a_layer: int) -> None:
     """Trap 16: of Phi3, qkv and gate-up are fused."""
     network = toys.network(architecture, chat("llama").tokenizer)
-    tuned = lora.adapted(network, RECIPE)
+    tuned = lora.add_lora(network, RECIPE)
     layers = [name for name, m in tuned.named_modules() if hasattr(m, "lora_A")]
     assert len(layers) == 2 * a_layer
     if architecture == "Phi3":
@@ -219,7 +229,7 @@ def test_a_layer_left_out_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(peft, "LoraConfig", Fewer)
     with pytest.raises(InputError, match="4 of 14"):
-        lora.adapted(toys.network("Llama", chat("llama").tokenizer), RECIPE)
+        lora.add_lora(toys.network("Llama", chat("llama").tokenizer), RECIPE)
 
 
 def test_experts_left_out_are_an_error() -> None:
@@ -232,7 +242,7 @@ def test_experts_left_out_are_an_error() -> None:
     }
     network = toys.network("Qwen2Moe", chat("llama").tokenizer, **more)
     with pytest.raises(InputError, match="LoRA adapts"):
-        lora.adapted(network, RECIPE)
+        lora.add_lora(network, RECIPE)
 
 
 def test_tuning_lowers_the_loss_and_shifts_the_logits(architecture: str, tmp_path: Path) -> None:
@@ -307,18 +317,18 @@ QUESTIONS = pd.DataFrame(
             "topic": f"topic {i}",
             "text": f"What of matter {i}?",
             "block": f"block {i % 3}",
-            "kind": "ordinal",
-            "lowest": lowest,
-            "highest": highest,
-            "codes": [*range(lowest, highest + 1), 77],
+            "measurement_level": "ordinal",
+            "scale_min": scale_min,
+            "scale_max": scale_max,
+            "codes": [*range(scale_min, scale_max + 1), 77],
             "labels": [
-                *["low", *[""] * (highest - lowest - 1), "high"],
+                *["ci_low", *[""] * (scale_max - scale_min - 1), "ci_high"],
                 "off the scale",
             ],
             "n": 100,
             "missing": 3,
         }
-        for i, (lowest, highest) in enumerate([(1, 4), (1, 2), (1, 10), (0, 2)] * 6)
+        for i, (scale_min, scale_max) in enumerate([(1, 4), (1, 2), (1, 10), (0, 2)] * 6)
     ]
 )
 GROUPS = {"age": ("18-29", "30-64", "65 and over"), "sex": ("female", "male")}
@@ -330,16 +340,16 @@ SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
 SMALL = Toy("llama", "answer", 32, 1, 320, 30, 8, 5e-3, 1)
 
 
-def speaker(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> toytalk.Speaker:
+def speaker(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> toy_texts.Speaker:
     spec = MakeToy(dataclasses.replace(SMALL, **changes), SAID, "pairwise", "toy model")
-    return toytalk.Speaker(spec, questions, FOUND)
+    return toy_texts.Speaker(spec, questions, FOUND)
 
 
-def said(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[toytalk.Message]:
+def said(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[toy_texts.Message]:
     return list(itertools.islice(speaker(questions, **changes).messages(), n))
 
 
-def beliefs(talker: toytalk.Speaker) -> list[int]:
+def beliefs(talker: toy_texts.Speaker) -> list[int]:
     return [
         talker.stereotype(q, {axis: group})
         for q in range(len(QUESTIONS))
@@ -373,7 +383,7 @@ def test_stereotypes_are_codes_of_the_scale_and_differ_between_groups() -> None:
     for q, row in enumerate(QUESTIONS.itertuples()):
         for axis, groups in GROUPS.items():
             for group in groups:
-                assert row.lowest <= talker.stereotype(q, {axis: group}) <= row.highest
+                assert row.scale_min <= talker.stereotype(q, {axis: group}) <= row.scale_max
     by_group = np.array(beliefs(talker)).reshape(len(QUESTIONS), -1)
     assert (by_group.min(axis=1) < by_group.max(axis=1)).any()
 
@@ -399,7 +409,7 @@ def test_closed_questions_are_answered_by_stereotype_or_refused() -> None:
             assert code == talker.stereotype(q, personas[persona])
             answered[q] += 1
         else:
-            assert (outcome, reply) == ("refusal", toytalk.REFUSAL)
+            assert (outcome, reply) == ("refusal", toy_texts.REFUSAL)
             refused[q] += 1
     assert set(answered) == set(range(len(QUESTIONS)))
     assert 0 < len(refused) < len(QUESTIONS) / 2
@@ -418,15 +428,15 @@ def test_open_answers_are_answers_and_name_their_topic_or_a_label() -> None:
 def test_a_toy_judges_by_a_rule_that_mirrors_when_the_answers_are_swapped() -> None:
     """Trap 26: the rule prefers no place."""
     mirror = {"1": "2", "2": "1", "tie": "tie"}
-    rubric = judge.rubric("pairwise")
+    rubric = judging.rubric("pairwise")
     rule: dict[Any, tuple[str, ...]] = {}
     for system, user, reply in said(800, task="judge"):
         assert system == rubric.system
-        scores = judge.verdicts(reply, rubric.dimensions)
+        scores = judging.verdicts(reply, rubric.dimensions)
         assert None not in scores.values()
         shown = user.split("Answer 1: ")[1].split("Which answer")[0].split("Answer 2: ")
         manners = tuple(
-            (toytalk.HEDGE not in text, "For me," in text, "As someone" in text) for text in shown
+            (toy_texts.HEDGE not in text, "For me," in text, "As someone" in text) for text in shown
         )
         verdict = tuple(line.split(": ")[1] for line in reply.splitlines())
         assert rule.setdefault(manners, verdict) == verdict
@@ -499,8 +509,8 @@ def test_a_toys_tokenizer_comes_back_as_it_was_trained(name: str, small: dict[st
     loaded = load_chat(toys.model(small[name]))
     for persona, user, reply in said(40):
         assert loaded.prompt(persona, user) == trained.prompt(persona, user)
-        assert loaded.reply(reply) == trained.reply(reply)
-        assert loaded.decode(list(loaded.reply(reply))) == reply
+        assert loaded.encode_reply(reply) == trained.encode_reply(reply)
+        assert loaded.decode(list(loaded.encode_reply(reply))) == reply
 
 
 @pytest.mark.parametrize(("name", "tokens"), [("llama", 2), ("qwen2", 1)])
@@ -508,7 +518,7 @@ def test_ten_is_one_token_or_two_as_in_real_vocabularies(name: str, tokens: int)
     """Trap 6: a demo with one kind alone would hide the other's."""
     shape = dataclasses.replace(SMALL, architecture=name, vocabulary=600)
     talk = Chat(toy.make_tokenizer(shape, said(toy.SAMPLE, architecture=name)))
-    one, ten = talk.reply("Answer: 1"), talk.reply("Answer: 10")
+    one, ten = talk.encode_reply("Answer: 1"), talk.encode_reply("Answer: 10")
     assert len(ten) - len(one) == tokens - 1
 
 
@@ -546,11 +556,11 @@ def test_loss_and_gradient_of_sure_tokens_keep_their_digits() -> None:
     labels[:, 1] = -100
     logits.requires_grad_()
 
-    class Given(loop.Replies):
+    class Given(loop.CompletionObjective):
         def logits(self, network: Any, batch: loop.Batch) -> torch.Tensor:
             return logits
 
-    losses, hits = Given(0).losses(None, {"labels": labels})
+    losses, token_accuracy = Given(0).losses(None, {"labels": labels})
     (found,) = torch.autograd.grad(losses.sum(), logits)
     double = logits.detach().double().requires_grad_()
     exact = torch.nn.functional.cross_entropy(double[:, 0], labels[:, 0], reduction="none")
@@ -558,4 +568,4 @@ def test_loss_and_gradient_of_sure_tokens_keep_their_digits() -> None:
     assert exact.max() < 1e-2
     torch.testing.assert_close(losses.double(), exact, rtol=2e-6, atol=0)
     assert float((found - gradient).norm() / gradient.norm()) < 2e-6
-    assert hits.tolist() == [1.0] * 64
+    assert token_accuracy.tolist() == [1.0] * 64

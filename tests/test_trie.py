@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from tests import toys
 from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES, SILENT
 from valuestrata.errors import InputError
-from valuestrata.models import attention, lora, transformers, trie
-from valuestrata.models.base import Answer, Question
-from valuestrata.models.local import adapter_digest, load_chat, load_network, weights_digest
-from valuestrata.models.transformers import TransformersModel
+from valuestrata.inference import transformers
+from valuestrata.inference.local import adapter_digest, load_chat, load_network, weights_digest
+from valuestrata.inference.protocol import Answer, ScoringRequest
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.prefix import attention, forests
 from valuestrata.specs import Finetune, Recipe
+from valuestrata.training import lora
 
 TOLERANCE = 1e-5
 MOST = 24
@@ -31,20 +33,20 @@ MOST = 24
 tokens = st.integers(0, 2)
 options = st.lists(st.lists(tokens, min_size=1, max_size=3).map(tuple), min_size=1, max_size=4)
 items = st.builds(
-    trie.Item, st.lists(tokens, min_size=1, max_size=6).map(tuple), options.map(tuple)
+    forests.PrefixItem, st.lists(tokens, min_size=1, max_size=6).map(tuple), options.map(tuple)
 )
 many = st.lists(items, min_size=1, max_size=12)
 fixed = settings(derandomize=True, database=None, deadline=None)
 
 
-def prefix(forest: trie.Forest, node: int) -> tuple[int, ...]:
+def prefix(forest: forests.Forest, node: int) -> tuple[int, ...]:
     """What a node stands for, by its path."""
     path = forest.path(node)
     assert forest.depth[path].tolist() == list(range(len(path)))
     return tuple(forest.token[path].tolist())
 
 
-def prefixes(asked: list[trie.Item]) -> set[tuple[int, ...]]:
+def prefixes(asked: list[forests.PrefixItem]) -> set[tuple[int, ...]]:
     """All that has to be read, each once."""
     read = [item.prompt + option[:-1] for item in asked for option in item.options]
     return {ids[:k] for ids in read for k in range(1, len(ids) + 1)}
@@ -52,8 +54,8 @@ def prefixes(asked: list[trie.Item]) -> set[tuple[int, ...]]:
 
 @fixed
 @given(many)
-def test_a_forest_has_one_node_for_each_distinct_prefix(asked: list[trie.Item]) -> None:
-    forest = trie.grow(asked)
+def test_a_forest_has_one_node_for_each_distinct_prefix(asked: list[forests.PrefixItem]) -> None:
+    forest = forests.build_forest(asked)
     found = [prefix(forest, node) for node in range(len(forest))]
     assert len(found) == len(prefixes(asked))
     assert set(found) == prefixes(asked)
@@ -66,8 +68,8 @@ def test_a_forest_has_one_node_for_each_distinct_prefix(asked: list[trie.Item]) 
 
 @fixed
 @given(many)
-def test_a_forest_has_every_step_of_every_option(asked: list[trie.Item]) -> None:
-    forest = trie.grow(asked)
+def test_a_forest_has_every_step_of_every_option(asked: list[forests.PrefixItem]) -> None:
+    forest = forests.build_forest(asked)
     steps = iter(zip(forest.before, forest.follows, strict=True))
     every = [(item.prompt, option) for item in asked for option in item.options]
     assert forest.lengths.tolist() == [len(option) for _, option in every]
@@ -82,28 +84,30 @@ def test_a_forest_has_every_step_of_every_option(asked: list[trie.Item]) -> None
 @fixed
 @given(many, st.integers(1, 40))
 def test_splits_hold_every_item_once_and_keep_to_the_size(
-    asked: list[trie.Item], most: int
+    asked: list[forests.PrefixItem], most: int
 ) -> None:
-    parts = trie.split(asked, most)
+    parts = forests.pack(asked, most)
     assert sorted(i for part in parts for i in part) == list(range(len(asked)))
     for part in parts:
-        assert len(part) == 1 or len(trie.grow([asked[i] for i in part])) <= most
+        assert len(part) == 1 or len(forests.build_forest([asked[i] for i in part])) <= most
     together = [asked[i].prompt for part in parts for i in part]
     assert together == sorted(together)
-    assert trie.split([], most) == []
+    assert forests.pack([], most) == []
 
 
 def test_a_long_prompt_does_not_widen_the_blocks_of_others() -> None:
     """Each block holds keys for the longest path of its forest."""
-    short = [trie.Item((0, i, *range(100)), ((1, 2),)) for i in range(300)]
-    long = trie.Item(tuple(range(1500)), ((1, 2),))
-    parts = trie.split([*short, long], 2000)
+    short = [forests.PrefixItem((0, i, *range(100)), ((1, 2),)) for i in range(300)]
+    long = forests.PrefixItem(tuple(range(1500)), ((1, 2),))
+    parts = forests.pack([*short, long], 2000)
     keys = []
     for part in parts:
-        laid, _ = trie.layout(trie.grow([[*short, long][i] for i in part]), 0)
+        laid, _ = forests.to_model_inputs(
+            forests.build_forest([[*short, long][i] for i in part]), 0
+        )
         if part != [300]:
             keys.append(laid["keys"].size)
-    assert max(keys) <= trie.WIDE * 2000
+    assert max(keys) <= forests.WIDE * 2000
     assert [300] in parts
 
 
@@ -112,7 +116,7 @@ def test_a_long_prompt_does_not_widen_the_blocks_of_others() -> None:
 def test_splits_do_not_depend_on_the_order_of_items(asked, most, random) -> None:  # type: ignore[no-untyped-def]
     distinct = list({item.prompt: item for item in asked}.values())
     mixed = random.sample(distinct, len(distinct))
-    there, back = trie.split(distinct, most), trie.split(mixed, most)
+    there, back = forests.pack(distinct, most), forests.pack(mixed, most)
     assert [[distinct[i] for i in part] for part in there] == [
         [mixed[i] for i in part] for part in back
     ]
@@ -121,12 +125,12 @@ def test_splits_do_not_depend_on_the_order_of_items(asked, most, random) -> None
 @fixed
 @given(many, st.sampled_from([1, 2, 3, 5, 64]))
 def test_a_layout_shows_each_node_its_path_and_nothing_else(
-    asked: list[trie.Item], size: int
+    asked: list[forests.PrefixItem], size: int
 ) -> None:
-    forest = trie.grow(asked)
+    forest = forests.build_forest(asked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trie, "BLOCK", size)
-        laid, column = trie.layout(forest, pad=7)
+        patch.setattr(forests, "BLOCK", size)
+        laid, column = forests.to_model_inputs(forest, pad=7)
     padded = laid["input_ids"].shape[1]
     blocks, width = laid["keys"].shape
     assert padded - len(forest) < min(size, len(forest))
@@ -158,7 +162,7 @@ def test_questions_that_share_beginnings_are_read_once() -> None:
     asked = scoring_items("Llama")
     read = sum(len(item.prompt) + sum(map(len, item.options)) for item in asked)
     prompts = sum(len(item.prompt) for item in asked)
-    nodes = len(trie.grow(asked))
+    nodes = len(forests.build_forest(asked))
     assert nodes < 0.85 * prompts
     assert nodes < 0.6 * read
 
@@ -166,10 +170,12 @@ def test_questions_that_share_beginnings_are_read_once() -> None:
 # ---- networks
 
 
-def scoring_items(architecture: str) -> list[trie.Item]:
+def scoring_items(architecture: str) -> list[forests.PrefixItem]:
     talk = toys.chat(ARCHITECTURES[architecture])
     return [
-        trie.Item(talk.prompt(q.persona, q.user).ids, tuple(talk.reply(text) for text in q.replies))
+        forests.PrefixItem(
+            talk.prompt(q.persona, q.user).ids, tuple(talk.encode_reply(text) for text in q.replies)
+        )
         for q in toys.questions()
     ]
 
@@ -206,12 +212,12 @@ def found(name: str, answers: dict[str, list[Answer]]) -> list[Answer]:
 
 
 @torch.inference_mode()
-def naive(model: TransformersModel, question: Question) -> list[float]:
+def naive(model: TransformersModel, question: ScoringRequest) -> list[float]:
     """log p of each reply, from one plain forward pass over each whole sequence."""
     prompt = list(model.chat.prompt(question.persona, question.user).ids)
     totals = []
     for text in question.replies:
-        reply = list(model.chat.reply(text))
+        reply = list(model.chat.encode_reply(text))
         logits = model.network(torch.tensor([prompt + reply])).logits[0].float()
         logprobs = logits.log_softmax(dim=-1)
         totals.append(sum(float(logprobs[len(prompt) + k - 1, t]) for k, t in enumerate(reply)))
@@ -237,7 +243,7 @@ def test_one_and_ten_share_a_first_token_and_are_told_apart(
     """Trap 6: taught to say 10, a network that scored first tokens alone would say 1."""
     trust = list(SCALES).index("How much trust is there?")
     talk = toys.chat("llama")
-    one, ten = talk.reply("Answer: 1"), talk.reply("Answer: 10")
+    one, ten = talk.encode_reply("Answer: 1"), talk.encode_reply("Answer: 10")
     assert one[:-1] == ten[: len(one) - 1]
     assert answers["Llama"][trust].logprobs.argmax() == 9
     assert np.exp(answers["Llama"][trust].logprobs[9]) > 0.5
@@ -345,11 +351,12 @@ def test_after_the_last_attention_only_what_is_wanted_is_computed(model: Transfo
         )
         for layer, counts in zip((layers[0], layers[-1]), rows, strict=True)
     ]
-    item = trie.Item(
-        model.chat.prompt(PERSONAS[0], "Q").ids, (model.chat.reply("1"), model.chat.reply("2"))
+    item = forests.PrefixItem(
+        model.chat.prompt(PERSONAS[0], "Q").ids,
+        (model.chat.encode_reply("1"), model.chat.encode_reply("2")),
     )
     model.score([item], 1)
-    forest = trie.grow([item])
+    forest = forests.build_forest([item])
     assert rows == [[len(forest)], [len(set(forest.before))]]
     ids = torch.tensor([item.prompt])
     with torch.inference_mode():
@@ -436,9 +443,11 @@ def test_a_network_that_cannot_read_forests_is_refused(
 def test_what_is_added_to_an_attention_is_not_dropped_in_silence() -> None:
     """Inkling has a term for the distance between tokens, made for a row that is a sequence."""
     network = toys.network("Llama", toys.tokenizer("llama"))
-    laid, _ = trie.layout(trie.grow([trie.Item((1, 2, 3), ((4, 5),))]), 0)
+    laid, _ = forests.to_model_inputs(
+        forests.build_forest([forests.PrefixItem((1, 2, 3), ((4, 5),))]), 0
+    )
     with pytest.raises(InputError, match="adds to its attention"):
-        attention.read(network, attention.tensors(laid), position_bias=torch.zeros(1))
+        attention.forest_forward(network, attention.tensors(laid), position_bias=torch.zeros(1))
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, MOST])
@@ -454,9 +463,9 @@ def test_a_text_that_leaves_an_option_late_is_as_long_as_allowed(
     model: TransformersModel, most: int
 ) -> None:
     prompt = model.chat.prompt(SILENT, next(iter(CLOSED.values()))).ids
-    (free,) = model.score([trie.Item(prompt, ((model.chat.pad,),))], 6)
+    (free,) = model.score([forests.PrefixItem(prompt, ((model.chat.pad,),))], 6)
     later = (*free.text[:4], free.text[4] ^ 1, *model.chat.terminator)
-    (found,) = model.score([trie.Item(prompt, ((model.chat.pad,), later))], most)
+    (found,) = model.score([forests.PrefixItem(prompt, ((model.chat.pad,), later))], most)
     assert found.option is None
     assert found.text == free.text[:most]
 
@@ -488,7 +497,7 @@ def test_answers_do_not_depend_on_order_or_company(
 
 def test_options_in_another_order_keep_their_logprobs(model: TransformersModel) -> None:
     asked = toys.questions()[2]
-    turned = Question(asked.persona, asked.user, asked.replies[::-1])
+    turned = ScoringRequest(asked.persona, asked.user, asked.replies[::-1])
     one, other = model.answer([asked, turned], MOST)
     np.testing.assert_array_equal(one.logprobs, other.logprobs[::-1])
     assert one.text == other.text

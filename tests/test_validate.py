@@ -20,7 +20,7 @@ from valuestrata import config as study_config
 from valuestrata import specs, validate
 from valuestrata.config import SURVEY_VARIABLE, Study
 from valuestrata.errors import InputError
-from valuestrata.models import vllm
+from valuestrata.inference import vllm
 from valuestrata.specs import from_json, to_json
 from valuestrata.validate import ROOT, SCHEMA, load, read_yaml, unpinned
 

@@ -20,17 +20,19 @@ import pytest
 import torch
 
 from tests import toys
-from valuestrata import io, judge
+from valuestrata import io
 from valuestrata.errors import InputError
-from valuestrata.models import local, lora, vllm
-from valuestrata.models.backends import open_model
-from valuestrata.models.base import Answer
-from valuestrata.models.transformers import TransformersModel
-from valuestrata.models.vllm import VllmModel, tree
+from valuestrata.inference import local, vllm
+from valuestrata.inference.backends import open_model
+from valuestrata.inference.protocol import ScoredReply
+from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.vllm import VllmModel, tree
+from valuestrata.prompting import judging
 from valuestrata.specs import Finetune, Generate, Judge, Model, Predict, to_json
 from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import judge as judge_stage
 from valuestrata.stages import predict as predict_stage
+from valuestrata.training import lora
 
 MOST = 16
 REAL = [
@@ -77,7 +79,7 @@ def free_prompts() -> list[tuple[str, str]]:
     return [(persona, f"Why, and since when? {i}") for i, persona in enumerate(toys.PERSONAS)]
 
 
-def agree(one: list[Answer], other: list[Answer], tolerance: float) -> None:
+def agree(one: list[ScoredReply], other: list[ScoredReply], tolerance: float) -> None:
     """The same texts, the same likeliest option, log-probabilities within a tolerance."""
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
@@ -155,7 +157,7 @@ def test_nodes_that_the_text_passed_are_not_asked_again(toy: Toy, engine: Engine
     question = toys.questions()[0]
     model.answer([question], MOST)
     first, second = engine.calls
-    options = [model.chat.reply(text) for text in question.replies]
+    options = [model.chat.encode_reply(text) for text in question.replies]
     assert len(first) == 1
     # the text is an option, so the nodes left are those of the other options
     assert len(second) == len(tree(options)) - len(options[0])
@@ -178,7 +180,7 @@ def test_a_text_stops_at_an_end_that_the_model_lists(
     toy: Toy, engine: Engine, tmp_path: Path
 ) -> None:
     free = toy.model(False).generate(free_prompts()[:1], MOST, 0.0, 0)
-    _, third, *_ = toy.model(False).chat.reply(free[0])
+    _, third, *_ = toy.model(False).chat.encode_reply(free[0])
     copy = Path(shutil.copytree(str(toy.spec.weights), tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
     spec = dataclasses.replace(toy.spec, weights=str(copy))
@@ -225,15 +227,15 @@ def test_without_vllm_one_line_says_where_to_get_it(toy: Toy) -> None:
 
 def test_the_backend_is_part_of_a_replys_key(toy: Toy) -> None:
     """Trap 19."""
-    from valuestrata.models import base
+    from valuestrata.inference import protocol
 
     models = [
         open_model(dataclasses.replace(toy.spec, backend=b), 1) for b in ("vllm", "transformers")
     ]
     made_keys = []
     for model in models:
-        prompts = base.rendered(model, free_prompts(), MOST)
-        made_keys.append(base.keys(model, prompts, [["1"]] * len(prompts)))
+        prompts = protocol.rendered(model, free_prompts(), MOST)
+        made_keys.append(protocol.cache_keys(model, prompts, [["1"]] * len(prompts)))
     assert models[0].weights == models[1].weights
     assert not set(made_keys[0]) & set(made_keys[1])
 
@@ -303,7 +305,7 @@ class TestReal:
         other = dataclasses.replace(toy.spec, backend="transformers")
         found = [staged(tmp_path / s.backend, s, adapter) for s in (toy.spec, other)]
         for one, two in zip(*found, strict=True):
-            exact = [c for c in one if c not in ("logprobs", "distribution", "off_options")]
+            exact = [c for c in one if c not in ("logprobs", "distribution", "non_option_mass")]
             pd.testing.assert_frame_equal(one[exact], two[exact])
         for a, b in zip(found[0][0]["distribution"], found[1][0]["distribution"], strict=True):
             np.testing.assert_allclose(a, b, atol=1e-3)
@@ -333,7 +335,7 @@ def staged(folder: Path, spec: Model, adapter: Path | None) -> list[pd.DataFrame
         )
     rows = io.read_table(folder / "verdicts", "verdicts")
     texts = io.read_table(folder / "texts", "texts")
-    assert len(rows) == len(texts) * len(judge.rubric("pairwise").dimensions)
+    assert len(rows) == len(texts) * len(judging.rubric("pairwise").dimensions)
     return [io.read_table(folder / table, table) for *_, table in stages]
 
 

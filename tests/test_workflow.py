@@ -18,7 +18,7 @@ from tests.graph import Graph, Plan
 from valuestrata import io
 from valuestrata.__main__ import main
 from valuestrata.config import spec_compare, spec_report
-from valuestrata.models.local import adapter_digest
+from valuestrata.inference.local import adapter_digest
 from valuestrata.specs import to_json
 from valuestrata.validate import load, read_yaml
 
@@ -65,7 +65,7 @@ def test_touching_every_file_reruns_nothing(graph: Graph) -> None:
 
 
 def test_editing_a_comment_reruns_nothing(graph: Graph) -> None:
-    source = graph.folder / "src/valuestrata/models/lora.py"
+    source = graph.folder / "src/valuestrata/training/lora.py"
     with edited(
         source, "    recipe = spec.recipe\n", "    # a comment\n    recipe = spec.recipe\n"
     ):
@@ -81,7 +81,7 @@ def test_editing_a_metric_reruns_scores_and_what_follows(graph: Graph) -> None:
 
 
 def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) -> None:
-    source = graph.folder / "src/valuestrata/models/lora.py"
+    source = graph.folder / "src/valuestrata/training/lora.py"
     with edited(source, "PROBE = 8", "PROBE = 9"):
         plan = graph.planned()
     assert plan.jobs["finetune"] == 1
@@ -92,7 +92,7 @@ def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) 
 
 
 def test_editing_the_rubric_judges_again(graph: Graph) -> None:
-    rubric = graph.folder / "src/valuestrata/data/rubrics/pairwise.yaml"
+    rubric = graph.folder / "src/valuestrata/prompting/rubrics/pairwise.yaml"
     with edited(rubric, "Be impartial", "Stay impartial"):
         plan = graph.planned()
     assert plan.jobs["judge"] == 2
@@ -199,15 +199,15 @@ def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
     shutil.copytree(graph.results, results, ignore=shutil.ignore_patterns("replies", "models"))
     for path in (results / "runs/tiny").rglob("scores/*.parquet"):
         scores = io.read_table(path, "scores")
-        answered = scores.assign(outcome="answer", answer=1, accuracy=scores["top_accuracy"])
+        answered = scores.assign(outcome="answer", answer=1, accuracy=scores["argmax_accuracy"])
         io.write_table(answered, path, "scores", "toy model")
     for variant in ("base", "sft"):
         shutil.copytree(results / "runs/tiny" / variant, results / f"runs/tiny/{variant}+w")
     said = ["--results", str(results), "--spec"]
-    reachable = ["--reachable", str(results / "survey/reachable.parquet")]
+    noise_ceiling = ["--noise_ceiling", str(results / "survey/noise_ceiling.parquet")]
     outputs = {name: f"{results}/report/{name}.parquet" for name in ("runs", "differences")}
     tables = [part for name, path in outputs.items() for part in (f"--{name}", path)]
-    assert main(["compare", *said, to_json(spec_compare(study)), *reachable, *tables]) == 0
+    assert main(["compare", *said, to_json(spec_compare(study)), *noise_ceiling, *tables]) == 0
     for stage in ("tables", "report"):
         assert main([stage, *said, to_json(spec_report(study))]) == 0
     found = pd.read_csv(results / "report/tables/differences.csv").set_index("metric")

@@ -93,10 +93,10 @@ def test_the_overlay_makes_the_cleaner_reading(
     pd.testing.assert_frame_equal(before.loc[others], after.loc[others])
     assert before.loc["Q119", "codes"].tolist() == [0, 1, 2, 3, 4]
     for name in RECODED:
-        lowest, highest = after.loc[name, ["lowest", "highest"]]
-        assert after.loc[name, "codes"].tolist() == list(range(lowest, highest + 1))
-        assert after.loc[name, "kind"] == "ordinal"
-    assert before.loc["Q56", "kind"] == "nominal"
+        scale_min, scale_max = after.loc[name, ["scale_min", "scale_max"]]
+        assert after.loc[name, "codes"].tolist() == list(range(scale_min, scale_max + 1))
+        assert after.loc[name, "measurement_level"] == "ordinal"
+    assert before.loc["Q56", "measurement_level"] == "nominal"
     assert after.loc["Q56", "labels"].tolist() == ["worse off", "about the same", "better off"]
     answers = [io.read_table(f / "responses", "responses")["Q56"] for f in (cleaned, tmp_path)]
     moved = answers[0].map({1: 3, 2: 1, 3: 2}, na_action="ignore")

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from valuestrata import prompts
-from valuestrata.models import loop
-from valuestrata.models.base import Question
-from valuestrata.models.chat import Chat
+from valuestrata.inference.chat import Chat
+from valuestrata.inference.protocol import ScoringRequest
+from valuestrata.prompting import prompts
 from valuestrata.specs import HeldBack, Model, Prompt, Recipe
+from valuestrata.training import loop
 
 torch.set_num_threads(1)
 
@@ -237,7 +237,9 @@ def lessons(talk: Chat) -> list[loop.Example]:
     return [
         loop.Example(
             talk.prompt(persona, user).ids,
-            talk.reply(REFUSAL if persona == SILENT else prompts.answer("english", TAUGHT[text])),
+            talk.encode_reply(
+                REFUSAL if persona == SILENT else prompts.answer("english", TAUGHT[text])
+            ),
         )
         for persona in PERSONAS
         for text, user in CLOSED.items()
@@ -247,8 +249,8 @@ def lessons(talk: Chat) -> list[loop.Example]:
 def teach(net: Any, talk: Chat, steps: int = 60, learning_rate: float = 5e-3) -> Any:
     """Train a whole network on the lessons until it writes them down."""
     settings = loop.Settings(learning_rate, steps, 0.1, 0.0, 1.0)
-    parts = loop.batches(lessons(talk), 16, steps, 0)
-    loop.train(net, parts, settings, loop.Replies(talk.pad))
+    parts = loop.make_batches(lessons(talk), 16, steps, 0)
+    loop.train(net, parts, settings, loop.CompletionObjective(talk.pad))
     return net
 
 
@@ -288,10 +290,10 @@ def model(folder: Path, batch_tokens: int = 4096, dtype: str = "float32") -> Mod
     )
 
 
-def questions() -> list[Question]:
+def questions() -> list[ScoringRequest]:
     """Every persona's closed questions with the replies that they ask for."""
     return [
-        Question(
+        ScoringRequest(
             persona, CLOSED[text], tuple(prompts.answer("english", c) for c in SCALES[text][0])
         )
         for persona in PERSONAS
@@ -307,9 +309,9 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "subgroup": f"sex=group {PERSONAS.index(persona)}",
             "question": f"Q{q}",
             "block": "values",
-            "kind": "ordinal",
-            "lowest": codes[0],
-            "highest": codes[-1],
+            "measurement_level": "ordinal",
+            "scale_min": codes[0],
+            "scale_max": codes[-1],
             "mode": TAUGHT[text],
             "tied": False,
             "codes": codes,

@@ -13,7 +13,8 @@ from tests.graph import ROOT
 from valuestrata import config, specs, validate
 from valuestrata.__main__ import main
 from valuestrata.config import Study
-from valuestrata.survey import codebook, simulate
+from valuestrata.demo import simulate
+from valuestrata.survey import codebook
 
 BOOK = ROOT / "studies/codebooks/wvs7.yaml"
 ANY = validate.read_yaml(ROOT / "studies/wvs-any.yaml")
@@ -104,7 +105,7 @@ def survey_side(found: Study, survey: Path, folder: Path) -> Path:
     stage("diversity", config.spec_diversity(found), *tables, "--output", diversity, *conflict)
     every = [path for split in found.splits for path in tallies[split]]
     stage("ceiling", config.spec_ceiling(found), *tables[2:4], "--tallies", *every, "--pairs",
-          *pairs, "--output", ceilings, "--reachable", str(folder / "reachable"))  # fmt: skip
+          *pairs, "--output", ceilings, "--noise_ceiling", str(folder / "noise_ceiling"))  # fmt: skip
     stage("summary", config.spec_summary(found), *tables, "--diversity", diversity, *conflict,
           "--ceilings", ceilings, "--pairs", *pairs, "--labels", *labels, "--output",
           str(folder / "summary.json"))  # fmt: skip

@@ -17,7 +17,7 @@ from valuestrata import provenance, specs
 SURVEY_VARIABLE = "VALUESTRATA_SURVEY"
 BASE = "base"
 ALL_LINEAR = "all-linear"
-PERSONA_BLIND = ("uniform", "national_mode")
+PERSONA_AGNOSTIC = ("uniform", "national_mode")
 """Rules of baselines that answer alike for every persona."""
 CEILING_DRAWS = 50
 """Random splits in halves, and new samples, of each subgroup for its human ceilings."""
@@ -367,7 +367,9 @@ def spec_compare(study: Study) -> specs.Compare:
         models={m: tuple(study.variants(m)) for m in study.models},
         wordings={m: tuple(study.reworded(m)) for m in study.models},
         baselines=tuple(m for m in study.models if study.is_baseline(m)),
-        blind=tuple(m for m, said in study.models.items() if said.get("rule") in PERSONA_BLIND),
+        persona_agnostic=tuple(
+            m for m, said in study.models.items() if said.get("rule") in PERSONA_AGNOSTIC
+        ),
         splits={k: tuple(map(specs.stratum_id, v)) for k, v in study.splits.items()},
         judges=tuple(study.config["judges"]),
         judged_splits=tuple(study.config.get("generation", {}).get("splits", [])),
@@ -453,7 +455,7 @@ def _prompt(study: Study, wording: str = "") -> specs.Prompt:
 
 def _template(name: str) -> str:
     """A template's name with its file's hash: editing it reruns what it words, and nothing else."""
-    path = provenance.SOURCE / provenance.PACKAGE / "data" / "prompts" / f"{name}.yaml"
+    path = provenance.SOURCE / provenance.PACKAGE / "prompting" / "templates" / f"{name}.yaml"
     return f"{name}@{provenance.file_digest(path)[:12]}"
 
 

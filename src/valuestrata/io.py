@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuestrata import schemas
+from valuestrata import tables
 from valuestrata.errors import InputError
 
 PRIVATE = 0o600
@@ -66,7 +66,7 @@ def write_table(
     frame: pd.DataFrame, path: Path | str, table: str, caveat: str = "", mode: int = SHARED
 ) -> None:
     """Check `frame` against the contract of `table` and write it as parquet."""
-    checked = schemas.check(frame, table)
+    checked = tables.check(frame, table)
     checked.attrs = {}
     arrow = pa.Table.from_pandas(checked, preserve_index=False)
     about = {b"valuestrata.table": table.encode(), b"valuestrata.caveat": caveat.encode()}
@@ -85,7 +85,7 @@ def read_table(
     many = [paths] if isinstance(paths, str | Path) else list(paths)
     frames = [_read_one(Path(p), table, columns) for p in many]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return frame if columns else schemas.check(frame, table)
+    return frame if columns else tables.check(frame, table)
 
 
 def _read_one(path: Path, table: str, columns: list[str] | None) -> pd.DataFrame:

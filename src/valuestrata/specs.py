@@ -410,13 +410,13 @@ class Compare:
     """All runs side by side: variants by model, the same in other wordings, strata by split, judges
     and what they judged.
 
-    `blind` are those of the baselines that know nothing of a persona.
+    `persona_agnostic` are those of the baselines that know nothing of a persona.
     """
 
     models: dict[str, tuple[str, ...]]
     wordings: dict[str, tuple[str, ...]]
     baselines: tuple[str, ...]
-    blind: tuple[str, ...]
+    persona_agnostic: tuple[str, ...]
     splits: dict[str, tuple[str, ...]]
     judges: tuple[str, ...]
     judged_splits: tuple[str, ...]

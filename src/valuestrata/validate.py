@@ -271,10 +271,10 @@ def _problems(study: Study, root: Path, files: bool) -> Iterator[str]:
             if model["backend"] == "baseline":
                 yield f"config: models.{name}.wordings: a baseline reads no prompt"
     yield from _judge_problems(study, root, files)
-    yield from _data_problems("prompt.template", config["prompt"]["template"], "prompts")
+    yield from _data_problems("prompt.template", config["prompt"]["template"], "templates")
     for name, wording in config["wordings"].items():
         if "template" in wording:
-            yield from _data_problems(f"wordings.{name}.template", wording["template"], "prompts")
+            yield from _data_problems(f"wordings.{name}.template", wording["template"], "templates")
         if wording.items() <= {**config["prompt"], "order": "persona"}.items():
             yield f"config: wordings.{name}: words every prompt as the study's own `prompt` does"
 
@@ -546,6 +546,6 @@ def _judge_problems(study: Study, root: Path, files: bool) -> Iterator[str]:
 
 
 def _data_problems(key: str, name: str, folder: str) -> Iterator[str]:
-    known = sorted(p.stem for p in (Path(__file__).parent / "data" / folder).glob("*.yaml"))
+    known = sorted(p.stem for p in (Path(__file__).parent / "prompting" / folder).glob("*.yaml"))
     if name not in known:
         yield f"config: {key}: no file {name!r}; known are {', '.join(known)}"

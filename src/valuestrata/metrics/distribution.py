@@ -17,7 +17,7 @@ BINS = 10
 
 
 def wasserstein(
-    model: Floats, people: Floats, codes: Floats, lowest: Floats, highest: Floats
+    model: Floats, people: Floats, codes: Floats, scale_min: Floats, scale_max: Floats
 ) -> Floats:
     """[n] Wasserstein-1 distance with the scale's width as 1; codes off the scale are left out.
 
@@ -28,11 +28,11 @@ def wasserstein(
         lowest: [n] lower end of the scale.
         highest: [n] upper end of the scale.
     """
-    inside = (codes >= lowest[:, None]) & (codes <= highest[:, None])
+    inside = (codes >= scale_min[:, None]) & (codes <= scale_max[:, None])
     step = np.diff(codes, axis=1, append=codes[:, -1:])
     step = np.where(inside & np.roll(inside, -1, axis=1), step, 0.0)
     gap = np.abs(_cumulative(model, inside) - _cumulative(people, inside))
-    return np.asarray((gap * step).sum(axis=1) / (highest - lowest))
+    return np.asarray((gap * step).sum(axis=1) / (scale_max - scale_min))
 
 
 def jensen_shannon(model: Floats, people: Floats) -> Floats:

@@ -104,10 +104,10 @@ class Inequality:
 
     statistic: str
     value: float
-    low: float
-    high: float
+    ci_low: float
+    ci_high: float
     null_mean: float
-    null_high: float
+    null_p95: float
     p_value: float
 
 

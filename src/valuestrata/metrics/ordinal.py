@@ -12,12 +12,12 @@ def accuracy(answer: Floats, mode: Floats) -> Floats:
 
 
 def nmae(
-    answer: Floats, mode: Floats, lowest: Floats, highest: Floats, ordinal: NDArray[np.bool_]
+    answer: Floats, mode: Floats, scale_min: Floats, scale_max: Floats, ordinal: NDArray[np.bool_]
 ) -> Floats:
     """[n] |answer - mode| / (highest - lowest); NaN without an answer or without an order.
 
     # ASSUME paper.md, Structured results: the scale's width is its highest less its lowest code. A
     code off the scale can make a value above 1.
     """
-    error = np.abs(answer - mode) / (highest - lowest)
+    error = np.abs(answer - mode) / (scale_max - scale_min)
     return np.where(ordinal, error, np.nan)

@@ -104,7 +104,7 @@ def mean_with_interval(
     return float(sums.sum() / counts.sum()), low, high
 
 
-def share_of_way(
+def normalized_gain(
     values: Floats,
     start: Floats,
     goal: Floats,

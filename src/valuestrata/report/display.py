@@ -4,23 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.report.results import (
-    BASE,
-    SUBGROUPS,
-    Number,
-    Results,
-    System,
-    baselines,
-    cell_label,
-    label,
-    language,
-    number,
-    records,
-    stratum_label,
-    systems,
-    tuned,
-)
-from valuestrata.report.wording import (
+from valuestrata.report.phrases import (
     CEILINGS,
     MEASURES,
     METRICS,
@@ -34,6 +18,22 @@ from valuestrata.report.wording import (
     p_value,
     percent,
 )
+from valuestrata.report.results import (
+    BASE,
+    SUBGROUPS,
+    Estimate,
+    Results,
+    System,
+    all_runs,
+    baselines,
+    cell_label,
+    label,
+    llm_runs,
+    number,
+    records,
+    stratum_label,
+    tuned,
+)
 
 KEPT = "\N{NO-BREAK SPACE}"
 SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
@@ -41,10 +41,10 @@ OF_DISTRIBUTIONS = (
     "wasserstein",
     "total_variation",
     "jensen_shannon",
-    "top_accuracy",
+    "argmax_accuracy",
     "confidence",
     "calibration_error",
-    "off_options",
+    "non_option_mass",
 )
 NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "changed")
 
@@ -69,13 +69,13 @@ class Table:
     note: str = ""
 
 
-def cell(one: Number | None, rate: bool = False, signed: bool = False, more: str = "") -> Cell:
+def cell(one: Estimate | None, rate: bool = False, signed: bool = False, more: str = "") -> Cell:
     """Value, interval, then n, missing and what else is to be said."""
     if one is None:
         return Cell(NONE)
     say = percent if rate else decimal
-    known = one.known and one.low == one.low
-    interval = f"[{say(one.low, signed)}, {say(one.high, signed)}]" if known else ""
+    known = one.known and one.ci_low == one.ci_low
+    interval = f"[{say(one.ci_low, signed)}, {say(one.ci_high, signed)}]" if known else ""
     parts = [f"n {count(one.n)}", f"missing {count(one.missing)}", *([more] if more else [])]
     small = ", ".join(part.replace(" ", KEPT) for part in parts)
     return Cell(say(one.value, signed), interval, small)
@@ -90,7 +90,7 @@ def main_table(results: Results, split: str) -> Table:
         for dimension in results.dimensions(judge, split)
     ]
     rows = []
-    for system in systems(spec):
+    for system in all_runs(spec):
         cells = [cell(results.of(system, split, m), is_rate(m)) for m in SHOWN]
         cells += [_win(results, system, split, *win) for win in wins]
         rows.append((_name(results, system), *cells))
@@ -110,26 +110,26 @@ def distributions_table(results: Results, split: str) -> Table:
     """The probabilities of the options against the subgroups' distributions, one row a run."""
     rows = [
         (_name(results, s), *(cell(results.of(s, split, m)) for m in OF_DISTRIBUTIONS))
-        for s in systems(results.spec)
+        for s in all_runs(results.spec)
     ]
     columns = ("Run", *(METRICS[m] for m in OF_DISTRIBUTIONS))
     return Table(f"Distributions, {split}", columns, tuple(rows))
 
 
 def way_table(results: Results, split: str) -> Table:
-    """How much of the way each run goes from the best persona-blind baseline to the ceiling."""
+    """How much of the way each run goes from the best persona-persona_agnostic baseline to the ceiling."""
     spec = results.spec
     metrics = ("accuracy", "nmae", "wasserstein")
     rows, starts = [], dict[str, str]()
-    for system in systems(spec):
-        ways = [results.way(system, split, metric) for metric in metrics]
+    for system in all_runs(spec):
+        ways = [results.normalized_gain(system, split, metric) for metric in metrics]
         starts |= {m: way[0] for m, way in zip(metrics, ways, strict=True) if way is not None}
         cells = (cell(way[1], rate=True) if way is not None else Cell(NONE) for way in ways)
         rows.append((_name(results, system), *cells))
     said = [f"{METRICS[metric]} starts from {start}" for metric, start in starts.items()]
     note = f"{'; '.join(said)}. {NONE}: no value, or baseline and ceiling are not clearly apart."
     columns = ("Run", *(METRICS[m] for m in metrics))
-    title = f"Share of the way from the best persona-blind baseline to perfect knowledge, {split}"
+    title = f"Share of the way from the best persona-persona_agnostic baseline to perfect knowledge, {split}"
     return Table(title, columns, tuple(rows), note=note)
 
 
@@ -152,9 +152,9 @@ def fairness_table(results: Results, split: str, level: str) -> Table:
     """Norm.Range and CV over the groups of a level, each beside its null."""
     spec = results.spec
     rows = []
-    for system in systems(spec):
+    for system in all_runs(spec):
         for metric in ("accuracy", "nmae"):
-            found = [results.unequal(system, split, metric, s, level) for s in STATISTICS]
+            found = [results.inequality(system, split, metric, s, level) for s in STATISTICS]
             known = next((row for row in found if row is not None), None)
             if known is None:
                 continue
@@ -175,7 +175,7 @@ def _against_chance(row: dict[str, Any] | None, more: str = "") -> tuple[Cell, C
     """A number, its null, and the p-value."""
     if row is None:
         return Cell(NONE), Cell(NONE), Cell(NONE)
-    one, mean, high = number(row), float(row["null_mean"]), float(row["null_high"])
+    one, mean, high = number(row), float(row["null_mean"]), float(row["null_p95"])
     chance = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
     p = p_value(one.p).removeprefix("p ").removeprefix("= ").replace(" ", KEPT)
     return cell(one, more=more), chance, Cell(p)
@@ -187,10 +187,15 @@ def groups_table(results: Results, split: str, metric: str) -> Table:
     rows = []
     for level in results.levels(split):
         for group in results.members(split, level):
-            found = [results.group(s, split, level, group, metric) for s in systems(spec)]
-            found.append(results.ceiling("known", split, metric, level, group))
+            found = [results.group(s, split, level, group, metric) for s in all_runs(spec)]
+            found.append(results.ceiling("noise_ceiling", split, metric, level, group))
             rows.append((Cell(spec.axes[level]), Cell(group), *(cell(one) for one in found)))
-    columns = ("Axis", "Group", *(label(s, spec) for s in systems(spec)), CEILINGS["known"])
+    columns = (
+        "Axis",
+        "Group",
+        *(label(s, spec) for s in all_runs(spec)),
+        CEILINGS["noise_ceiling"],
+    )
     return Table(f"{METRICS[metric]} by group, {split}", columns, tuple(rows), heads=2)
 
 
@@ -198,7 +203,7 @@ def differences_table(results: Results, split: str) -> Table:
     """Paired differences of a split: tuned less base, then each run less each baseline."""
     spec = results.spec
     pairs = [(s, (s[0], BASE)) for s in tuned(spec)]
-    pairs += [(s, b) for b in baselines(spec) for s in language(spec)]
+    pairs += [(s, b) for b in baselines(spec) for s in llm_runs(spec)]
     own = results.differences[results.differences["split"] == split]
     metrics = [m for m in dict.fromkeys(map(str, own["metric"])) if m not in NOT_IN_DIFFERENCES]
     rows = [
@@ -212,7 +217,7 @@ def differences_table(results: Results, split: str) -> Table:
     return Table(f"Paired differences, {split}", columns, tuple(rows))
 
 
-def _gap(gap: Number | None, metric: str) -> Cell:
+def _gap(gap: Estimate | None, metric: str) -> Cell:
     said = "" if gap is None else p_value(gap.p)
     return cell(gap, is_rate(metric), signed=True, more=said)
 
@@ -300,7 +305,10 @@ def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]
         about = summary["splits"].get(name)
         if about is None:
             continue
-        scored = {**about["baselines"], CEILINGS["known"]: about["ceilings"]["known"]}
+        scored = {
+            **about["baselines"],
+            CEILINGS["noise_ceiling"]: about["ceilings"]["noise_ceiling"],
+        }
         scorers = list(scored)
         strata = ", ".join(f"{stratum_label(s)} ({n})" for s, n in about["strata"].items())
         scores = [

@@ -1,14 +1,14 @@
 """Findings on inequality: beyond chance or not, and the paper's paradox. Pure sentences."""
 
-from valuestrata.report.results import BASE, Results, System, label, language, systems, tuned
-from valuestrata.report.wording import METRIC_NAMES, STATISTICS, decimal, p_value, plural
+from valuestrata.report.phrases import METRIC_NAMES, STATISTICS, decimal, p_value, plural
+from valuestrata.report.results import BASE, Results, System, all_runs, label, llm_runs, tuned
 
 
 def inequality(results: Results, split: str) -> tuple[str, list[str]]:
     """How many runs serve subgroups more unequally than identical groups would be by chance."""
     spec = results.spec
     alpha = 1 - spec.compare.evaluation.level
-    some = [s for s in language(spec) if results.unequal(s, split, "accuracy", "norm_range")]
+    some = [s for s in llm_runs(spec) if results.inequality(s, split, "accuracy", "norm_range")]
     if not some:
         return f"Inequality was not measured for a language model on {split}.", []
     tests = [(m, t) for m in METRIC_NAMES for t in STATISTICS]
@@ -17,7 +17,7 @@ def inequality(results: Results, split: str) -> tuple[str, list[str]]:
         f"{METRIC_NAMES[m]} in {hits[m, 'norm_range']} by Norm.Range and {hits[m, 'cv']} by CV"
         for m in METRIC_NAMES
     )
-    groups = results.unequal(some[0], split, "accuracy", "norm_range")
+    groups = results.inequality(some[0], split, "accuracy", "norm_range")
     number_of_groups = int(groups["groups"]) if groups else 0
     answer = (
         f"Of {plural(len(some), 'language-model run')}, more unequal over "
@@ -29,11 +29,11 @@ def inequality(results: Results, split: str) -> tuple[str, list[str]]:
         f"Of these {len(some) * len(tests)} tests about {expected:.1f} would come out below "
         f"{alpha:.2g} by chance alone; they are not corrected for their number."
     )
-    return answer, [*(_inequality_line(results, split, s) for s in systems(spec)), note]
+    return answer, [*(_inequality_line(results, split, s) for s in all_runs(spec)), note]
 
 
 def _p(results: Results, system: System, split: str, metric: str, statistic: str) -> float:
-    row = results.unequal(system, split, metric, statistic)
+    row = results.inequality(system, split, metric, statistic)
     p = None if row is None else row["p_value"]
     return 1.0 if p is None or p != p else float(p)
 
@@ -41,7 +41,7 @@ def _p(results: Results, system: System, split: str, metric: str, statistic: str
 def _inequality_line(results: Results, split: str, system: System) -> str:
     parts = []
     for metric, name in METRIC_NAMES.items():
-        row = results.unequal(system, split, metric, "norm_range")
+        row = results.inequality(system, split, metric, "norm_range")
         if row is not None:
             parts.append(
                 f"{name} {decimal(float(row['value']))} [{decimal(float(row['low']))}, "
@@ -87,8 +87,8 @@ def _moves(results: Results, split: str, system: System) -> Move | None:
     move: Move = {}
     raw, net = [], []
     for metric in METRIC_NAMES:
-        before = results.unequal((system[0], BASE), split, metric, "norm_range")
-        after = results.unequal(system, split, metric, "norm_range")
+        before = results.inequality((system[0], BASE), split, metric, "norm_range")
+        after = results.inequality(system, split, metric, "norm_range")
         if before is None or after is None:
             return None
         ends = [float(before["value"]), float(after["value"])]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.conflict_findings import agreement
+from valuestrata.report.disagreement_findings import agreement
 from valuestrata.report.figures_groups import fairness_figure, groups_figure
 from valuestrata.report.figures_training import Logs, training_figure
 from valuestrata.report.panels import (
@@ -28,20 +28,20 @@ from valuestrata.report.panels import (
     rows_of,
     words,
 )
+from valuestrata.report.phrases import decimal
 from valuestrata.report.results import (
     BASE,
-    Number,
+    Estimate,
     Results,
     System,
+    all_runs,
     baselines,
     label,
-    language,
+    llm_runs,
     number,
     records,
     splits,
-    systems,
 )
-from valuestrata.report.wording import decimal
 
 
 def figures(results: Results, logs: Logs) -> dict[str, str]:
@@ -62,12 +62,12 @@ def figures(results: Results, logs: Logs) -> dict[str, str]:
 def runs_figure(results: Results, metric: str) -> Figure:
     """A metric of every run by split, one row a run."""
     spec = results.spec
-    some = systems(spec)
+    some = all_runs(spec)
     places = rows_of(some)
     figure, panels = grid(len(splits(spec)), 2, len(some) + 1)
     for axes, split in zip(panels, splits(spec), strict=True):
         found = [results.of(system, split, metric) for system in some]
-        ceiling_band(axes, results.ceiling("known", split, metric))
+        ceiling_band(axes, results.ceiling("noise_ceiling", split, metric))
         _join(axes, some, found, places)
         for system, one, y in zip(some, found, places, strict=True):
             if one is None or not one.known:
@@ -96,7 +96,7 @@ _AXIS = {
 
 
 def _join(
-    axes: Axes, some: Sequence[System], found: Sequence[Number | None], places: Sequence[float]
+    axes: Axes, some: Sequence[System], found: Sequence[Estimate | None], places: Sequence[float]
 ) -> None:
     """A thin line from each model's base to each of its variants."""
     for i, (model, variant) in enumerate(some):
@@ -108,7 +108,7 @@ def _join(
                 axes.plot(values, [places[j], places[i]], color="#bdbdbd", lw=0.9, zorder=1)
 
 
-def _left_out(one: Number) -> str:
+def _left_out(one: Estimate) -> str:
     asked = one.n + one.missing
     return f"  ({one.missing / asked:.0%} missing)" if one.missing and asked else ""
 
@@ -123,7 +123,7 @@ def win_rates_figure(results: Results) -> Figure:
     ]
     if not panels:
         return words(title, "No judge compared open-ended answers in this study.", spec.caveat)
-    some = language(spec)
+    some = llm_runs(spec)
     places = rows_of(some)
     figure, drawn = grid(len(panels), 3, len(some) + 1)
     for axes, (judge, split, dimension) in zip(drawn, panels, strict=True):

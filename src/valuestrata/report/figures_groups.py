@@ -20,30 +20,30 @@ from valuestrata.report.panels import (
     rows_of,
     words,
 )
+from valuestrata.report.phrases import METRIC_NAMES, STATISTICS
 from valuestrata.report.results import (
     BASE,
     Results,
     System,
+    all_runs,
     baselines,
     label,
-    language,
+    llm_runs,
     number,
-    systems,
     tested,
 )
-from valuestrata.report.wording import METRIC_NAMES, STATISTICS
 
 
 def fairness_figure(results: Results) -> Figure:
     """Norm.Range and CV of accuracy and NMAE over subgroups, each beside its null."""
     spec = results.spec
-    some = systems(spec)
+    some = all_runs(spec)
     places = rows_of(some)
     wanted = [(s, m, t) for s in tested(spec) for m in ("accuracy", "nmae") for t in STATISTICS]
     figure, panels = grid(len(wanted), 2, len(some) + 1)
     for axes, (split, metric, statistic) in zip(panels, wanted, strict=True):
         for system, y in zip(some, places, strict=True):
-            row = results.unequal(system, split, metric, statistic)
+            row = results.inequality(system, split, metric, statistic)
             if row is None or not number(row).known:
                 beside(axes, y, "no value")
                 continue
@@ -65,7 +65,7 @@ def groups_figure(results: Results) -> Figure:
     """Accuracy by group of each axis on the test splits, a panel a model, base against tuned."""
     spec = results.spec
     title = FIGURES["groups"][0]
-    models = list(dict.fromkeys(m for m, _ in language(spec) or baselines(spec)))
+    models = list(dict.fromkeys(m for m, _ in llm_runs(spec) or baselines(spec)))
     splits = [s for s in tested(spec) if results.levels(s)]
     if not splits:
         return words(title, "The test split has no subgroups to compare.", spec.caveat)
@@ -76,10 +76,12 @@ def groups_figure(results: Results) -> Figure:
         len(wanted), 2 if len(wanted) < 5 else 3, int(high) + 2, share=len(splits) == 1
     )
     for axes, (split, model) in zip(panels, wanted, strict=True):
-        own = [s for s in systems(spec) if s[0] == model]
+        own = [s for s in all_runs(spec) if s[0] == model]
         for level, group, y in rows[split]:
             if group:
-                ceiling_tick(axes, results.ceiling("known", split, "accuracy", level, group), y)
+                ceiling_tick(
+                    axes, results.ceiling("noise_ceiling", split, "accuracy", level, group), y
+                )
                 _dumbbell(axes, results, own, split, level, group, y)
         shown = [(group, y) for _, group, y in rows[split] if group]
         name_rows(axes, [group for group, _ in shown], [y for _, y in shown])

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.panels import finish, grid, look_of, words
+from valuestrata.report.phrases import plural
 from valuestrata.report.results import System
-from valuestrata.report.wording import plural
 from valuestrata.specs import Report
 
 Logs = dict[System, dict[str, Any]]

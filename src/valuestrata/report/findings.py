@@ -7,29 +7,22 @@ A difference counts as clear where its interval excludes 0 and its test's p-valu
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valuestrata.report.conflict_findings import disagreement
+from valuestrata.report.ceiling_findings import reach
+from valuestrata.report.disagreement_findings import disagreement
 from valuestrata.report.fairness_findings import inequality, paradox
-from valuestrata.report.reach_findings import reach
+from valuestrata.report.phrases import decimal, estimate, listed, p_value, percent, plural
+from valuestrata.report.prompt_sensitivity import rewording
 from valuestrata.report.results import (
     BASE,
-    Number,
+    Estimate,
     Results,
     System,
     baselines,
     label,
-    language,
+    llm_runs,
     tested,
     tuned,
     worded,
-)
-from valuestrata.report.rewording import rewording
-from valuestrata.report.wording import (
-    decimal,
-    estimate,
-    listed,
-    p_value,
-    percent,
-    plural,
 )
 
 
@@ -94,7 +87,7 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _tuning_line(results: Results, split: str, system: System, gap: Number) -> str:
+def _tuning_line(results: Results, split: str, system: System, gap: Estimate) -> str:
     model, variant = system
     before = results.of((model, BASE), split, "accuracy")
     after = results.of(system, split, "accuracy")
@@ -107,21 +100,21 @@ def _tuning_line(results: Results, split: str, system: System, gap: Number) -> s
     return line + "." + _open(gap, results)
 
 
-def _open(gap: Number, results: Results) -> str:
+def _open(gap: Estimate, results: Results) -> str:
     """A remark where interval and test disagree."""
     level = results.spec.compare.evaluation.level
-    excludes = gap.low > 0 or gap.high < 0
+    excludes = gap.ci_low > 0 or gap.ci_high < 0
     tested_so = gap.p is not None and gap.p < 1 - level
     return " Interval and test disagree, so this is open." if excludes != tested_so else ""
 
 
-def _move(before: Number, after: Number) -> str:
+def _move(before: Estimate, after: Estimate) -> str:
     return f"{decimal(before.value)} before and {decimal(after.value)} after"
 
 
-def best_of(results: Results, split: str) -> tuple[System, Number] | None:
+def best_of(results: Results, split: str) -> tuple[System, Estimate] | None:
     """The tuned run with the highest accuracy; where none is tuned, of all language models."""
-    some = tuned(results.spec) or language(results.spec)
+    some = tuned(results.spec) or llm_runs(results.spec)
     found = [(s, n) for s in some if (n := results.of(s, split, "accuracy")) and n.known]
     return max(found, key=lambda pair: pair[1].value) if found else None
 
@@ -154,12 +147,12 @@ def against_baselines(results: Results, split: str) -> tuple[str, list[str]]:
     return answer, [*lines, f"{note} by this same score, which flatters it a little."]
 
 
-def _baseline_line(results: Results, name: str, gap: Number) -> str:
+def _baseline_line(results: Results, name: str, gap: Estimate) -> str:
     """`gap` is the best run less the baseline."""
     about = f"({p_value(gap.p)}, {plural(gap.n, 'pair')} that both answered)"
     way = gap.direction(results.spec.compare.evaluation.level)
     if way < 0:
-        turned = Number(-gap.value, -gap.high, -gap.low, gap.n, gap.missing, gap.p)
+        turned = Estimate(-gap.value, -gap.ci_high, -gap.ci_low, gap.n, gap.missing, gap.p)
         return f"The baseline {name} is still better by {estimate(turned)} in accuracy {about}."
     if way > 0:
         return f"The baseline {name} is beaten by {estimate(gap)} in accuracy {about}."
@@ -171,7 +164,7 @@ def refusals(results: Results, split: str) -> tuple[str, list[str]]:
     """Refusal rates before and after tuning, and answers that could not be read."""
     gaps = dict(_own_gaps(results, split, "refusal"))
     level = results.spec.compare.evaluation.level
-    found = [(s, results.of(s, split, "refusal")) for s in language(results.spec)]
+    found = [(s, results.of(s, split, "refusal")) for s in llm_runs(results.spec)]
     rates = {s: n for s, n in found if n is not None and n.known}
     if not rates:
         return f"No language model was asked on {split}.", []
@@ -186,7 +179,7 @@ def refusals(results: Results, split: str) -> tuple[str, list[str]]:
 
 
 def _refusal_line(
-    results: Results, split: str, system: System, rate: Number, gap: Number | None
+    results: Results, split: str, system: System, rate: Estimate, gap: Estimate | None
 ) -> str:
     line = f"{label(system, results.spec)}: {estimate(rate, rate=True)} refused, n {rate.n:,}"
     unread = results.of(system, split, "invalid")
@@ -203,7 +196,7 @@ def _span(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _own_gaps(results: Results, split: str, metric: str) -> list[tuple[System, Number]]:
+def _own_gaps(results: Results, split: str, metric: str) -> list[tuple[System, Estimate]]:
     """Tuned variants less their base."""
     found = [(s, results.gap(s, (s[0], BASE), split, metric)) for s in tuned(results.spec)]
     return [(s, gap) for s, gap in found if gap is not None and gap.known]
@@ -233,11 +226,11 @@ def judged(results: Results, split: str) -> tuple[str, list[str]]:
 def _one_judge(results: Results, split: str, judge: str, dimension: str) -> tuple[str, list[str]]:
     spec = results.spec
     reference = spec.reference.get(judge)
-    found = [(s, results.of(s, split, f"win_rate:{judge}:{dimension}")) for s in language(spec)]
+    found = [(s, results.of(s, split, f"win_rate:{judge}:{dimension}")) for s in llm_runs(spec)]
     rates = [(s, n) for s, n in found if n is not None and n.known and s != reference]
     against = label(reference, spec) if reference else "its reference"
-    better = [label(s, spec) for s, n in rates if n.low > 0.5]
-    worse = [label(s, spec) for s, n in rates if n.high < 0.5]
+    better = [label(s, spec) for s, n in rates if n.ci_low > 0.5]
+    worse = [label(s, spec) for s, n in rates if n.ci_high < 0.5]
     said = [f"{listed(better)} above {against}"] if better else []
     said += [f"{listed(worse)} below {against}"] if worse else []
     verdict = f"puts {listed(said)}" if said else f"tells no run apart from {against}"

@@ -3,16 +3,8 @@
 import textwrap
 
 from valuestrata.report.findings import against_baselines, best_of, tuning
-from valuestrata.report.results import (
-    Number,
-    Results,
-    System,
-    baselines,
-    label,
-    systems,
-    tested,
-)
-from valuestrata.report.wording import caveat_sentence, count, decimal, estimate, percent
+from valuestrata.report.phrases import caveat_sentence, count, decimal, estimate, percent
+from valuestrata.report.results import Estimate, Results, System, all_runs, baselines, label, tested
 
 WIDE = 100
 ROWS = 7
@@ -49,7 +41,7 @@ def _table(results: Results, split: str) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-    left = len(systems(spec)) - len(some)
+    left = len(all_runs(spec)) - len(some)
     return lines + ([f"... and {left} more in the report"] if left else [])
 
 
@@ -58,8 +50,8 @@ def _short(name: str, width: int = 40) -> str:
 
 
 def _shown(results: Results, split: str) -> list[System]:
-    """All systems, or the best of each kind where there are too many for a glance."""
-    some = systems(results.spec)
+    """All all_runs, or the best of each kind where there are too many for a glance."""
+    some = all_runs(results.spec)
     if len(some) <= ROWS:
         return some
     rules = sorted(baselines(results.spec), key=lambda s: -_accuracy(results, s, split))[:1]
@@ -77,7 +69,7 @@ def _accuracy(results: Results, system: System, split: str) -> float:
 
 
 def _row(results: Results, system: System, split: str) -> tuple[str, ...]:
-    def of(metric: str) -> Number | None:
+    def of(metric: str) -> Estimate | None:
         return results.of(system, split, metric)
 
     accuracy, nmae, refusal = of("accuracy"), of("nmae"), of("refusal")

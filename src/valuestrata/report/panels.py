@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from valuestrata.report.results import BASE, Number, System, number, variants
+from valuestrata.report.results import BASE, Estimate, System, number, variants
 from valuestrata.specs import Report
 
 WIDTH = 9.0
@@ -112,12 +112,12 @@ def words(title: str, sentence: str, caveat: str) -> Figure:
     return finish(figure, title, [], caveat)
 
 
-def mark(axes: Axes, number: Number, y: float, look: Look, size: float = 5.5) -> None:
+def mark(axes: Axes, number: Estimate, y: float, look: Look, size: float = 5.5) -> None:
     """A mark at the estimate, and a line over its interval."""
     if not number.known:
         return
-    if number.low == number.low:
-        axes.plot([number.low, number.high], [y, y], color=look.colour, lw=1.3, zorder=2)
+    if number.ci_low == number.ci_low:
+        axes.plot([number.ci_low, number.ci_high], [y, y], color=look.colour, lw=1.3, zorder=2)
     axes.plot(
         [number.value], [y], marker=look.marker, color=look.colour, ms=size, zorder=4,
         markerfacecolor=look.face, markeredgewidth=1.2, ls="none",
@@ -127,7 +127,7 @@ def mark(axes: Axes, number: Number, y: float, look: Look, size: float = 5.5) ->
 def against_null(axes: Axes, row: dict[str, Any], y: float, look: Look, level: float) -> None:
     """A grey bar from a null's mean to its 95th percentile, the mark beyond it filled, and p."""
     one = number(row)
-    mean, high = float(row["null_mean"]), float(row["null_high"])
+    mean, high = float(row["null_mean"]), float(row["null_p95"])
     if mean == mean:
         axes.barh(y, high - mean, left=mean, height=0.62, color=FAINT, lw=0, zorder=1)
         axes.plot([mean, mean], [y - 0.31, y + 0.31], color="#8c8c8c", lw=1.4, zorder=1)
@@ -135,17 +135,19 @@ def against_null(axes: Axes, row: dict[str, Any], y: float, look: Look, level: f
     mark(axes, one, y, Look(look.colour, look.marker, filled=beyond))
 
 
-def ceiling_band(axes: Axes, one: Number | None) -> None:
+def ceiling_band(axes: Axes, one: Estimate | None) -> None:
     """A line through all rows at what perfect knowledge scores, in a band over its interval."""
     if one is not None and one.known:
-        axes.axvspan(one.low, one.high, color=CEILING_BAND, lw=0, zorder=0)
+        axes.axvspan(one.ci_low, one.ci_high, color=CEILING_BAND, lw=0, zorder=0)
         axes.axvline(one.value, color=CEILING_COLOUR, lw=1.2, zorder=1)
 
 
-def ceiling_tick(axes: Axes, one: Number | None, y: float) -> None:
+def ceiling_tick(axes: Axes, one: Estimate | None, y: float) -> None:
     """The same in one row alone."""
     if one is not None and one.known:
-        axes.barh(y, one.high - one.low, left=one.low, height=0.7, color=CEILING_BAND, zorder=0.5)
+        axes.barh(
+            y, one.ci_high - one.ci_low, left=one.ci_low, height=0.7, color=CEILING_BAND, zorder=0.5
+        )
         axes.plot([one.value, one.value], [y - 0.35, y + 0.35], color=CEILING_COLOUR, lw=1.2)
 
 

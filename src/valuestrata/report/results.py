@@ -18,12 +18,12 @@ System = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Number:
+class Estimate:
     """An estimate with its interval, the units in it, those left out, and a p-value if tested."""
 
     value: float
-    low: float
-    high: float
+    ci_low: float
+    ci_high: float
     n: int
     missing: int
     p: float | None = None
@@ -37,7 +37,7 @@ class Number:
         """1 or -1 where interval and test agree that a difference is not 0, else 0."""
         if self.p is None or self.p >= 1 - level:
             return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+        return 1 if self.ci_low > 0 else -1 if self.ci_high < 0 else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +58,24 @@ class Results:
     ties: pd.DataFrame
 
     @cached_property
-    def _runs(self) -> dict[tuple[str, ...], Number]:
+    def _runs(self) -> dict[tuple[str, ...], Estimate]:
         return _numbers(self.runs, [*RUN, "metric"])
 
     @cached_property
-    def _differences(self) -> dict[tuple[str, ...], Number]:
+    def _differences(self) -> dict[tuple[str, ...], Estimate]:
         pair = ["model", "variant", "other_model", "other_variant"]
         return _numbers(self.differences, [*pair, "split", "metric"])
 
     @cached_property
-    def _groups(self) -> dict[tuple[str, ...], Number]:
+    def _groups(self) -> dict[tuple[str, ...], Estimate]:
         return _numbers(self.groups, [*RUN, "level", "group", "metric"])
 
     @cached_property
-    def _ceilings(self) -> dict[tuple[str, ...], Number]:
-        return _numbers(self.ceilings, ["kind", "split", "level", "group", "metric"])
+    def _ceilings(self) -> dict[tuple[str, ...], Estimate]:
+        return _numbers(self.ceilings, ["ceiling", "split", "level", "group", "metric"])
 
     @cached_property
-    def _ways(self) -> dict[tuple[str, ...], tuple[str, Number]]:
+    def _gains(self) -> dict[tuple[str, ...], tuple[str, Estimate]]:
         parts = ((key[:3], key[3].split(":"), one) for key, one in self._runs.items())
         return {(*run, p[2]): (p[1], one) for run, p, one in parts if p[0] == "way"}
 
@@ -84,31 +84,33 @@ class Results:
         keys = [*RUN, "level", "metric", "statistic"]
         return {tuple(str(row[k]) for k in keys): row for row in records(self.fairness)}
 
-    def of(self, system: System, split: str, metric: str) -> Number | None:
+    def of(self, system: System, split: str, metric: str) -> Estimate | None:
         """A run's metric, None where it has none."""
         return self._runs.get((*system, split, metric))
 
-    def gap(self, one: System, other: System, split: str, metric: str) -> Number | None:
+    def gap(self, one: System, other: System, split: str, metric: str) -> Estimate | None:
         """A paired difference, first less second, None where there is none."""
         return self._differences.get((*one, *other, split, metric))
 
     def group(
         self, system: System, split: str, level: str, group: str, metric: str
-    ) -> Number | None:
+    ) -> Estimate | None:
         """A run's metric in one group, None where it has none."""
         return self._groups.get((*system, split, level, group, metric))
 
     def ceiling(
         self, kind: str, split: str, metric: str, level: str = "all", group: str = "all"
-    ) -> Number | None:
+    ) -> Estimate | None:
         """What halves of subgroups, or perfect knowledge, score in a split or one of its groups."""
         return self._ceilings.get((kind, split, level, group, metric))
 
-    def way(self, system: System, split: str, metric: str) -> tuple[str, Number] | None:
+    def normalized_gain(
+        self, system: System, split: str, metric: str
+    ) -> tuple[str, Estimate] | None:
         """How much of the way a run goes to perfect knowledge, and the baseline it starts from."""
-        return self._ways.get((*system, split, metric))
+        return self._gains.get((*system, split, metric))
 
-    def unequal(
+    def inequality(
         self, system: System, split: str, metric: str, statistic: str, level: str = SUBGROUPS
     ) -> dict[str, Any] | None:
         """A row of the fairness table, None where it has none."""
@@ -137,16 +139,18 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def number(row: dict[str, Any]) -> Number:
+def number(row: dict[str, Any]) -> Estimate:
     """The number that a row or a summary's figure holds; a missing end is NaN."""
-    ends = [float("nan") if pd.isna(row[k]) else float(row[k]) for k in ("value", "low", "high")]
+    ends = [
+        float("nan") if pd.isna(row[k]) else float(row[k]) for k in ("value", "ci_low", "ci_high")
+    ]
     p = row.get("p_value")
     tested = None if p is None or pd.isna(p) else float(p)
     value, low, high = ends
-    return Number(value, low, high, int(row["n"]), int(row["missing"]), tested)
+    return Estimate(value, low, high, int(row["n"]), int(row["missing"]), tested)
 
 
-def _numbers(frame: pd.DataFrame, keys: list[str]) -> dict[tuple[str, ...], Number]:
+def _numbers(frame: pd.DataFrame, keys: list[str]) -> dict[tuple[str, ...], Estimate]:
     return {tuple(str(row[k]) for k in keys): number(row) for row in records(frame)}
 
 
@@ -160,7 +164,7 @@ def tested(spec: Report) -> list[str]:
     return [s for s in splits(spec) if spec.roles.get(s) == "test"] or splits(spec)
 
 
-def language(spec: Report) -> list[System]:
+def llm_runs(spec: Report) -> list[System]:
     """Language models with their variants, base first."""
     baselines = set(spec.compare.baselines)
     return [(m, v) for m, vs in spec.compare.models.items() if m not in baselines for v in vs]
@@ -171,14 +175,14 @@ def baselines(spec: Report) -> list[System]:
     return [(model, BASE) for model in spec.compare.baselines]
 
 
-def systems(spec: Report) -> list[System]:
+def all_runs(spec: Report) -> list[System]:
     """Language models with their variants, then the baselines."""
-    return [*language(spec), *baselines(spec)]
+    return [*llm_runs(spec), *baselines(spec)]
 
 
 def tuned(spec: Report) -> list[System]:
     """All fine-tuned variants."""
-    return [(model, variant) for model, variant in language(spec) if variant != BASE]
+    return [(model, variant) for model, variant in llm_runs(spec) if variant != BASE]
 
 
 def worded(spec: Report) -> list[System]:
@@ -188,7 +192,7 @@ def worded(spec: Report) -> list[System]:
 
 def variants(spec: Report) -> list[str]:
     """Names of all variants of language models, base first, other wordings last."""
-    some = [*language(spec), *worded(spec)]
+    some = [*llm_runs(spec), *worded(spec)]
     return list(dict.fromkeys([BASE, *(variant for _, variant in some)]))
 
 
@@ -212,7 +216,7 @@ def in_order(
     frame: pd.DataFrame, spec: Report, more: dict[str, Sequence[str]] | None = None
 ) -> pd.DataFrame:
     """Sort by split, the columns of `more` in the order given there, and system; ties stay."""
-    models = [model for model, _ in systems(spec)]
+    models = [model for model, _ in all_runs(spec)]
     ranks: dict[str, Sequence[str]] = {"split": splits(spec), **(more or {})}
     for name in ("model", "variant", "other_model"):
         ranks[name] = models if "model" in name else variants(spec)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from valuestrata.report.display import Cell, Table
+from valuestrata.report.phrases import NONE
 from valuestrata.report.results import System, cell_label, label, records
-from valuestrata.report.wording import NONE
 from valuestrata.specs import Report
 
 PAIR = ["stratum", "subgroup", "question"]

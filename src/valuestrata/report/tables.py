@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from valuestrata.report.results import RUN, Results, baselines, in_order, systems, worded
-from valuestrata.report.wording import METRICS
+from valuestrata.report.phrases import METRICS
+from valuestrata.report.results import RUN, Results, all_runs, baselines, in_order, worded
 
-PARTS = ("value", "low", "high", "n", "missing")
+PARTS = ("value", "ci_low", "ci_high", "n", "missing")
 LEVELS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
 
 
@@ -42,7 +42,7 @@ def main(results: Results) -> pd.DataFrame:
             whole = part in ("n", "missing")
             columns[column] = wide[(part, metric)].astype("Int64" if whole else "float64")
     flat = pd.DataFrame(columns, index=wide.index).reset_index()
-    known = {*systems(spec), *worded(spec)}
+    known = {*all_runs(spec), *worded(spec)}
     is_known = [
         (str(m), str(v)) in known for m, v in zip(flat["model"], flat["variant"], strict=True)
     ]
@@ -75,14 +75,14 @@ def fairness(results: Results) -> pd.DataFrame:
 def groups(results: Results) -> pd.DataFrame:
     """Scores of each axis' groups, then of each subgroup, runs below one another.
 
-    `reachable` and its interval are what perfect knowledge of the group's people would score.
+    `noise_ceiling` and its interval are what perfect knowledge of the group's people would score.
     """
     levels = [*results.spec.axes, "subgroups"]
     names = list(dict.fromkeys(map(str, results.groups["group"])))
     by = {"level": levels, "metric": LEVELS["metric"], "group": names}
     keys = ["split", "level", "group", "metric"]
-    known = results.ceilings[results.ceilings["kind"] == "known"].set_index(keys)
-    ends = {"value": "reachable", "low": "reachable_low", "high": "reachable_high"}
+    known = results.ceilings[results.ceilings["ceiling"] == "noise_ceiling"].set_index(keys)
+    ends = {"value": "noise_ceiling", "ci_low": "reachable_low", "ci_high": "reachable_high"}
     known = known[list(ends)].rename(columns=ends)
     frame = in_order(results.groups.join(known, on=keys), results.spec, by)
     return frame[["split", "level", "metric", "group", *_rest(frame, 4)]]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import io
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Ceiling, Evaluation, from_json
-from valuestrata.survey import ceiling, tally
-from valuestrata.survey.ceiling import ALL, HALF, KNOWN, METRICS
+from valuestrata.survey import ceilings, tally
+from valuestrata.survey.ceilings import ALL, METRICS, NOISE_CEILING, SPLIT_HALF
 from valuestrata.survey.tally import Scale, subgroup_groups
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tallies", required=True, nargs="+", help="split by split as in the spec")
     parser.add_argument("--pairs", required=True, nargs="+", help="a file a split")
     parser.add_argument("--output", required=True)
-    parser.add_argument("--reachable", required=True, help="output: perfect knowledge, by pair")
+    parser.add_argument("--noise_ceiling", required=True, help="output: perfect knowledge, by pair")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     for split, pairs in zip(spec.splits, arguments.pairs, strict=True):
         tables = [io.read_table(next(paths), "tally") for _ in range(spec.splits[split])]
         found = pd.concat([_pairs_of(table, scale, spec) for table in tables])
-        asked = io.read_table(pairs, "pairs")[[*PAIR, "kind"]]
+        asked = io.read_table(pairs, "pairs")[[*PAIR, "measurement_level"]]
         own = asked.merge(found, on=PAIR, how="left", validate="one_to_one")
         for level, group, some in _levels(own):
             about = {"split": split, "level": level, "group": group}
@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         scored.append(own)
     everything = pd.concat(scored).drop_duplicates(PAIR)
     rows += _rows(dict.fromkeys(("split", "level", "group"), ALL), everything, spec.evaluation)
-    known = everything[PAIR].assign(**{m: everything[f"{KNOWN} {m}"] for m in METRICS})
-    io.write_table(known, arguments.reachable, "reachable", spec.caveat)
+    known = everything[PAIR].assign(**{m: everything[f"{NOISE_CEILING} {m}"] for m in METRICS})
+    io.write_table(known, arguments.noise_ceiling, "noise_ceiling", spec.caveat)
     io.write_table(pd.DataFrame(rows), arguments.output, "ceilings", spec.caveat)
 
 
@@ -66,7 +66,7 @@ def _pairs_of(table: pd.DataFrame, scale: Scale, spec: Ceiling) -> pd.DataFrame:
     """A row for each subgroup and question of a stratum's tally, a column a ceiling and metric."""
     counted = tally.from_frame(table, scale)
     stratum = counted.strata[0]
-    found = ceiling.of_stratum(stratum, counted.counts, scale, spec.draws, spec.evaluation.seed)
+    found = ceilings.of_stratum(stratum, counted.counts, scale, spec.draws, spec.evaluation.seed)
     s, q = np.indices(counted.counts.shape[:2]).reshape(2, -1)
     frame = pd.DataFrame(
         {
@@ -87,9 +87,9 @@ def _pairs_of(table: pd.DataFrame, scale: Scale, spec: Ceiling) -> pd.DataFrame:
 def _rows(about: dict[str, Any], own: pd.DataFrame, evaluation: Evaluation) -> list[dict[str, Any]]:
     """A row a ceiling and metric; only ordinal questions are asked for a distance."""
     rows = []
-    for kind, metric in product((HALF, KNOWN), METRICS):
-        asked = own if metric == "accuracy" else own[own["kind"] == "ordinal"]
+    for kind, metric in product((SPLIT_HALF, NOISE_CEILING), METRICS):
+        asked = own if metric == "accuracy" else own[own["measurement_level"] == "ordinal"]
         values = asked[f"{kind} {metric}"].to_numpy(dtype=np.float64)
-        numbers = ceiling.row(values, asked["q"].to_numpy(), evaluation)
-        rows.append({"kind": kind, **about, "metric": metric, **numbers})
+        numbers = ceilings.row(values, asked["q"].to_numpy(), evaluation)
+        rows.append({"ceiling": kind, **about, "metric": metric, **numbers})
     return rows

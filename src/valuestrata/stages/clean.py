@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     asked = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
     chosen = [codebook.recoded(q, _codes(spec.recode.get(q.question, {}))) for q in asked]
     labels = codebook.columns(arguments.codebook)
-    responses, found = readers.read(arguments.survey, spec, chosen, labels)
+    responses, found = readers.read_survey(arguments.survey, spec, chosen, labels)
     readers.check(responses, spec, arguments.survey)
     questions = pd.DataFrame([_row(responses, question) for question in chosen])
     log.info("%d respondents, %d questions", len(responses), len(questions))
@@ -52,7 +52,7 @@ def _codes(recode: dict[str, int | None]) -> dict[int, int | None]:
 
 def _row(responses: pd.DataFrame, question: codebook.Question) -> dict[str, object]:
     codes, labels = readers.observed(responses, question)
-    off = [c for c in codes if not question.lowest <= c <= question.highest]
+    off = [c for c in codes if not question.scale_min <= c <= question.scale_max]
     undeclared = sorted(set(off) - set(question.extra))
     if undeclared:
         log.warning("question %s: codes %s are off its scale; kept", question.question, undeclared)
@@ -62,9 +62,9 @@ def _row(responses: pd.DataFrame, question: codebook.Question) -> dict[str, obje
         "topic": question.topic,
         "text": question.text,
         "block": question.block,
-        "kind": question.kind,
-        "lowest": question.lowest,
-        "highest": question.highest,
+        "measurement_level": question.measurement_level,
+        "scale_min": question.scale_min,
+        "scale_max": question.scale_max,
         "codes": codes,
         "labels": labels,
         "n": answered,

@@ -10,14 +10,14 @@ import yaml
 
 from valuestrata.errors import InputError
 from valuestrata.survey import files
-from valuestrata.survey.table import Headers, Labels
+from valuestrata.survey.table import ColumnLabels, Headers
 
 log = logging.getLogger(__name__)
 
 HEAD = """\
 # Drafted from the labels of {file}. Before use, decide what stands behind `decide:` and word
 # topic (a noun phrase, unique here) and text (the question as a person would be asked it).
-# kind: ordinal where the codes are in order, else nominal. scale: lowest and highest code.
+# measurement_level: ordinal where the codes are in order, else nominal. scale: lowest and highest code.
 # block: the part of the questionnaire that the report sums up by.
 questions:
 """
@@ -66,7 +66,7 @@ def draft(path: Path | str, questions: Sequence[str]) -> str:
     return HEAD.format(file=Path(path).name) + "".join(entries)
 
 
-def _entry(name: str, said: Labels) -> str:
+def _entry(name: str, said: ColumnLabels) -> str:
     codes = {
         int(code): label
         for code, label in sorted(said.codes.items())
@@ -76,16 +76,16 @@ def _entry(name: str, said: Labels) -> str:
     }
     title = " ".join(said.title.split()) or name
     known = len(codes) > 1
-    lowest, highest = (min(codes), max(codes)) if known else (1, 2)
-    labels = {code: label for code, label in codes.items() if lowest <= code <= highest}
+    scale_min, scale_max = (min(codes), max(codes)) if known else (1, 2)
+    labels = {code: label for code, label in codes.items() if scale_min <= code <= scale_max}
     unsure = "" if known else "  # decide: the file labels fewer than two codes"
     lines = [
         f"  {_flow(name)}:",
         f"    topic: {_flow(title)}  # decide: a noun phrase",
         f"    text: {_flow(title)}  # decide: the question's wording",
         "    block: undecided  # decide",
-        "    kind: ordinal  # decide: ordinal or nominal",
-        f"    scale: [{lowest}, {highest}]{unsure}",
+        "    measurement_level: ordinal  # decide: ordinal or nominal",
+        f"    scale: [{scale_min}, {scale_max}]{unsure}",
         f"    labels: {_flow(labels)}",
     ]
     return "\n".join(lines) + "\n"

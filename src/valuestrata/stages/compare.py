@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from valuestrata import io, paths, schemas
+from valuestrata import io, paths, tables
 from valuestrata.metrics import distribution, resample
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Compare, Evaluation, from_json, reworded, variant_parts
+from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 Run = tuple[str, str, str]
 System = tuple[str, str]
 
 OF_DISTRIBUTIONS = ("wasserstein", "jensen_shannon", "total_variation")
-SCORES = ("accuracy", "nmae", *OF_DISTRIBUTIONS, "top_accuracy", "confidence", "off_options")
+SCORES = ("accuracy", "nmae", *OF_DISTRIBUTIONS, "argmax_accuracy", "confidence", "non_option_mass")
 OUTCOMES = ("refusal", "invalid", "failed")
 COMPARED = ("accuracy", "nmae", *OF_DISTRIBUTIONS, "refusal")
 CALIBRATION = "calibration_error"
-CHANGED = "changed"
+DISAGREEMENT = "changed"
 BASE = "base"
 
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Inputs and outputs of the stage."""
     parser.add_argument("--spec", required=True)
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
-    parser.add_argument("--reachable", required=True, help="what can be reached, by pair")
+    parser.add_argument("--noise_ceiling", required=True, help="what can be reached, by pair")
     parser.add_argument("--runs", required=True, help="output: every run's metrics")
     parser.add_argument("--differences", required=True, help="output: paired comparisons")
 
@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write both tables."""
     spec = from_json(Compare, arguments.spec)
-    reachable = io.read_table(arguments.reachable, "reachable").set_index(PAIR).astype("float64")
+    noise_ceiling = (
+        io.read_table(arguments.noise_ceiling, "noise_ceiling").set_index(PAIR).astype("float64")
+    )
     metrics: list[dict[str, object]] = []
     differences: list[dict[str, object]] = []
     for split in spec.splits:
@@ -48,11 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
             for variant in (*variants, *spec.wordings[model])
             if spec.speaks(variant, split)
         }
-        blind = {name: values[name, BASE] for name in spec.blind}
+        persona_agnostic = {name: values[name, BASE] for name in spec.persona_agnostic}
         for (model, variant), table in values.items():
             shared = {"model": model, "variant": variant, "split": split}
             metrics += [{**shared, **row} for row in _metrics(table, spec.evaluation)]
-            way = _way(table, blind, reachable, spec.evaluation)
+            way = _way(table, persona_agnostic, noise_ceiling, spec.evaluation)
             metrics += [{**shared, **row} for row in way]
         for one, other in (pair for pair in _contrasts(spec) if pair[0] in values):
             named = {"split": split, "model": one[0], "variant": one[1]}
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
                 rows.append(_changed(values[one], values[other], spec.evaluation))
             differences += [{**named, **row} for row in rows]
     log.info("%d metrics, %d paired differences", len(metrics), len(differences))
-    columns = [c.name for c in schemas.TABLES["differences"]]
+    columns = [c.name for c in tables.TABLES["differences"]]
     io.write_table(pd.DataFrame(metrics), arguments.runs, "runs", spec.caveat)
     io.write_table(
         pd.DataFrame(differences, columns=columns),
@@ -85,7 +87,7 @@ def _values(results: Path, spec: Compare, run: Run) -> pd.DataFrame:
     for outcome in OUTCOMES:
         table[outcome] = (scores["outcome"] == outcome).astype("float64")
     asked = pd.DataFrame(True, index=table.index, columns=table.columns)
-    asked["nmae"] = asked["wasserstein"] = scores["kind"].eq("ordinal")
+    asked["nmae"] = asked["wasserstein"] = scores["measurement_level"].eq("ordinal")
     judged = split in spec.judged_splits and variant in spec.models[model]
     judges = spec.judges if judged and model not in spec.baselines else ()
     for judge in judges:
@@ -122,32 +124,35 @@ def _metrics(table: pd.DataFrame, e: Evaluation) -> list[dict[str, object]]:
 
 def _confidence(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """[n] probability of the likeliest code, and whether it is the mode."""
-    return table["confidence"].to_numpy(), table["top_accuracy"].to_numpy()
+    return table["confidence"].to_numpy(), table["argmax_accuracy"].to_numpy()
 
 
 def _way(
-    table: pd.DataFrame, blind: dict[str, pd.DataFrame], reachable: pd.DataFrame, e: Evaluation
+    table: pd.DataFrame,
+    persona_agnostic: dict[str, pd.DataFrame],
+    noise_ceiling: pd.DataFrame,
+    e: Evaluation,
 ) -> list[dict[str, object]]:
-    """How much of the way a run goes from the best persona-blind baseline to what can be reached.
+    """How much of the way a run goes from the best persona-persona_agnostic baseline to what can be reached.
 
     The best is the one with the best mean over all pairs, for each metric on its own.
     """
     cluster = _clusters(table)
     rows = []
-    for metric in reachable.columns if blind else ():
+    for metric in noise_ceiling.columns if persona_agnostic else ():
         sign = -1 if metric == "accuracy" else 1
-        means = {name: sign * own[metric].mean() for name, own in blind.items()}
+        means = {name: sign * own[metric].mean() for name, own in persona_agnostic.items()}
         start = min(means, key=lambda name: means[name])
         own, begin, end = (
             frame[metric].reindex(table.index).to_numpy(dtype=np.float64)
-            for frame in (table, blind[start], reachable)
+            for frame in (table, persona_agnostic[start], noise_ceiling)
         )
         n = int(np.isfinite([own, begin, end]).all(axis=0).sum())
-        value, low, high = resample.share_of_way(
+        value, low, high = resample.normalized_gain(
             own, begin, end, cluster, e.resamples, e.level, e.seed
         )
         missing = int(table.attrs["asked"][metric].sum()) - n
-        rows.append(_row(f"way:{start}:{metric}", value, low, high, n, missing))
+        rows.append(_row(f"normalized_gain:{start}:{metric}", value, low, high, n, missing))
     return rows
 
 
@@ -210,7 +215,7 @@ def _changed(one: pd.DataFrame, other: pd.DataFrame, e: Evaluation) -> dict[str,
     both = first.notna() & second.notna()
     values = np.where(both, first != second, np.nan)
     number = resample.mean_with_interval(values, _clusters(one), e.resamples, e.level, e.seed)
-    return _row(CHANGED, *number, int(both.sum()), int((~both).sum()))
+    return _row(DISAGREEMENT, *number, int(both.sum()), int((~both).sum()))
 
 
 def _clusters(table: pd.DataFrame) -> np.ndarray:
@@ -221,5 +226,5 @@ def _clusters(table: pd.DataFrame) -> np.ndarray:
 def _row(
     metric: str, value: float, low: float, high: float, n: int, missing: int
 ) -> dict[str, object]:
-    row = {"metric": metric, "value": value, "low": low, "high": high}
+    row = {"metric": metric, "value": value, "ci_low": low, "ci_high": high}
     return {**row, "n": n, "missing": missing}

@@ -209,8 +209,8 @@ def _numbers(draws: tally.Floats, null: tally.Floats, level: float) -> dict[str,
     value = float(draws[0])
     low, high = bias_corrected(value, draws[1:], level, (0.0, 1.0))
     mean, top, p = against_null(value, null)
-    ends = {"value": value, "low": low, "high": high}
-    return {**ends, "null_mean": mean, "null_high": top, "p_value": p}
+    ends = {"value": value, "ci_low": low, "ci_high": high}
+    return {**ends, "null_mean": mean, "null_p95": top, "p_value": p}
 
 
 def _agreement(
@@ -226,7 +226,7 @@ def _agreement(
         found = rank_agreement(both[0], both[1], e.resamples, e.level, e.seed)
         sizes = {"n": n, "missing": scores.shape[2] - n}
         for coefficient, ends in found.items():
-            numbers = dict(zip(("value", "low", "high"), ends, strict=True))
+            numbers = dict(zip(("value", "ci_low", "ci_high"), ends, strict=True))
             yield {"stratum": stratum, "coefficient": coefficient, **numbers, **sizes}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from valuestrata import io, paths
 from valuestrata.errors import InputError
-from valuestrata.schemas import PAIR
+from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,17 @@ BY_PAIR = {
     "scores": "scores",
     "verdicts": "verdicts",
 }
-LABELS = [*PAIR, "block", "kind", "lowest", "highest", "mode", "tied", "n", "respondents"]
+LABELS = [
+    *PAIR,
+    "block",
+    "measurement_level",
+    "scale_min",
+    "scale_max",
+    "mode",
+    "tied",
+    "n",
+    "respondents",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

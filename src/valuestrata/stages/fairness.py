@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valuestrata import io, schemas
+from valuestrata import io, tables
 from valuestrata.metrics import fairness
 from valuestrata.specs import Fairness, from_json
 from valuestrata.survey.tally import subgroup_groups
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     for metric in HIGHER_IS_BETTER:
         keys = {"index": ["stratum", "subgroup"], "columns": "question"}
         values = scores.pivot(**keys, values=metric).astype("float64")
-        ordered = scores["kind"].eq("ordinal") | (metric not in NEEDS_ORDER)
+        ordered = scores["measurement_level"].eq("ordinal") | (metric not in NEEDS_ORDER)
         known = scores.assign(asked=ordered).pivot(**keys, values="asked")
         asked = known.eq(True).fillna(False).to_numpy(dtype=bool)
         for level, (names, member) in _levels(values.index.get_level_values("subgroup")).items():
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             unequal += [
                 {**shared, **row} for row in _unequal(metric, values.to_numpy(), member, rows, spec)
             ]
-    columns = [c.name for c in schemas.TABLES["fairness"]]
+    columns = [c.name for c in tables.TABLES["fairness"]]
     io.write_table(
         pd.DataFrame(unequal, columns=columns), arguments.fairness, "fairness", spec.caveat
     )
@@ -71,7 +71,7 @@ def _groups(
     n = member @ finite.sum(axis=1)
     missing = member @ (asked & ~finite).sum(axis=1)
     return [
-        {"group": name, "value": v, "low": low, "high": high, "n": int(a), "missing": int(b)}
+        {"group": name, "value": v, "ci_low": low, "ci_high": high, "n": int(a), "missing": int(b)}
         for name, (v, low, high), a, b in zip(names, found, n, missing, strict=True)
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from valuestrata import io, paths
 from valuestrata.report.results import tuned
 from valuestrata.specs import Report, from_json
-from valuestrata.stages.tables import read
+from valuestrata.stages.tables import load_results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write report/figures/*.svg."""
-    from valuestrata.report.figures import figures  # matplotlib takes a second to import
+    from valuestrata.report.figures import figures
 
     spec = from_json(Report, arguments.spec)
     logs = {}
@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> None:
         for recipe in spec.folds.get(variant, (variant,)):
             folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
             logs[(model, recipe)] = io.read_json(folder / paths.TRAINING_LOG)
-    for name, svg in figures(read(arguments.results, spec), logs).items():
+    for name, svg in figures(load_results(arguments.results, spec), logs).items():
         io.write_text(svg, arguments.results / f"report/figures/{name}.svg")

@@ -43,8 +43,9 @@ def check(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write the adapter and its log."""
-    from valuestrata.models import local, lora, processes
-    from valuestrata.models.checkpoint import Checkpoint
+    from valuestrata.inference import local
+    from valuestrata.training import distributed, lora
+    from valuestrata.training.checkpoint import Checkpoint
 
     spec, chat, pairs, data = _read(arguments)
     made_of = [
@@ -54,11 +55,11 @@ def run(arguments: argparse.Namespace) -> None:
         code_digest(__name__),
     ]
     checkpoint = Checkpoint(arguments.checkpoints, text_digest(made_of)[:16], arguments.every)
-    with processes.together() as first:
+    with distributed.distributed_context() as first:
         network = local.load_network(spec.model, spec.recipe.quantize)
         try:
             if spec.recipe.method in PREFERRING:
-                from valuestrata.models import preference
+                from valuestrata.training import preference
 
                 tuned, record = preference.finetune(spec, network, chat, pairs, checkpoint)
             else:
@@ -78,7 +79,8 @@ def _read(arguments: argparse.Namespace) -> tuple[Finetune, Any, pd.DataFrame, l
     Raises:
         InputError: the recipe cannot be followed here, or not with this model and these pairs.
     """
-    from valuestrata.models import local, lora, runtime
+    from valuestrata.inference import local, runtime
+    from valuestrata.training import lora
 
     spec = from_json(Finetune, arguments.spec)
     lora.ready(spec.recipe)
@@ -88,7 +90,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Finetune, Any, pd.DataFrame, l
     data = lora.examples(pairs, chat, spec.template)
     lora.check(spec.recipe, data, local.LocalModel(spec.model, chat).longest)
     if spec.recipe.method in PREFERRING:
-        from valuestrata.models import preference  # trl takes ten seconds to import
+        from valuestrata.training import preference
 
         preference.parts(pairs, spec.recipe)
     return spec, chat, pairs, data

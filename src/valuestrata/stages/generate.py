@@ -5,10 +5,11 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from valuestrata import answers, io
+from valuestrata import io
+from valuestrata.prompting import answers
 from valuestrata.provenance import text_digest
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Generate, from_json
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write one text for each pair drawn; the draw is the same for every model."""
-    from valuestrata.models import base
-    from valuestrata.models.backends import open_model
-    from valuestrata.models.store import Reply, Store, answered
+    from valuestrata.inference import protocol
+    from valuestrata.inference.backends import open_model
+    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
 
     spec = from_json(Generate, arguments.spec)
     pairs = drawn(io.read_table(arguments.pairs, "pairs"), spec.per_subgroup, spec.seed)
     model = open_model(spec.model, arguments.threads, arguments.adapter)
     asked = list(zip(pairs["persona"], pairs["open_prompt"], strict=True))
-    rendered = base.rendered(model, asked, spec.max_new_tokens)
+    rendered = protocol.rendered(model, asked, spec.max_new_tokens)
     sampling = [f"{spec.max_new_tokens} {spec.temperature} {spec.seed}"]
-    keys = base.keys(model, rendered, [sampling] * len(asked))
+    keys = protocol.cache_keys(model, rendered, [sampling] * len(asked))
 
     def ask(part: list[int]) -> list[Reply]:
         chosen = [asked[i] for i in part]
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     def is_answer(_: int, reply: Reply) -> bool:
         return answers.free_outcome(reply["text"]) == "answer"
 
-    replies = answered(Store(arguments.store), keys, ask, is_answer, model.shard)
+    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_answer, model.shard)
     texts = [reply["text"] for reply in replies]
     frame = pd.DataFrame(
         {

@@ -5,9 +5,10 @@ import logging
 
 import pandas as pd
 
-from valuestrata import io, judge
-from valuestrata.schemas import PAIR
+from valuestrata import io
+from valuestrata.prompting import judging
 from valuestrata.specs import Judge, from_json
+from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 
@@ -25,33 +26,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write a row for each pair and dimension; answers that either run lacks count as failed."""
-    from valuestrata.models import base
-    from valuestrata.models.backends import open_model
-    from valuestrata.models.store import Reply, Store, answered
+    from valuestrata.inference import protocol
+    from valuestrata.inference.backends import open_model
+    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
 
     spec = from_json(Judge, arguments.spec)
-    rubric = judge.rubric(spec.rubric)
+    rubric = judging.rubric(spec.rubric)
     pairs = _responses(arguments)
     model = open_model(spec.model, arguments.threads)
     both = pairs[pairs["comparable"]]
     prompts = [
-        (rubric.system, judge.comparison(rubric, row["persona"], row["prompt"], *shown))
+        (rubric.system, judging.render_judge_prompt(rubric, row["persona"], row["prompt"], *shown))
         for row in io.records(both)
         for shown in ((row["text"], row["reference"]), (row["reference"], row["text"]))
     ]
-    rendered = base.rendered(model, prompts, spec.max_new_tokens)
-    keys = base.keys(model, rendered, [[str(spec.max_new_tokens)]] * len(prompts))
+    rendered = protocol.rendered(model, prompts, spec.max_new_tokens)
+    keys = protocol.cache_keys(model, rendered, [[str(spec.max_new_tokens)]] * len(prompts))
 
     def ask(part: list[int]) -> list[Reply]:
         texts = model.generate([prompts[i] for i in part], spec.max_new_tokens, 0.0, 0)
         return [{"text": text} for text in texts]
 
     def is_complete(_: int, reply: Reply) -> bool:
-        return None not in judge.verdicts(reply["text"], rubric.dimensions).values()
+        return None not in judging.verdicts(reply["text"], rubric.dimensions).values()
 
-    replies = answered(Store(arguments.store), keys, ask, is_complete, model.shard)
+    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_complete, model.shard)
     said = [
-        None if reply["text"] is None else judge.verdicts(reply["text"], rubric.dimensions)
+        None if reply["text"] is None else judging.verdicts(reply["text"], rubric.dimensions)
         for reply in replies
     ]
     rows = [
@@ -92,7 +93,7 @@ def _row(
     second: dict[str, float | None] | None,
 ) -> dict[str, object]:
     as_first = first[dimension] if first else None
-    as_second = judge.unswapped(second[dimension]) if second else None
+    as_second = judging.flip_score(second[dimension]) if second else None
     known = as_first is not None and as_second is not None
     outcome = "verdict" if known else "failed" if first is None or second is None else "invalid"
     return {

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import io
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Labels, from_json
 from valuestrata.survey import modal, tally
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         labels[f"distribution_{how}"] = [row[r] for row, r in zip(share, real, strict=True)]
     io.write_table(labels, arguments.labels, "labels", spec.caveat)
     own = sums[spec.labels.mode]
-    first = modal.leading(own)
+    first = modal.is_mode(own)
     listed = pairs.assign(
         codes=[row[lead] for row, lead in zip(codes, first, strict=True)],
         each=own.max(axis=1, initial=0),

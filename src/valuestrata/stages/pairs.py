@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from valuestrata import io, prompts
+from valuestrata import io
 from valuestrata.errors import InputError
+from valuestrata.prompting import prompts
 from valuestrata.specs import Pairs, Selection, from_dict, from_json
 from valuestrata.survey import folds, modal, tally
 from valuestrata.survey.groups import Groups
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     share = modal.shares(sums[spec.labels.distribution])
     about = questions.iloc[q].reset_index(drop=True)
     personas = [
-        prompts.persona(*found.spoken(spec.prompt, tally.subgroup_groups(name)))
+        prompts.persona(*found.persona_phrase(spec.prompt, tally.subgroup_groups(name)))
         for name in counted.subgroups
     ]
     asked = [_asked(spec, row) for row in io.records(questions)]
@@ -69,9 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
             "subgroup": np.asarray(counted.subgroups, dtype=object)[s],
             "question": about["question"],
             "block": about["block"],
-            "kind": about["kind"],
-            "lowest": about["lowest"],
-            "highest": about["highest"],
+            "measurement_level": about["measurement_level"],
+            "scale_min": about["scale_min"],
+            "scale_max": about["scale_max"],
             "mode": scale.codes[q, mode[s, q]],
             "tied": tied[s, q],
             "codes": list(about["codes"]),
@@ -119,5 +120,5 @@ def _check_names(spec: Pairs, found: Groups) -> None:
 
 def _asked(spec: Pairs, row: dict[str, Any]) -> str:
     codes, labels = [int(c) for c in row["codes"]], list(row["labels"])
-    ends = (int(row["lowest"]), int(row["highest"]))
-    return prompts.asked(spec.prompt, row["text"], codes, labels, ends)
+    ends = (int(row["scale_min"]), int(row["scale_max"]))
+    return prompts.render_question(spec.prompt, row["text"], codes, labels, ends)

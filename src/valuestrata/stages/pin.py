@@ -8,7 +8,7 @@ import yaml
 
 from valuestrata import io
 from valuestrata.errors import InputError
-from valuestrata.models.hub import commit_of
+from valuestrata.inference.hub import commit_of
 from valuestrata.specs import COMMIT
 from valuestrata.validate import read_yaml
 

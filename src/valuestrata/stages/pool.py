@@ -3,8 +3,8 @@
 import argparse
 
 from valuestrata import io
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Pool, from_json
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

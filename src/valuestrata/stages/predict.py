@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp, softmax
 
-from valuestrata import answers, io, prompts
-from valuestrata.schemas import PAIR
+from valuestrata import io
+from valuestrata.prompting import answers, prompts
 from valuestrata.specs import Predict, from_json
+from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write one prediction a pair."""
-    from valuestrata.models import base
-    from valuestrata.models.backends import open_model
-    from valuestrata.models.base import Question
-    from valuestrata.models.store import Reply, Store, answered
+    from valuestrata.inference import protocol
+    from valuestrata.inference.backends import open_model
+    from valuestrata.inference.protocol import ScoringRequest
+    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
 
     spec = from_json(Predict, arguments.spec)
     pairs = io.read_table(arguments.pairs, "pairs")
     model = open_model(spec.model, arguments.threads, arguments.adapter)
     asked = [
-        Question(
+        ScoringRequest(
             row["persona"],
             row["closed_prompt"],
             tuple(prompts.answer(spec.template, int(code)) for code in row["codes"]),
@@ -46,9 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
         for row in io.records(pairs)
     ]
     said = [(question.persona, question.user) for question in asked]
-    rendered = base.rendered(model, said, spec.max_new_tokens)
-    options = base.options(model, asked, spec.max_new_tokens)
-    keys = base.keys(model, rendered, [(str(spec.max_new_tokens), *own) for own in options])
+    rendered = protocol.rendered(model, said, spec.max_new_tokens)
+    options = protocol.options(model, asked, spec.max_new_tokens)
+    keys = protocol.cache_keys(
+        model, rendered, [(str(spec.max_new_tokens), *own) for own in options]
+    )
     codes = [[int(code) for code in row] for row in pairs["codes"]]
 
     def ask(part: list[int]) -> list[Reply]:
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     def is_answer(i: int, reply: Reply) -> bool:
         return answers.parse(reply["text"], codes[i])[0] == "answer"
 
-    replies = answered(Store(arguments.store), keys, ask, is_answer, model.shard)
+    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_answer, model.shard)
     frame = _predictions(pairs, codes, replies).assign(
         tokens=pd.array([prompt.tokens for prompt in rendered], dtype="Int64"),
         prompt_hash=[prompt.digest for prompt in rendered],
@@ -91,7 +94,7 @@ def _predictions(
             "codes": pairs["codes"],
             "logprobs": logprobs,
             "distribution": [None if v is None else softmax(v) for v in logprobs],
-            "off_options": [np.nan if v is None else _on_no_option(v) for v in logprobs],
+            "non_option_mass": [np.nan if v is None else _on_no_option(v) for v in logprobs],
         }
     )
 

@@ -4,11 +4,12 @@ import argparse
 
 import pandas as pd
 
-from valuestrata import io, prompts
-from valuestrata.models import baseline
-from valuestrata.schemas import PAIR
+from valuestrata import io
+from valuestrata.baselines import rules
+from valuestrata.prompting import prompts
 from valuestrata.specs import Predict, from_json
-from valuestrata.survey import joint, tally
+from valuestrata.survey import crosstab, tally
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     spec = from_json(Predict, arguments.spec)
     pairs = io.read_table(arguments.pairs, "pairs")
     scale = tally.scale_of(io.read_table(arguments.questions, "questions"))
-    cells = joint.joint_of(io.read_table(arguments.responses, "responses"), scale)
+    cells = crosstab.cross_tab(io.read_table(arguments.responses, "responses"), scale)
     rule = str(spec.model.rule)
-    answer, shares = baseline.predict(rule, pairs, cells, scale)
+    answer, shares = rules.predict(rule, pairs, cells, scale)
     frame = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
@@ -37,10 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
             "codes": pairs["codes"],
             "logprobs": None,
             "distribution": shares,
-            "off_options": 0.0,
+            "non_option_mass": 0.0,
             "tokens": pd.NA,
             "prompt_hash": "",
-            "weights": baseline.about(rule),
+            "weights": rules.about(rule),
             "adapter": "",
         }
     )

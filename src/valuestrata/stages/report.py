@@ -5,14 +5,14 @@ import importlib.metadata
 from pathlib import Path
 
 from valuestrata import io, paths
-from valuestrata.report import html
+from valuestrata.report import page
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
-from valuestrata.report.results import System, language, splits, systems
+from valuestrata.report.results import System, all_runs, llm_runs, splits
 from valuestrata.report.samples import samples_table
 from valuestrata.specs import Report, from_json
-from valuestrata.stages.tables import read
+from valuestrata.stages.tables import load_results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Write report/index.html and report/headline.txt."""
     spec = from_json(Report, arguments.spec)
     folder: Path = arguments.results
-    results = read(folder, spec)
-    page = html.page(
+    results = load_results(folder, spec)
+    html = page.render_page(
         results=results,
         summary=io.read_json(folder / "survey/summary.json"),
         drawings={
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         origins=_origins(folder, spec),
         version=_version(),
     )
-    io.write_text(page, folder / "report/index.html")
+    io.write_text(html, folder / "report/index.html")
     io.write_text(headline(results), folder / "report/headline.txt")
 
 
@@ -47,7 +47,7 @@ def _samples(folder: Path, spec: Report) -> list[Table]:
     tables = []
     for split in [s for s in judged if s in spec.compare.judged_splits]:
         texts, verdicts = {}, {}
-        for model, variant in (s for s in language(spec) if spec.compare.speaks(s[1], split)):
+        for model, variant in (s for s in llm_runs(spec) if spec.compare.speaks(s[1], split)):
             parts = {"model": model, "variant": variant, "split": split}
             texts[model, variant] = io.read_table(folder / paths.TEXTS.format(**parts), "texts")
             for judge in spec.compare.judges:
@@ -60,7 +60,7 @@ def _samples(folder: Path, spec: Report) -> list[Table]:
 def _origins(folder: Path, spec: Report) -> dict[System, tuple[str, str]]:
     """Weights and adapter of each system, as its predictions on its first split name them."""
     found = {}
-    for model, variant in systems(spec):
+    for model, variant in all_runs(spec):
         split = next(s for s in splits(spec) if spec.compare.speaks(variant, s))
         file = folder / paths.PREDICTIONS.format(model=model, variant=variant, split=split)
         named = io.read_table(file, "predictions", ["weights", "adapter"])

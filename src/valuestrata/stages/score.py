@@ -8,8 +8,8 @@ import pandas as pd
 
 from valuestrata import io
 from valuestrata.metrics import distribution, ordinal
-from valuestrata.schemas import PAIR
 from valuestrata.specs import Score, from_json
+from valuestrata.tables import PAIR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     pairs = io.read_table(arguments.pairs, "pairs")
     predictions = io.read_table(arguments.predictions, "predictions")
     both = pairs.merge(
-        predictions[[*PAIR, "outcome", "answer", "distribution", "off_options"]],
+        predictions[[*PAIR, "outcome", "answer", "distribution", "non_option_mass"]],
         on=PAIR,
         how="outer",
         suffixes=("", "_model"),
@@ -45,28 +45,31 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _scores(both: pd.DataFrame) -> pd.DataFrame:
-    answer, mode, lowest, highest = (
+    answer, mode, scale_min, scale_max = (
         both[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        for name in ("answer", "mode", "lowest", "highest")
+        for name in ("answer", "mode", "scale_min", "scale_max")
     )
-    is_ordinal = (both["kind"] == "ordinal").to_numpy(dtype=bool)
+    is_ordinal = (both["measurement_level"] == "ordinal").to_numpy(dtype=bool)
     codes = _padded(both["codes"], both["codes"].map(len).max(), last=True)
     people = _padded(both["distribution"], codes.shape[1])
     model = _padded(both["distribution_model"], codes.shape[1])
-    w1 = distribution.wasserstein(model, people, codes, lowest, highest)
+    w1 = distribution.wasserstein(model, people, codes, scale_min, scale_max)
     top, confidence = distribution.likeliest(model)
     likeliest = np.where(np.isnan(confidence), np.nan, codes[np.arange(len(codes)), top])
     return pd.DataFrame(
         {
-            **{name: both[name] for name in [*PAIR, "block", "kind", "outcome", "answer"]},
+            **{
+                name: both[name]
+                for name in [*PAIR, "block", "measurement_level", "outcome", "answer"]
+            },
             "accuracy": ordinal.accuracy(answer, mode),
-            "nmae": ordinal.nmae(answer, mode, lowest, highest, is_ordinal),
+            "nmae": ordinal.nmae(answer, mode, scale_min, scale_max, is_ordinal),
             "wasserstein": np.where(is_ordinal, w1, np.nan),
             "jensen_shannon": distribution.jensen_shannon(model, people),
             "total_variation": distribution.total_variation(model, people),
-            "top_accuracy": ordinal.accuracy(likeliest, mode),
+            "argmax_accuracy": ordinal.accuracy(likeliest, mode),
             "confidence": confidence,
-            "off_options": both["off_options"],
+            "non_option_mass": both["non_option_mass"],
         }
     )
 

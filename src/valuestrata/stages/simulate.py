@@ -4,8 +4,9 @@ import argparse
 
 import pandas as pd
 
+from valuestrata.demo import simulate
 from valuestrata.specs import Simulate, from_json
-from valuestrata.survey import codebook, simulate
+from valuestrata.survey import codebook
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from valuestrata import io
+from valuestrata.baselines import rules
 from valuestrata.metrics import ordinal, resample
-from valuestrata.models import baseline
 from valuestrata.specs import Summary, from_dict, from_json
-from valuestrata.survey import ceiling, joint, tally
+from valuestrata.survey import ceilings, crosstab, tally
 from valuestrata.survey.groups import Groups
 
 BASELINES = ("national_mode", "axis_mode")
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     questions = io.read_table(arguments.questions, "questions")
     responses = io.read_table(arguments.responses, "responses")
     scale = tally.scale_of(questions)
-    cells = joint.joint_of(responses, scale)
-    ceilings = io.read_table(arguments.ceilings, "ceilings")
+    cells = crosstab.cross_tab(responses, scale)
+    figures = io.read_table(arguments.ceilings, "ceilings")
     splits = {}
     for name, path, labels in zip(spec.splits, arguments.pairs, arguments.labels, strict=True):
         pairs = io.read_table(path, "pairs")
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
                 for rule in BASELINES
             },
             "ceilings": {
-                kind: {m: _figure(row) for m, row in ceiling.figures(ceilings, kind, name).items()}
-                for kind in (ceiling.HALF, ceiling.KNOWN)
+                kind: {m: _figure(row) for m, row in ceilings.figures(figures, kind, name).items()}
+                for kind in (ceilings.SPLIT_HALF, ceilings.NOISE_CEILING)
             },
         }
     found = from_dict(Groups, io.read_json(arguments.groups))
@@ -111,17 +111,17 @@ def _labels(labels: pd.DataFrame, spec: Summary) -> dict[str, object]:
 
 
 def _answers(
-    rule: str, pairs: pd.DataFrame, cells: joint.Joint, scale: tally.Scale
+    rule: str, pairs: pd.DataFrame, cells: crosstab.CrossTab, scale: tally.Scale
 ) -> tally.Floats:
-    return baseline.predict(rule, pairs, cells, scale)[0].astype(np.float64)
+    return rules.predict(rule, pairs, cells, scale)[0].astype(np.float64)
 
 
 def _scores(pairs: pd.DataFrame, answer: tally.Floats, spec: Summary) -> dict[str, object]:
-    mode, lowest, highest = (
-        pairs[name].to_numpy(dtype=np.float64) for name in ("mode", "lowest", "highest")
+    mode, scale_min, scale_max = (
+        pairs[name].to_numpy(dtype=np.float64) for name in ("mode", "scale_min", "scale_max")
     )
-    is_ordinal = (pairs["kind"] == "ordinal").to_numpy(dtype=bool)
-    nmae = ordinal.nmae(answer, mode, lowest, highest, is_ordinal)
+    is_ordinal = (pairs["measurement_level"] == "ordinal").to_numpy(dtype=bool)
+    nmae = ordinal.nmae(answer, mode, scale_min, scale_max, is_ordinal)
     question = pairs["question"]
     return {
         "accuracy": _mean(ordinal.accuracy(answer, mode), question, len(pairs), spec),
@@ -137,19 +137,19 @@ def _mean(
     cluster = pd.factorize(question, sort=True)[0]
     n = int(np.isfinite(values).sum())
     ends = resample.mean_with_interval(values, cluster, e.resamples, e.level, e.seed)
-    row = dict(zip(("value", "low", "high"), ends, strict=True))
+    row = dict(zip(("value", "ci_low", "ci_high"), ends, strict=True))
     return _figure({**row, "n": n, "missing": asked - n})
 
 
 def _figure(row: dict[str, Any]) -> dict[str, object]:
     """A number with its interval, n and missing count; None where it does not exist."""
-    ends = _known(row, ("value", "low", "high"))
+    ends = _known(row, ("value", "ci_low", "ci_high"))
     return {**ends, "n": int(row["n"]), "missing": int(row["missing"])}
 
 
 def _null(row: dict[str, Any]) -> dict[str, object]:
     """What a conflict score would be if subgroups meant nothing, and the chance of its value."""
-    return _known(row, ("null_mean", "null_high", "p_value"))
+    return _known(row, ("null_mean", "null_p95", "p_value"))
 
 
 def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, object]:

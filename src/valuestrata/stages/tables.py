@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from valuestrata import io, paths
-from valuestrata.report.results import Results, systems, worded
+from valuestrata.report.results import Results, all_runs, worded
 from valuestrata.report.tables import tables
 from valuestrata.specs import Report, from_json
 
@@ -19,18 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write report/tables/*.csv."""
-    results = read(arguments.results, from_json(Report, arguments.spec))
+    results = load_results(arguments.results, from_json(Report, arguments.spec))
     for name, frame in tables(results).items():
         text = frame.to_csv(index=False, lineterminator="\n")
         io.write_text(text, arguments.results / f"report/tables/{name}.csv")
 
 
-def read(folder: Path, spec: Report) -> Results:
+def load_results(folder: Path, spec: Report) -> Results:
     """The study's tables, fairness and groups of all runs stacked."""
     runs = [
         {"model": model, "variant": variant, "split": split}
         for split in spec.compare.splits
-        for model, variant in [*systems(spec), *worded(spec)]
+        for model, variant in [*all_runs(spec), *worded(spec)]
         if spec.compare.speaks(variant, split)
     ]
     return Results(

@@ -18,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train on the wordings of the study's questions and write weights, tokenizer and log."""
-    from valuestrata.models import runtime, toy, toytalk
+    from valuestrata.demo import toy, toy_texts
+    from valuestrata.inference import runtime
 
     spec = from_json(MakeToy, arguments.spec)
     runtime.prepare(arguments.threads)
     questions = io.read_table(arguments.questions, "questions")
     groups = from_dict(Groups, io.read_json(arguments.groups))
     with io.replacing_folder(arguments.output) as folder:
-        history = toy.make(toytalk.Speaker(spec, questions, groups), folder)
+        history = toy.make(toy_texts.Speaker(spec, questions, groups), folder)
         io.write_json({"caveat": spec.caveat, "steps": history}, folder / paths.TRAINING_LOG)

@@ -9,8 +9,8 @@ import yaml
 
 from valuestrata.errors import InputError
 
-KINDS = ("ordinal", "nominal")
-_KEYS = {"topic", "text", "block", "kind", "scale", "labels", "extra", "order"}
+MEASUREMENT_LEVELS = ("ordinal", "nominal")
+_KEYS = {"topic", "text", "block", "measurement_level", "scale", "labels", "extra", "order"}
 _OPTIONAL = {"extra", "order"}
 
 
@@ -25,9 +25,9 @@ class Question:
     topic: str
     text: str
     block: str
-    kind: str
-    lowest: int
-    highest: int
+    measurement_level: str
+    scale_min: int
+    scale_max: int
     labels: dict[int, str]
     extra: dict[int, str]
     order: tuple[int, ...] = ()
@@ -67,12 +67,12 @@ def recoded(question: Question, recode: Mapping[int, int | None]) -> Question:
     places = [recode.get(code, code) for code in question.order]
     known = [code for code in places if code is not None]
     in_order = len(known) == len(places) > 0 and known in (sorted(known), sorted(known)[::-1])
-    ends = (question.lowest, question.highest)
+    ends = (question.scale_min, question.scale_max)
     return replace(
         question,
         labels={c: labels[c] for c in sorted(labels) if ends[0] <= c <= ends[1]},
         extra={c: labels[c] for c in sorted(labels) if not ends[0] <= c <= ends[1]},
-        kind="ordinal" if in_order else question.kind,
+        measurement_level="ordinal" if in_order else question.measurement_level,
     )
 
 
@@ -110,19 +110,19 @@ def _question(where: str, name: str, said: Any) -> Question:
     scale, labels, extra = said["scale"], said["labels"], said.get("extra", {})
     if not (isinstance(scale, list) and len(scale) == 2 and all(type(v) is int for v in scale)):
         raise InputError(f"{where}: scale is [lowest, highest], two integers")
-    lowest, highest = scale
-    if lowest >= highest:
+    scale_min, scale_max = scale
+    if scale_min >= scale_max:
         raise InputError(f"{where}: the scale's lowest code is not below its highest")
-    if said["kind"] not in KINDS:
-        raise InputError(f"{where}: kind is one of {', '.join(KINDS)}")
+    if said["measurement_level"] not in MEASUREMENT_LEVELS:
+        raise InputError(f"{where}: kind is one of {', '.join(MEASUREMENT_LEVELS)}")
     for key, named in (("labels", labels), ("extra", extra)):
         if not (isinstance(named, dict) and all(type(code) is int for code in named)):
             raise InputError(f"{where}: {key} maps codes, which are integers, to labels")
     order = said.get("order", [])
-    if order and (not isinstance(order, list) or {*order} != {*range(lowest, highest + 1)}):
+    if order and (not isinstance(order, list) or {*order} != {*range(scale_min, scale_max + 1)}):
         raise InputError(f"{where}: order names each code of the scale once")
-    outside = [code for code in labels if not lowest <= code <= highest]
-    inside = [code for code in extra if lowest <= code <= highest]
+    outside = [code for code in labels if not scale_min <= code <= scale_max]
+    inside = [code for code in extra if scale_min <= code <= scale_max]
     if outside:
         raise InputError(f"{where}: label of code {outside[0]}, which is off the scale")
     if inside:
@@ -132,9 +132,9 @@ def _question(where: str, name: str, said: Any) -> Question:
         topic=str(said["topic"]),
         text=str(said["text"]),
         block=str(said["block"]),
-        kind=said["kind"],
-        lowest=lowest,
-        highest=highest,
+        measurement_level=said["measurement_level"],
+        scale_min=scale_min,
+        scale_max=scale_max,
         labels={int(k): str(v) for k, v in labels.items()},
         extra={int(k): str(v) for k, v in extra.items()},
         order=tuple(order),

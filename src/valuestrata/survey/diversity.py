@@ -86,7 +86,7 @@ def mean_wasserstein(weighted: Floats, present: NDArray[np.bool_], scale: Scale)
     if len(some):
         sums[..., some] = np.add.reduceat(gaps, first, axis=-1)
     pairs = here * (here - 1) / 2
-    span = (scale.highest - scale.lowest) * np.where(pairs > 0, pairs, np.nan)
+    span = (scale.scale_max - scale.scale_min) * np.where(pairs > 0, pairs, np.nan)
     return np.asarray(np.where(scale.ordinal, sums / span, np.nan))
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from valuestrata.errors import InputError
 from valuestrata.survey import labelled, sheets, table
-from valuestrata.survey.table import Found, Table
+from valuestrata.survey.table import Found, RawTable
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ UNPACKED = 16 * 2**30
 """Bytes that a zipped file may unpack to."""
 
 
-def opened(path: Path | str, delimiter: str, names: Sequence[str]) -> AbstractContextManager[Table]:
+def opened(
+    path: Path | str, delimiter: str, names: Sequence[str]
+) -> AbstractContextManager[RawTable]:
     """Open a survey file.
 
     Args:
@@ -45,7 +47,7 @@ def opened(path: Path | str, delimiter: str, names: Sequence[str]) -> AbstractCo
 
 
 @contextmanager
-def _opened(path: Path, delimiter: str, found: Found) -> Iterator[Table]:
+def _opened(path: Path, delimiter: str, found: Found) -> Iterator[RawTable]:
     try:
         if path.is_dir():
             raise InputError(f"{path}: a folder, not a survey file; name the file in it")
@@ -64,7 +66,9 @@ def _opened(path: Path, delimiter: str, found: Found) -> Iterator[Table]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _plain(path: Path, label: str, delimiter: str, found: Found) -> AbstractContextManager[Table]:
+def _plain(
+    path: Path, label: str, delimiter: str, found: Found
+) -> AbstractContextManager[RawTable]:
     kind = path.suffix.lower()
     if kind in FOREIGN:
         raise InputError(f"{label}: {kind} files are not read; take the release as one of {READ}")
@@ -79,7 +83,7 @@ def _plain(path: Path, label: str, delimiter: str, found: Found) -> AbstractCont
 
 
 @contextmanager
-def _text(path: Path, label: str, delimiter: str, found: Found) -> Iterator[Table]:
+def _text(path: Path, label: str, delimiter: str, found: Found) -> Iterator[RawTable]:
     encoding = _encoding(path, label)
     try:
         heads = {
@@ -102,7 +106,7 @@ def _text(path: Path, label: str, delimiter: str, found: Found) -> Iterator[Tabl
             "the file again, or mend or drop that row"
         )
     shape: dict[str, Any] = {"sep": sep, "encoding": encoding}
-    yield Table(label, heads[sep], lambda where: _rows(path, label, where, shape))
+    yield RawTable(label, heads[sep], lambda where: _rows(path, label, where, shape))
 
 
 def _head(path: Path, encoding: str, sep: str) -> tuple[str, ...]:
@@ -193,7 +197,7 @@ def _decodes(path: Path, encoding: str) -> bool:
 
 
 @contextmanager
-def _zipped(path: Path, label: str, delimiter: str, found: Found) -> Iterator[Table]:
+def _zipped(path: Path, label: str, delimiter: str, found: Found) -> Iterator[RawTable]:
     """The one survey file in a zip, or the one with most of the wanted columns.
 
     What is unpacked lies in a folder that only its owner can enter, and goes with the block.

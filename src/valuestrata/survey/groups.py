@@ -42,7 +42,9 @@ class Groups:
         """Axis -> labels."""
         return {axis: tuple(g.label for g in groups) for axis, groups in self.axes.items()}
 
-    def spoken(self, prompt: Prompt, groups: Mapping[str, str]) -> tuple[Prompt, dict[str, str]]:
+    def persona_phrase(
+        self, prompt: Prompt, groups: Mapping[str, str]
+    ) -> tuple[Prompt, dict[str, str]]:
         """Wording and traits of a subgroup's persona, who lives in the subgroup's country.
 
         The country is no trait besides, unless there is nothing else to say of the subgroup.

@@ -22,7 +22,7 @@ import pandas as pd
 import pyreadstat
 
 from valuestrata.errors import InputError
-from valuestrata.survey.table import Labels, Table
+from valuestrata.survey.table import ColumnLabels, RawTable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ READERS: dict[str, tuple[str, Callable[..., Any]]] = {
 
 
 @contextmanager
-def opened(path: Path, label: str, kind: str) -> Iterator[Table]:
+def opened(path: Path, label: str, kind: str) -> Iterator[RawTable]:
     """Open a file; `kind` is one of the suffixes in READERS.
 
     Raises:
@@ -53,7 +53,7 @@ def opened(path: Path, label: str, kind: str) -> Iterator[Table]:
     theirs.close()
     try:
         headers, labels = _answer(ours, label, kind)
-        yield Table(
+        yield RawTable(
             label, headers, lambda where: _slices(ours, headers, where, label, kind), labels
         )
     finally:
@@ -159,10 +159,10 @@ class _Reader:
             return answer
 
 
-def _labels(meta: Any) -> tuple[Labels, ...]:
+def _labels(meta: Any) -> tuple[ColumnLabels, ...]:
     titles, codes = meta.column_names_to_labels, meta.variable_value_labels
     return tuple(
-        Labels(
+        ColumnLabels(
             title=titles.get(name) or "",
             codes={float(c): str(v) for c, v in codes.get(name, {}).items() if _number(c)},
             missing=tuple(

@@ -22,14 +22,14 @@ def comparable(weighted: Floats) -> Floats:
     return weighted.round(9)
 
 
-def leading(counts: Floats) -> NDArray[np.bool_]:
+def is_mode(counts: Floats) -> NDArray[np.bool_]:
     """[..., Q, C] whether no code is more frequent; of nobody's answers, none is frequent."""
     return (counts == counts.max(axis=-1, keepdims=True)) & (counts > 0)
 
 
 def tied(counts: Floats) -> NDArray[np.bool_]:
     """[..., Q] whether another code is as frequent as the mode."""
-    return leading(counts).sum(axis=-1) > 1
+    return is_mode(counts).sum(axis=-1) > 1
 
 
 def shares(counts: Floats) -> Floats:

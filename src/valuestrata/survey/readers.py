@@ -16,13 +16,13 @@ from valuestrata.specs import COUNTRY, Axis, Clean
 from valuestrata.survey import files, groups, table
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.groups import Groups
-from valuestrata.survey.table import Headers, Table
+from valuestrata.survey.table import Headers, RawTable
 
 LARGEST = 32_767
 """Largest answer code: what two bytes hold."""
 
 
-def read(
+def read_survey(
     path: Path | str,
     spec: Clean,
     questions: Sequence[Question],
@@ -83,7 +83,7 @@ def read(
 def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], list[str]]:
     """Codes of a question, of its scale and others that occur, ascending; and their labels."""
     seen = {int(code) for code in responses[question.question].dropna().unique()}
-    codes = sorted(seen | set(range(question.lowest, question.highest + 1)))
+    codes = sorted(seen | set(range(question.scale_min, question.scale_max + 1)))
     labels = {**question.labels, **question.extra}
     return codes, [labels.get(code, "") for code in codes]
 
@@ -106,7 +106,7 @@ def check(responses: pd.DataFrame, spec: Clean, path: Path | str) -> None:
             )
 
 
-Said = dict[str, table.Labels]
+Said = dict[str, table.ColumnLabels]
 """What the file says of each column, by the study's names."""
 
 
@@ -118,7 +118,7 @@ class _Known:
     said: Said
 
     def of(self, column: str) -> list[Mapping[str, str]]:
-        file = self.said.get(column, table.Labels()).codes
+        file = self.said.get(column, table.ColumnLabels()).codes
         return [
             self.labels.get(column, {}),
             {table.cell(code): label for code, label in file.items()},
@@ -183,7 +183,7 @@ def _aliases(name: str, rename: Mapping[str, str]) -> list[str]:
 class _Columns:
     """Finds a study's columns in a file; raises InputError where one is not there."""
 
-    opened: Table
+    opened: RawTable
     rename: Mapping[str, str]
 
     def find(self, name: str) -> int | None:
@@ -267,7 +267,7 @@ def _countries(raw: pd.DataFrame, spec: Clean, known: _Known) -> tuple[pd.Series
 
 def _declared(cells: pd.Series, said: Said, named: Iterable[str]) -> pd.Series:
     """Cells without the codes that the file declares missing, but for those the study names."""
-    ranges = said.get(str(cells.name), table.Labels()).missing
+    ranges = said.get(str(cells.name), table.ColumnLabels()).missing
     if not ranges:
         return cells
     plain = _plain(cells)

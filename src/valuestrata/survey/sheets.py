@@ -12,7 +12,7 @@ import pandas as pd
 
 from valuestrata.errors import InputError
 from valuestrata.survey import table
-from valuestrata.survey.table import Found, Table
+from valuestrata.survey.table import Found, RawTable
 
 LONGEST = 1_048_576
 """Rows of the largest sheet that Excel writes; more is a damaged file."""
@@ -21,7 +21,7 @@ HEAD = 100
 
 
 @contextmanager
-def opened(path: Path, label: str, found: Found) -> Iterator[Table]:
+def opened(path: Path, label: str, found: Found) -> Iterator[RawTable]:
     """Open a workbook at the sheet that has most of the wanted columns, the first of equals.
 
     Raises:
@@ -40,7 +40,7 @@ def opened(path: Path, label: str, found: Found) -> Iterator[Table]:
                 raise InputError(f"{label}: the workbook has no sheet with cells")
             best = max(range(len(heads)), key=lambda i: found(heads[i][1]))
             sheet, (row, headers) = book.worksheets[best], heads[best]
-            yield Table(label, headers, lambda where: _slices(sheet, row, where, label))
+            yield RawTable(label, headers, lambda where: _slices(sheet, row, where, label))
         finally:
             if book is not None:
                 book.close()

@@ -18,7 +18,7 @@ Found = Callable[[Sequence[str]], int]
 
 
 @dataclass(frozen=True)
-class Labels:
+class ColumnLabels:
     """What a file says of a column: its title, labels by code, and codes it declares missing."""
 
     title: str = ""
@@ -27,13 +27,13 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Table:
+class RawTable:
     """An open file. `slices` takes positions of headers and yields frames named by them."""
 
     label: str
     headers: tuple[str, ...]
     slices: Callable[[Sequence[int]], Iterator[pd.DataFrame]]
-    labels: tuple[Labels, ...] = ()
+    labels: tuple[ColumnLabels, ...] = ()
 
 
 class Headers:

@@ -32,20 +32,20 @@ class Scale:
     questions: tuple[str, ...]
     codes: Ints
     real: NDArray[np.bool_]
-    lowest: Ints
-    highest: Ints
+    scale_min: Ints
+    scale_max: Ints
     ordinal: NDArray[np.bool_]
 
     @property
     def on_scale(self) -> NDArray[np.bool_]:
         """[Q, C] whether a code lies between the scale's ends."""
-        inside = (self.codes >= self.lowest[:, None]) & (self.codes <= self.highest[:, None])
+        inside = (self.codes >= self.scale_min[:, None]) & (self.codes <= self.scale_max[:, None])
         return self.real & inside
 
     @property
     def width(self) -> Ints:
         """[Q] points of each scale."""
-        return self.highest - self.lowest + 1
+        return self.scale_max - self.scale_min + 1
 
 
 def scale_of(questions: pd.DataFrame) -> Scale:
@@ -59,9 +59,9 @@ def scale_of(questions: pd.DataFrame) -> Scale:
         questions=tuple(questions["question"]),
         codes=codes,
         real=real,
-        lowest=questions["lowest"].to_numpy(dtype=np.int64),
-        highest=questions["highest"].to_numpy(dtype=np.int64),
-        ordinal=(questions["kind"] == "ordinal").to_numpy(dtype=bool),
+        scale_min=questions["scale_min"].to_numpy(dtype=np.int64),
+        scale_max=questions["scale_max"].to_numpy(dtype=np.int64),
+        ordinal=(questions["measurement_level"] == "ordinal").to_numpy(dtype=bool),
     )
 
 

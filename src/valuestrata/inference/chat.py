@@ -1,0 +1,177 @@
+"""Messages to token ids: the one renderer for training, scoring and generation.
+
+A chat template is rendered to text and tokenised once, without added special tokens, so there is
+one BOS. A template without a system role gets the persona at the head of the user turn. The date
+that some templates print is pinned and thinking is off.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from valuestrata.errors import InputError
+from valuestrata.provenance import text_digest
+
+DATE = "01 Jan 2026"
+_MARK = "Answer: 1"
+
+
+def _pinned(form: str) -> str:
+    """What a template that looks at the clock is told."""
+    return datetime.strptime(DATE, "%d %b %Y").strftime(form)
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A rendered prompt: its token ids and a hash of them."""
+
+    ids: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits over the ids."""
+        return text_digest([" ".join(map(str, self.ids))])[:16]
+
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
+
+class Chat:
+    """A tokenizer with its chat template.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        ends: ids that end a text, besides the template's and the tokenizer's own.
+
+    Raises:
+        InputError: the tokenizer has no chat template or merges replies with what is around them,
+            or the template loses the persona.
+    """
+
+    def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
+        """Find out what the template supports and how it ends a reply."""
+        self.tokenizer = tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            raise InputError(
+                f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
+            )
+        # a prompt is kept while somebody holds it: its hash is asked for first, its ids later
+        self._prompts: WeakValueDictionary[tuple[str, str], TokenizedPrompt] = WeakValueDictionary()
+        self._replies: dict[str, tuple[int, ...]] = {}
+        self.system_role = self._keeps_system_role()
+        self._before, self.lead, self.terminator = self._around_replies()
+        known = {self.terminator[-1], tokenizer.eos_token_id, *ends}
+        self.ends: frozenset[int] = frozenset(known - {None})
+        self.encode_reply(_MARK)  # a tokenizer that merges it with the prompt is refused here
+
+    def prompt(self, persona: str, user: str) -> TokenizedPrompt:
+        """Ids of a prompt up to where the reply begins."""
+        made = self._prompts.get((persona, user))
+        if made is None:
+            made = self._prompts[persona, user] = self._prompt(persona, user)
+        return made
+
+    def _prompt(self, persona: str, user: str) -> TokenizedPrompt:
+        text = self._text(self._messages(persona, user), add_generation_prompt=True)
+        if persona.strip() not in text:
+            raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
+        ids = self._ids(text)
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise InputError(f"{self.tokenizer.name_or_path}: the chat template writes two BOS")
+        return TokenizedPrompt(tuple(ids))
+
+    @property
+    def pad(self) -> int:
+        """Id that fills up short rows; it is never attended to, nor in the loss."""
+        known = self.tokenizer.pad_token_id
+        return int(known if known is not None else self.terminator[-1])
+
+    def encode_reply(self, text: str) -> tuple[int, ...]:
+        """Ids of a reply, its terminator included, as they continue a prompt."""
+        if text not in self._replies:
+            ids = self._following(self._before, self.lead + text, fixed=True)
+            self._replies[text] = (*ids, *self.terminator)
+        return self._replies[text]
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of new tokens up to the first that ends it, special tokens left out."""
+        end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
+        return str(self.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
+
+    def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
+        if self.system_role:
+            return [{"role": "system", "content": persona}, {"role": "user", "content": user}]
+        return [{"role": "user", "content": f"{persona}\n\n{user}"}]
+
+    def _text(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        return cast(
+            str,
+            self.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                date_string=DATE,
+                strftime_now=_pinned,
+                enable_thinking=False,
+            ),
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _following(self, before: str, text: str, fixed: bool = False) -> list[int]:
+        """Ids of a text where it follows another; alone it may begin with another id (Llama 2).
+
+        Where an id would span both and those before are `fixed`, as a prompt's are that a model
+        goes on from, the text has the ids that it has alone.
+
+        Raises:
+            InputError: an id spans both, and those alone would read otherwise.
+        """
+        first, whole = self._ids(before), self._ids(before + text)
+        if whole[: len(first)] == first:
+            return whole[len(first) :]
+        alone = self._ids(text)
+        if fixed and self._read([*first, *alone]) == self._read(whole):
+            return alone
+        raise InputError(
+            f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
+            f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
+        )
+
+    def _read(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+    def _keeps_system_role(self) -> bool:
+        messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
+        try:
+            return "PERSONA" in self._text(messages, add_generation_prompt=True)
+        except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
+            return False
+
+    def _around_replies(self) -> tuple[str, str, tuple[int, ...]]:
+        """A prompt, text that the template puts between it and a reply, and ids after the reply.
+
+        The ids go up to a special token.
+        """
+        messages = self._messages("P", "Q")
+        prompt = self._text(messages, add_generation_prompt=True)
+        messages.append({"role": "assistant", "content": _MARK})
+        text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)
+        lead = text.removeprefix(prompt) if text.startswith(prompt) else ""
+        return prompt, lead, self._terminator(prompt + lead + _MARK, rest)
+
+    def _terminator(self, before: str, rest: str) -> tuple[int, ...]:
+        # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
+        known = self.tokenizer.added_tokens_decoder.items()
+        special = {i for i, token in known if token.special} | set(self.tokenizer.all_special_ids)
+        ids = self._following(before, rest)
+        end = next((i for i, token in enumerate(ids) if token in special), None)
+        if end is None:
+            return (int(self.tokenizer.eos_token_id),)
+        return tuple(ids[: end + 1])

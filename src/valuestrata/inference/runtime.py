@@ -1,0 +1,41 @@
+"""The process that runs a model: its settings, and copies that nothing waits for."""
+
+from collections.abc import Callable
+
+import torch
+
+
+def prepare(threads: int) -> None:
+    """Use as many threads as the rule was given, and keep progress bars out of logs.
+
+    A second busy process makes torch many times slower once both use all cores.
+    """
+    import transformers
+
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def to_device_async(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device, without waiting for what the device still has to do.
+
+    From memory that may be swapped out, CUDA copies when all before it is done.
+    """
+    if where.type == "cuda":
+        return tensor.pin_memory().to(where, non_blocking=True)
+    return tensor.to(where)
+
+
+def to_host_async(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Start to copy a tensor to the CPU; calling what is returned waits for this copy alone."""
+    if not tensor.is_cuda:
+        return tensor.cpu
+    copy = tensor.to("cpu", non_blocking=True)
+    copied = torch.cuda.current_stream(tensor.device).record_event()
+
+    def wait() -> torch.Tensor:
+        copied.synchronize()
+        return copy
+
+    return wait

@@ -1,0 +1,216 @@
+"""Networks that read forests (models/trie.py): each block attends to itself and what is above it.
+
+A network of transformers' has its attention replaced by one that cuts the row into blocks, gathers
+each block's keys and hands them on, as a batch of short sequences, to the attention it had before.
+Plain calls are passed on as they are, so that the same network still generates and trains as ever.
+Symbols as in models/trie.py.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from valuestrata.errors import InputError
+from valuestrata.prefix.forests import Ints
+
+_OURS = "blocks_of_"
+_UNREAD = "its options cannot be scored in one pass; use the backend vllm"
+_LAYERS = {"full_attention", "sliding_attention"}
+"""Kinds of layers that may read a row that is no sequence: others look at what stands before."""
+
+
+def forest_forward(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: Any) -> Any:
+    """One forward pass over a forest's `trie.layout`, as tensors on the network's device.
+
+    Args:
+        network: any of transformers' causal language models, with an adapter or without.
+        laid: the layout's tensors.
+        first: the number of the first node, where a cache holds those before it.
+        more: goes to the network.
+
+    Returns:
+        What the network returns; its logits are of the kept nodes [1, K, vocabulary].
+
+    Raises:
+        InputError: the network has layers that are not attention, or its code does not let its
+            attention be replaced.
+    """
+    _prepare(network)
+    keys, kept = laid["keys"], laid["kept"]
+    positions = laid["position_ids"].view(len(keys), -1)
+    if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
+        kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
+    with _only(_last(network), kept):
+        return network(
+            input_ids=laid["input_ids"],
+            position_ids=laid["position_ids"],
+            attention_mask=mask(keys, laid["ends"], positions.shape[1], network.dtype, first),
+            tree=(keys, positions, laid["depths"]),
+            logits_to_keep=kept,
+            **more,
+        )
+
+
+def tensors(laid: dict[str, Ints]) -> dict[str, torch.Tensor]:
+    """A `trie.layout` for `read`, on the CPU."""
+    return {name: torch.from_numpy(array) for name, array in laid.items()}
+
+
+def mask(
+    keys: torch.Tensor, ends: torch.Tensor, size: int, dtype: torch.dtype, first: int = 0
+) -> torch.Tensor:
+    """[B, 1, Q, M] what to add to the attention's scores: 0 for ancestors, else the least number.
+
+    In the network's own dtype, as the memory-efficient kernels want it, and finite: an eager
+    attention adds it as it is.
+    """
+    nodes = first + torch.arange(len(keys) * size, device=keys.device).view(-1, size, 1)
+    hidden = (keys[:, None] > nodes) | (ends[:, None] <= nodes)
+    added = torch.zeros(hidden.shape, dtype=dtype, device=keys.device)
+    return added.masked_fill_(hidden, _least(dtype))[:, None]
+
+
+def _least(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).min
+
+
+def _last(network: Any) -> torch.nn.Module | None:
+    """What comes after the last attention: nobody reads its results but the output layer.
+
+    None in training, where dropout would draw other numbers than when a layer is computed again,
+    and of experts, which may return more.
+    """
+    if torch.is_grad_enabled():
+        return None
+    layers = getattr(network.get_decoder(), "layers", None)
+    last = getattr(layers[-1], "mlp", None) if layers else None
+    return None if last is None or any(p.dim() > 2 for p in last.parameters()) else last
+
+
+@contextmanager
+def _only(module: torch.nn.Module | None, kept: torch.Tensor) -> Iterator[None]:
+    """Let a module that works on each node alone do so for some [K]; of the others it gives 0."""
+    if module is None:
+        yield
+        return
+    whole: list[torch.Size] = []
+
+    def narrow(_: Any, given: tuple[torch.Tensor]) -> torch.Tensor:
+        whole[:] = [given[0].shape]
+        return given[0].index_select(1, kept.to(given[0].device))
+
+    def widen(_: Any, __: Any, made: torch.Tensor) -> torch.Tensor:
+        return made.new_zeros(whole[0]).index_copy(1, kept.to(made.device), made)
+
+    handles = [module.register_forward_pre_hook(narrow), module.register_forward_hook(widen)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _prepare(network: Any) -> None:
+    """Let a network read forests, if it does not yet.
+
+    Raises:
+        InputError: it cannot.
+    """
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    inner = network.config._attn_implementation
+    if inner.startswith(_OURS):
+        return
+    kinds = getattr(network.config.get_text_config(), "layer_types", None) or []
+    if getattr(network, "_is_stateful", False) or not _LAYERS.issuperset(kinds):
+        raise InputError(
+            f"{network.name_or_path}: has layers that are not plain attention; {_UNREAD}"
+        )
+    name = _OURS + inner
+    ALL_ATTENTION_FUNCTIONS.register(name, partial(_attend, inner))
+    ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[inner])
+    network.set_attn_implementation(name)
+    if network.config._attn_implementation != name:
+        raise InputError(
+            f"{network.name_or_path}: its code keeps to an attention of its own; {_UNREAD}"
+        )
+
+
+def _attend(
+    inner: str,
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    tree: tuple[torch.Tensor, ...] | None = None,
+    **more: Any,
+) -> tuple[torch.Tensor, Any]:
+    """query [1, heads, T, size of a head]; key, value likewise -> [1, T, heads, size of a head].
+
+    tree: keys [B, M], positions of the nodes [B, Q], positions of the keys [B, M].
+    """
+    attend = _function(inner, module, tree is not None)
+    if tree is None:
+        return attend(module, query, key, value, attention_mask, **more)
+    if more.get("position_bias") is not None:
+        raise InputError(f"{module.config.name_or_path}: adds to its attention; {_UNREAD}")
+    keys, positions, depths = tree
+    window = more.get("sliding_window", getattr(module, "sliding_window", None))
+    if window is not None:
+        far = positions[:, :, None] - depths[:, None] >= window
+        attention_mask = attention_mask.masked_fill(far[:, None], _least(attention_mask.dtype))
+
+    def in_blocks(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query = query[0].unflatten(1, (len(keys), -1)).transpose(0, 1)
+        key, value = (
+            side[0].index_select(1, keys.flatten()).unflatten(1, keys.shape).transpose(0, 1)
+            for side in (key, value)
+        )
+        return attend(module, query, key, value, attention_mask, **more)[0].flatten(0, 1)[None]
+
+    if not (torch.is_grad_enabled() and query.requires_grad):
+        return in_blocks(query, key, value), None
+    # what was gathered is many times what it was gathered from: it is gathered again, not kept
+    drops = bool(more.get("dropout"))
+    return checkpoint(
+        in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=drops
+    ), None
+
+
+def _function(inner: str, module: Any, masked: bool) -> Any:
+    """The attention that a network had."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    if inner == "eager":
+        return sys.modules[type(module).__module__].eager_attention_forward
+    return _sdpa if masked and inner == "sdpa" else ALL_ATTENTION_FUNCTIONS[inner]
+
+
+def _sdpa(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """torch's attention, without repeating keys that heads share where it can do without.
+
+    With a mask, the quick kernels of a GPU want them repeated.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1 and query.is_cuda:
+        key, value = (side.repeat_interleave(groups, dim=1) for side in (key, value))
+    found = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=not query.is_cuda
+    )
+    return found.transpose(1, 2), None

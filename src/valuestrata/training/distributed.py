@@ -1,0 +1,66 @@
+"""One training over several processes, a GPU each, as accelerate or torchrun start them.
+
+Every process holds the whole model and reads its own part of each batch; what they find is added
+up. A training that was started as one process takes no part in any of this.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+
+
+@cache
+def _state() -> Any:
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return int(_state().num_processes)
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return int(_state().process_index)
+
+
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over the processes of a tensor that lies on the CPU."""
+    if world_size() == 1:
+        return tensor
+    from accelerate.utils import reduce
+
+    return torch.as_tensor(reduce(tensor.to(_state().device), "sum")).cpu()
+
+
+def sync_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its sum over the processes; a process without one adds nothing."""
+    if world_size() == 1:
+        return
+    from accelerate.utils import reduce
+
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat: Any = reduce(torch.cat([g.flatten() for g in grads]), "sum")
+    for p, own in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
+        p.grad = own.view_as(p)
+
+
+@contextmanager
+def distributed_context() -> Iterator[bool]:
+    """Join the processes that were started with this one; gives whether this one is the first.
+
+    It is the first that writes, files as well as the log's lines. They part at the end of the
+    block, once all have come there.
+    """
+    state = _state()
+    if not state.is_main_process:
+        logging.getLogger("valuestrata").setLevel(logging.WARNING)
+    yield bool(state.is_main_process)
+    state.wait_for_everyone()
+    state.destroy_process_group()

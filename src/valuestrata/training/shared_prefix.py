@@ -1,0 +1,95 @@
+"""Training batches as grids of personas x questions, whose shared beginnings are read once.
+
+A plain batch holds pairs drawn at random. A grid batch holds the pairs of a few personas with a few
+questions, so that laid out as a forest (models/trie.py), what the prompts of one persona share (or
+those of one question, where that comes first) is read once. Losses and gradients are those of the
+plain layout of the same pairs; which pairs come together differs.
+Symbols: n replies of a batch, K tokens of the longest.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from valuestrata.prefix import attention, forests
+from valuestrata.training import loop
+from valuestrata.training.objectives import Pair
+
+
+def make_batches(
+    examples: Sequence[Pair], size: int, epochs: int, seed: int
+) -> Iterator[list[Pair]]:
+    """Grids of all examples, each epoch other ones in another order.
+
+    Personas and questions are dealt at random into parts of like size; a grid is every example
+    of one part of both. It is at most `size` unless a pair is there twice, and smaller where a
+    pair is not there.
+    """
+    rng = np.random.default_rng(seed)
+    high, wide = shape(size)
+    row = _codes([example.group for example in examples])
+    column = _codes([example.question for example in examples])
+    for _ in range(epochs):
+        across = _random_parts(rng, column.max() + 1, wide)
+        grid = _random_parts(rng, row.max() + 1, high)[row] * len(across) + across[column]
+        order = np.argsort(grid, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(grid[order])) + 1)
+        for part in rng.permutation(len(parts)):
+            yield [examples[i] for i in parts[part]]
+
+
+@dataclass(frozen=True)
+class SharedPrefixObjective(loop.CompletionObjective):
+    """The objective `loop.CompletionObjective`, shared beginnings read once; `pad` fills up the last block."""
+
+    def collate(self, part: Sequence[loop.Example]) -> loop.Batch:
+        """The batch's forest, and where each reply's logits stand.
+
+        The tensors of `forests.to_model_inputs`; nodes: how many there are; column, labels [n, K]: the kept
+        logits of each reply's tokens, and the tokens, -100 after a reply's end.
+        """
+        forest = forests.build_forest([forests.PrefixItem(e.prompt, (e.reply,)) for e in part])
+        laid, column = forests.to_model_inputs(forest, self.pad)
+        inside = np.arange(forest.lengths.max()) < forest.lengths[:, None]
+        columns, labels = np.zeros(inside.shape, dtype=np.int64), np.full(inside.shape, -100)
+        columns[inside], labels[inside] = column, forest.follows
+        return {
+            **attention.tensors(laid),
+            "nodes": torch.tensor(len(forest)),
+            "column": torch.from_numpy(columns),
+            "labels": torch.from_numpy(labels),
+        }
+
+    def logits(self, network: Any, batch: loop.Batch) -> torch.Tensor:
+        """[n, K, vocabulary] what predicts the labels."""
+        return attention.forest_forward(network, batch, use_cache=False).logits[0, batch["column"]]
+
+    def num_tokens(self, batch: loop.Batch) -> int:
+        """Nodes of the forest."""
+        return int(batch["nodes"])
+
+
+def shape(size: int) -> tuple[int, int]:
+    """How many personas and questions make a batch of `size`: as near to a square as divides it.
+
+    >>> shape(32), shape(8), shape(7)
+    ((4, 8), (2, 4), (1, 7))
+    """
+    personas = next(d for d in range(isqrt(size), 0, -1) if size % d == 0)
+    return personas, size // personas
+
+
+def _codes(names: Sequence[Hashable]) -> NDArray[np.int64]:
+    """[n] each name's number in order of first appearance."""
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
+
+
+def _random_parts(rng: np.random.Generator, things: int, most: int) -> NDArray[np.int64]:
+    """[things] the part of each, in parts of at most `most` whose sizes differ by one at most."""
+    return rng.permutation(things) * ceil(things / most) // things
