@@ -18,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-vllm check profile pictures bench-survey lock clean distclean bench-models bench-gpu
+.PHONY: help setup demo test test-all test-vllm check profile pictures bench-survey lock clean distclean bench-models bench-gpu
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,19 +30,24 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 	$(BIN)/snakemake --profile profiles/local $(SNAKEMAKE_ARGS)
 	@cat results/demo/report/headline.txt
 
-test: setup ## the tests that need no GPU, no cluster and no vLLM
+test: setup ## the tests that need no GPU, no cluster and no vLLM; minutes
 	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+test-all: setup ## and the long ones: every kill, every two-process case
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'not gpu and not vllm' $(PYTEST_ARGS)
 
 test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 4 GB
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py $(PYTEST_ARGS)
 
-check: setup ## formatting, lint, types and every study file
+check: setup ## formatting, lint, types, the house's rules and every study file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_structure.py
 	$(BIN)/python -m valuestrata check config.yaml studies/*.yaml
+	$(BIN)/python -m valuestrata check studies/wvs-sg.yaml studies/overlays/*.yaml
 
 profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake --profile slurm` works
 	@folder=$$($(BIN)/python -c 'import platformdirs; print(platformdirs.user_config_dir("snakemake", "snakemake"))') \

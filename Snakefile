@@ -17,6 +17,7 @@ if "study" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/messages.smk"
 include: "workflow/rules/survey.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/infer.smk"

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from valuestrata.validate import read_yaml
+from valuestrata.study.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ["Snakefile", "workflow", "src", "envs", "profiles", "studies/codebooks"]
@@ -23,16 +25,16 @@ SERVER = """
 import json, os, sys
 from snakemake.cli import main
 for line in sys.stdin:
-    said = json.loads(line)
+    job = json.loads(line)
     if child := os.fork():
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     else:
-        os.chdir(said["folder"])
+        os.chdir(job["folder"])
         os.environ.clear()
-        os.environ.update(said["environment"])
-        for number, path in enumerate((os.devnull, said["out"], said["errors"])):
+        os.environ.update(job["environment"])
+        for number, path in enumerate((os.devnull, job["out"], job["errors"])):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
-        sys.argv = said["command"]
+        sys.argv = job["command"]
         main()
 """
 """Forks a process for each run of snakemake, so that it is imported once: half of a dry run."""
@@ -58,9 +60,9 @@ class Server:
         assert self.process.stdout is not None
         with TemporaryDirectory() as kept:
             out, errors = Path(kept, "out"), Path(kept, "errors")
-            said = {"command": command, "folder": str(folder), "environment": environment}
-            said |= {"out": str(out), "errors": str(errors)}
-            self.process.stdin.write(json.dumps(said) + "\n")
+            job = {"command": command, "folder": str(folder), "environment": environment}
+            job |= {"out": str(out), "errors": str(errors)}
+            self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
             code = int(self.process.stdout.readline())
             return subprocess.CompletedProcess(command, code, out.read_text(), errors.read_text())
@@ -113,6 +115,18 @@ class Graph:
         done = self.run("--dry-run", *arguments)
         assert done.returncode == 0, done.stderr + done.stdout
         return Plan(done.stdout + done.stderr)
+
+    @contextmanager
+    def edited(self, path: str, old: str, new: str) -> Iterator[None]:
+        """A file of the copy with some text replaced, for as long as the block runs."""
+        file = self.folder / path
+        before = file.read_text(encoding="utf-8")
+        assert old in before, f"{path}: {old!r} is not there"
+        file.write_text(before.replace(old, new), encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.write_text(before, encoding="utf-8")
 
     def overlay(self, text: str) -> list[str]:
         """Arguments that lay a few lines of YAML over the study."""

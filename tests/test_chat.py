@@ -200,21 +200,21 @@ def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None
 
 
 def merging(old: str, new: str, kind: str = "qwen2") -> Any:
-    """A tokenizer of which " Answer" is one token, and its template with a word in it."""
+    """A tokenizer of which " ScoredReply" is one token, and its template with a word in it."""
     made = dataclasses.replace(KINDS[kind], template=toys.TURNS.replace(old, new), bos=None)
     words = tokenizer(made)
-    words.add_tokens([" Answer"])
+    words.add_tokens([" ScoredReply"])
     words.name_or_path = "some/model"
     return words
 
 
 def test_a_prompt_that_ends_within_a_token_is_gone_on_from_as_it_is() -> None:
-    """Trap 5: the model reads "So", " " and then writes "Answer", not " Answer"."""
+    """Trap 5: the model reads "So", " " and then writes "ScoredReply", not " ScoredReply"."""
     words = merging("<|assistant|>{% endif %}", "<|assistant|>So {% endif %}")
     talk = Chat(words)
     ids = [*talk.prompt("P", "Q").ids, *talk.encode_reply("Answer: 1")]
     assert words.decode(ids).endswith("<|assistant|>So Answer: 1<|end|>")
-    assert words.convert_tokens_to_ids(" Answer") not in ids
+    assert words.convert_tokens_to_ids(" ScoredReply") not in ids
 
 
 def test_a_tokenizer_that_merges_a_reply_with_what_ends_it_is_refused() -> None:

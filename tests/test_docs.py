@@ -3,34 +3,59 @@
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from typing import Any
-
-import yaml
-from snakemake.utils import update_config
 
 from tests.graph import ROOT, Graph
 from valuestrata import io
-from valuestrata.config import Study
-from valuestrata.validate import load, read_yaml
+from valuestrata.__main__ import COMMANDS, STAGES
+from valuestrata.study.load import load
+from valuestrata.study.study import Study
+from valuestrata.study.yaml import merge, parse, read_mapping
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "config" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
-def blocks(text: str) -> dict[str, str]:
-    """Code blocks whose first line names a file, by that name."""
-    found = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL)
-    return dict(found)
+def fences(page: str) -> list[tuple[str, str]]:
+    """Language and text of a page's fenced blocks."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def files(page: str) -> dict[str, str]:
+    """Blocks whose first line names a file, by that name."""
+    named = [re.match(r"# (\S+\.\w+)\n(.*)", text, re.DOTALL) for _, text in fences(page)]
+    return {match[1]: match[2] for match in named if match}
+
+
+def overlays(page: str) -> list[dict[str, Any]]:
+    """Blocks of YAML on a page, without names of files."""
+    blocks = [text for language, text in fences(page) if language == "yaml"]
+    return [parse(text, page) for text in blocks if not re.match(r"# \S+\.\w+\n", text)]
+
+
+def overlaid(study: str, *blocks: dict[str, Any]) -> Study:
+    """A study file with blocks over it, as `--configfile` lays them; no survey file is needed."""
+    raw = read_mapping(ROOT / study)
+    for block in blocks:
+        raw = merge(raw, block)
+    return load(raw, ROOT, files=False)
 
 
 def test_the_worked_example_of_a_survey_runs(graph: Graph) -> None:
-    files = blocks((ROOT / "docs/own-survey.md").read_text(encoding="utf-8"))
-    assert set(files) == {"mysurvey/make.py", "mysurvey/codebook.yaml", "mysurvey/study.yaml"}
+    blocks = files("docs/own-survey.md")
+    assert set(blocks) == {"mysurvey/make.py", "mysurvey/codebook.yaml", "mysurvey/study.yaml"}
     (graph.folder / "mysurvey").mkdir()
-    for name, text in files.items():
+    for name, text in blocks.items():
         (graph.folder / name).write_text(text, encoding="utf-8")
     make = [sys.executable, "mysurvey/make.py"]
     subprocess.run(make, cwd=graph.folder, check=True)
-    done = graph.run("--configfile", "mysurvey/study.yaml", "--", "survey")
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = graph.run("--configfile", "mysurvey/study.yaml", "--", "survey")
+    assert result.returncode == 0, result.stdout + result.stderr
     summary = io.read_json(graph.folder / "results/mysurvey/survey/summary.json")
     assert summary["respondents"] == 400
     assert summary["questions"] == 2
@@ -39,43 +64,77 @@ def test_the_worked_example_of_a_survey_runs(graph: Graph) -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            path, _, anchor = target.partition("#")
             if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                goal = page.parent / path if path else page
+                assert goal.exists(), f"{page.name}: {target}"
+                assert not anchor or anchor in anchors(goal.read_text("utf-8")), target
 
 
-def overlays(page: str) -> list[dict[str, Any]]:
-    """Blocks of YAML on a page of docs, without names of files."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    found = re.findall(r"```yaml\n(?!# \S+\n)(.*?)```", text, re.DOTALL)
-    return [yaml.safe_load(block) for block in found]
+def anchors(text: str) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def laid(*blocks: Mapping[str, Any]) -> Study:
-    """The embedded study with blocks over it, as `--configfile` lays them."""
-    raw = read_yaml(ROOT / "config.yaml")
-    for block in blocks:
-        update_config(raw, block)
-    return load(raw)
+def test_commands_of_the_pages_exist() -> None:
+    for page in PAGES:
+        for language, text in fences(str(page.relative_to(ROOT))):
+            lines = text.splitlines() if language == "" else []
+            for line in lines:
+                command = re.match(r"valuestrata (\w+)(?!.*:)", line.strip())
+                assert not command or command[1] in {*STAGES, *COMMANDS}, f"{page.name}: {line}"
+                target = re.match(r"make ([a-z-]+)", line)
+                makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+                assert not target or f"\n{target[1]}:" in makefile, f"{page.name}: {line}"
+
+
+def test_the_readme_has_every_command_of_a_person() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = {name for name in COMMANDS if f"valuestrata {name}" not in text}
+    assert missing <= {"schema"}  # of contributors
+
+
+def test_yaml_of_the_readme_is_valid() -> None:
+    study = overlaid("studies/wvs-sg.yaml", parse(files("README.md")["mine.yaml"]))
+    assert study.survey.file == "/data/wvs7.csv"
+    assert "qwen2.5-7b" in overlaid("config.yaml", *overlays("README.md")).models
 
 
 def test_the_recipes_of_the_page_are_a_study() -> None:
-    whole, line = overlays("recipes.md")
-    study = laid(whole, {"recipes": line})
-    methods = {recipe["method"] for recipe in study.config["recipes"].values()}
-    assert methods >= {"sft", "soft", "ordinal", "dro"}
+    whole, line = overlays("docs/recipes.md")
+    study = overlaid("config.yaml", whole, {"recipes": line})
+    assert {recipe.method for recipe in study.recipes.values()} >= {"sft", "soft", "ordinal", "dro"}
 
 
 def test_the_preferences_of_the_page_are_a_study() -> None:
-    study = laid(*overlays("preference.md"))
+    study = overlaid("config.yaml", *overlays("docs/preference.md"))
     assert {"dpo", "grpo"} <= set(study.variants("toy-llama"))
 
 
-def test_the_wordings_of_the_page_are_a_study() -> None:
-    (block,) = overlays("wordings.md")
-    study = laid(block)
-    every = [f"base+{name}" for name in block["wordings"]]
-    assert [v for v in study.reworded("toy-llama") if v.startswith("base")] == every
-    assert study.reworded("toy-qwen")[:2] == ["base+mandarin", "sft+mandarin"]
-    assert len(study.reworded("toy-qwen")) == 4
+def test_the_prompt_variants_of_the_page_are_a_study() -> None:
+    (block,) = overlays("docs/prompt-variants.md")
+    study = overlaid("config.yaml", block)
+    variants = [f"base+{name}" for name in block["prompt_variants"]]
+    runs = study.prompt_variant_runs("toy-llama")
+    assert [variant for variant in runs if variant.startswith("base")] == variants
+    assert study.prompt_variant_runs("toy-qwen")[:2] == ["base+mandarin", "sft+mandarin"]
+    assert len(study.prompt_variant_runs("toy-qwen")) == 4
+
+
+def test_the_folds_of_the_page_are_a_study() -> None:
+    (block,) = overlays("docs/splits.md")
+    raw = read_mapping(ROOT / "config.yaml")
+    rest = {key: value for key, value in raw.items() if key not in ("judges", "generation")}
+    study = load({**rest, **block}, ROOT, files=False)
+    assert len(study.fold_recipes("cross")) == 5
+
+
+def test_the_countries_of_the_page_are_studies() -> None:
+    named = {name: parse(text) for name, text in files("docs/countries.md").items()}
+    for block in [*named.values(), *overlays("docs/countries.md")]:
+        overlaid("studies/wvs-any.yaml", block)
+    abroad = overlaid("studies/wvs-any.yaml", named["abroad.yaml"])
+    assert abroad.several_countries

@@ -12,8 +12,8 @@ import torch
 from tests import toys
 from tests.toys import ARCHITECTURES, PERSONAS
 from valuestrata.inference.local import device, load_chat, load_network
-from valuestrata.inference.protocol import Answer
-from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.protocol import Sampling, ScoredReply
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.training import loop, objectives, shared_prefix
 
 pytestmark = [
@@ -36,9 +36,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         return toys.taught(request.param, tmp_path)
 
 
-def answers(folder: Path, **more: Any) -> list[Answer]:
-    spec = toys.model(folder, **more)
-    return TransformersModel(spec, load_chat(spec)).answer(toys.questions(), MOST)
+def answers(folder: Path, **more: Any) -> list[ScoredReply]:
+    config = toys.model(folder, **more)
+    return TransformersBackend(config, load_chat(config)).score(toys.questions(), MOST)
 
 
 def test_answers_are_those_of_the_cpu(folder: Path) -> None:
@@ -51,7 +51,7 @@ def test_answers_are_those_of_the_cpu(folder: Path) -> None:
 
 
 def test_answers_do_not_depend_on_the_size_of_passes(folder: Path) -> None:
-    one, other = answers(folder, batch_tokens=300), answers(folder, batch_tokens=100_000)
+    one, other = answers(folder, max_batch_tokens=300), answers(folder, max_batch_tokens=100_000)
     assert [a.text for a in one] == [a.text for a in other]
     for a, b in zip(one, other, strict=True):
         np.testing.assert_allclose(a.logprobs, b.logprobs, rtol=0, atol=1e-4)
@@ -73,8 +73,8 @@ def gradient(network: Any, objective: loop.Objective, part: list[Any]) -> torch.
 
 @pytest.mark.parametrize("method", ["plain", "grid", "soft"])
 def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
-    spec = toys.model(folder)
-    chat = load_chat(spec)
+    config = toys.model(folder)
+    chat = load_chat(config)
     made: dict[str, loop.Objective] = {
         "plain": loop.CompletionObjective(chat.pad),
         "grid": shared_prefix.SharedPrefixObjective(chat.pad),
@@ -82,10 +82,10 @@ def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
     }
     part = [
         objectives.Pair(
-            chat.prompt(question.persona, question.user).ids,
-            chat.encode_reply(question.replies[0]),
-            options=tuple(map(chat.reply, question.replies)),
-            shares=(1 / len(question.replies),) * len(question.replies),
+            chat.prompt(*question.messages).ids,
+            chat.encode_reply(question.options[0]),
+            options=tuple(map(chat.reply, question.options)),
+            shares=(1 / len(question.options),) * len(question.options),
             place=(),
             group=question.persona,
             question=question.user,
@@ -93,8 +93,8 @@ def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
         for question in toys.questions()
         if question.persona != PERSONAS[-1]
     ]
-    found = gradient(load_network(spec), made[method], part)
+    found = gradient(load_network(config), made[method], part)
     with no_gpu():
         assert device().type == "cpu"
-        expected = gradient(load_network(spec), made[method], part)
+        expected = gradient(load_network(config), made[method], part)
     assert float((found - expected).norm() / expected.norm()) < 1e-4

@@ -17,10 +17,12 @@ import pytest
 
 from valuestrata import io, tables
 from valuestrata.errors import InputError
-from valuestrata.tables import TABLES, Column, ContractError
+from valuestrata.records import Record, read_record
+from valuestrata.tables import Column, Contract, ContractError
 
 SRC = Path(io.__file__).resolve().parents[1]
-TABLE_NAMES = sorted(TABLES)
+CONTRACTS = [c for c in vars(tables).values() if isinstance(c, Contract)]
+RECORD = Record("score", {}, {"caveat": ""})
 SAMPLES: dict[str, list[Any]] = {
     "text": ["a", "b", "c"],
     "int": [1, 2, 3],
@@ -32,11 +34,11 @@ SAMPLES: dict[str, list[Any]] = {
 }
 
 
-def valid(table: str) -> pd.DataFrame:
+def valid(contract: Contract) -> pd.DataFrame:
     """Three rows that keep the contract; the last has nothing in its optional columns."""
     columns: dict[str, list[Any]] = {}
-    for column in TABLES[table]:
-        values = list(SAMPLES[column.kind])
+    for column in contract.columns:
+        values = list(SAMPLES[column.dtype])
         if column.values is not None:
             values = [column.values[i % len(column.values)] for i in range(3)]
         if column.optional:
@@ -45,19 +47,14 @@ def valid(table: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def every(chosen: Callable[[Column], bool]) -> list[Any]:
-    return [
-        pytest.param(table, column, id=f"{table}-{column.name}")
-        for table in TABLE_NAMES
-        for column in TABLES[table]
-        if chosen(column)
-    ]
-
-
-def with_value(table: str, column: Column, value: Any) -> pd.DataFrame:
-    frame = valid(table)
+def with_value(contract: Contract, column: Column, value: Any) -> pd.DataFrame:
+    frame = valid(contract)
     first, _, last = frame[column.name]
     return frame.assign(**{column.name: pd.Series([first, value, last], dtype=object)})
+
+
+def made(caveat: str) -> Record:
+    return Record("score", {"model": "m"}, {"caveat": caveat}, "d1", {"x:y": "1"}, {"a": "2"})
 
 
 def listed(folder: Path) -> list[str]:
@@ -67,131 +64,116 @@ def listed(folder: Path) -> list[str]:
 # Contracts -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("table", "column"), every(lambda c: True))
-def test_a_table_without_a_column_of_its_contract_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"table {table}: column {column.name} is missing"):
-        tables.check(valid(table).drop(columns=column.name), table)
+def refused(frame: pd.DataFrame, contract: Contract, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        tables.check(frame, contract)
 
 
-@pytest.mark.parametrize("table", [t for t in TABLE_NAMES if t != "responses"])
-def test_a_table_with_a_column_outside_its_contract_is_refused(table: str) -> None:
-    with pytest.raises(ContractError, match=rf"table {table}: column surplus is not part"):
-        tables.check(valid(table).assign(surplus=1), table)
+def test_a_table_has_the_columns_of_its_contract_and_no_others() -> None:
+    for contract in CONTRACTS:
+        name = contract.name
+        for column in contract.names:
+            missing = valid(contract).drop(columns=column)
+            refused(missing, contract, rf"table {name}: column {column} is missing")
+        if not contract.open:
+            surplus = valid(contract).assign(surplus=1)
+            refused(surplus, contract, rf"table {name}: column surplus is not part")
 
 
 def test_responses_keep_the_columns_of_the_study() -> None:
-    frame = valid("responses").assign(sex=["male", None, "female"], Q1=[1, 2, 3])
-    assert list(tables.check(frame, "responses")) == ["respondent", "weight", "sex", "Q1"]
+    frame = valid(tables.RESPONSES).assign(sex=["male", None, "female"], Q1=[1, 2, 3])
+    assert list(tables.check(frame, tables.RESPONSES)) == ["respondent", "weight", "sex", "Q1"]
 
 
-@pytest.mark.parametrize(
-    ("table", "column"), every(lambda c: c.kind in ("int", "float", "bool")), ids=str
-)
-def test_text_in_a_column_of_numbers_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"table {table}, column {column.name}: "):
-        tables.check(with_value(table, column, "seven"), table)
+def test_values_that_a_column_does_not_allow_are_refused() -> None:
+    checked = 0
+    for contract in CONTRACTS:
+        for column in contract.columns:
+            where = rf"column {column.name}: "
+            cases: list[tuple[bool, Any, str]] = [
+                (column.dtype in ("int", "float", "bool"), "seven", where),
+                (column.dtype == "int", 1.5, where + "not int"),
+                (not column.optional, None, where + "1 values are missing"),
+                (column.low is not None, -1, where + "-1.* is below"),
+                (column.high is not None, 1.01, where + "1.01 is above"),
+                (column.values is not None, "other", where + "'other' is not one of"),
+            ]
+            for applies, value, message in cases:
+                if applies:
+                    refused(with_value(contract, column, value), contract, message)
+                    checked += 1
+    assert checked > 300
 
 
-@pytest.mark.parametrize(("table", "column"), every(lambda c: c.kind == "int"))
-def test_a_fraction_in_a_column_of_integers_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"column {column.name}: not int"):
-        tables.check(with_value(table, column, 1.5), table)
-
-
-@pytest.mark.parametrize("wrong", ["seven", 7, ["a", "b"]], ids=["text", "number", "texts"])
-@pytest.mark.parametrize("name", ["codes", "distribution"])
-def test_what_is_no_list_of_numbers_is_refused_in_a_list_column(name: str, wrong: Any) -> None:
-    column = next(c for c in TABLES["pairs"] if c.name == name)
-    with pytest.raises(ContractError, match=rf"table pairs, column {name}: "):
-        tables.check(with_value("pairs", column, wrong), "pairs")
-
-
-@pytest.mark.parametrize(("table", "column"), every(lambda c: not c.optional))
-def test_a_gap_in_a_column_that_must_be_whole_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"column {column.name}: 1 values are missing"):
-        tables.check(with_value(table, column, None), table)
-
-
-@pytest.mark.parametrize(("table", "column"), every(lambda c: c.low is not None))
-def test_a_value_below_the_range_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"column {column.name}: -1.* is below"):
-        tables.check(with_value(table, column, -1), table)
-
-
-@pytest.mark.parametrize(("table", "column"), every(lambda c: c.high is not None))
-def test_a_value_above_the_range_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"column {column.name}: 1.01 is above"):
-        tables.check(with_value(table, column, 1.01), table)
-
-
-@pytest.mark.parametrize(("table", "column"), every(lambda c: c.values is not None))
-def test_a_word_that_the_contract_does_not_list_is_refused(table: str, column: Column) -> None:
-    with pytest.raises(ContractError, match=rf"column {column.name}: 'other' is not one of"):
-        tables.check(with_value(table, column, "other"), table)
+def test_what_is_no_list_of_numbers_is_refused_in_a_list_column() -> None:
+    for name in ("codes", "distribution"):
+        column = next(c for c in tables.PAIRS.columns if c.name == name)
+        for wrong in ("seven", 7, ["a", "b"]):
+            frame = with_value(tables.PAIRS, column, wrong)
+            refused(frame, tables.PAIRS, rf"table pairs, column {name}: ")
 
 
 def test_rounding_at_the_ends_of_a_range_is_forgiven() -> None:
-    column = next(c for c in TABLES["scores"] if c.name == "jensen_shannon")
-    tables.check(with_value("scores", column, 1 + 1e-12), "scores")
+    column = next(c for c in tables.SCORES.columns if c.name == "jensen_shannon")
+    tables.check(with_value(tables.SCORES, column, 1 + 1e-12), tables.SCORES)
 
 
-@pytest.mark.parametrize("table", TABLE_NAMES)
-def test_every_column_says_what_it_means(table: str) -> None:
-    names = [c.name for c in TABLES[table]]
-    assert len(set(names)) == len(names)
-    assert all(c.meaning and c.kind in SAMPLES for c in TABLES[table])
+def test_every_column_says_what_it_means() -> None:
+    for contract in CONTRACTS:
+        assert len(set(contract.names)) == len(contract.names)
+        assert all(c.meaning and c.dtype in SAMPLES for c in contract.columns)
 
 
 # Round trips ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", TABLE_NAMES)
-def test_a_table_comes_back_as_it_was_written(tmp_path: Path, table: str) -> None:
-    path = tmp_path / "deep" / "folder" / f"{table}.parquet"
-    frame = valid(table)
-    frame.index = pd.Index([7, 7, 9])
-    io.write_table(frame, path, table)
-    back = io.read_table(path, table)
-    expected = tables.check(frame, table)
-    assert list(back.columns) == [c.name for c in TABLES[table]]
-    assert list(back.index) == [0, 1, 2]
-    for column in TABLES[table]:
-        if column.kind in ("ints", "floats", "texts"):
-            for ours, theirs in zip(back[column.name], expected[column.name], strict=True):
-                assert (ours is None) == (theirs is None)
-                if theirs is not None:
-                    np.testing.assert_array_equal(ours, theirs)
-        else:
-            pd.testing.assert_series_equal(back[column.name], expected[column.name])
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    for contract in CONTRACTS:
+        path = tmp_path / "deep" / "folder" / f"{contract.name}.parquet"
+        frame = valid(contract)
+        frame.index = pd.Index([7, 7, 9])
+        io.write_table(frame, path, contract, RECORD)
+        back = io.read_table(path, contract)
+        expected = tables.check(frame, contract)
+        assert list(back.columns) == contract.names
+        assert list(back.index) == [0, 1, 2]
+        for column in contract.columns:
+            if column.dtype in ("ints", "floats", "texts"):
+                for ours, theirs in zip(back[column.name], expected[column.name], strict=True):
+                    assert (ours is None) == (theirs is None)
+                    if theirs is not None:
+                        np.testing.assert_array_equal(ours, theirs)
+            else:
+                pd.testing.assert_series_equal(back[column.name], expected[column.name])
 
 
 def test_an_empty_table_comes_back_empty_with_its_columns(tmp_path: Path) -> None:
-    io.write_table(valid("scores").head(0), tmp_path / "s.parquet", "scores")
-    back = io.read_table(tmp_path / "s.parquet", "scores")
+    io.write_table(valid(tables.SCORES).head(0), tmp_path / "s.parquet", tables.SCORES, RECORD)
+    back = io.read_table(tmp_path / "s.parquet", tables.SCORES)
     assert back.empty
-    assert list(back) == [c.name for c in TABLES["scores"]]
+    assert list(back) == [c.name for c in tables.SCORES.columns]
 
 
 def test_several_tables_are_stacked_in_the_order_given(tmp_path: Path) -> None:
     paths = []
     for name in ("z", "a", "m"):
-        frame = valid("runs").assign(model=name)
+        frame = valid(tables.RUNS).assign(model=name)
         paths.append(tmp_path / f"{name}.parquet")
-        io.write_table(frame, paths[-1], "runs")
-    assert list(io.read_table(paths, "runs")["model"]) == list("zzzaaammm")
+        io.write_table(frame, paths[-1], tables.RUNS, RECORD)
+    assert list(io.read_table(paths, tables.RUNS)["model"]) == list("zzzaaammm")
 
 
 def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
-    io.write_table(valid("pairs"), tmp_path / "p.parquet", "pairs")
-    few = io.read_table(tmp_path / "p.parquet", "pairs", ["question", "measurement_level"])
+    io.write_table(valid(tables.PAIRS), tmp_path / "p.parquet", tables.PAIRS, RECORD)
+    few = io.read_table(tmp_path / "p.parquet", tables.PAIRS, ["question", "measurement_level"])
     assert list(few) == ["question", "measurement_level"]
 
 
 def test_writing_does_not_change_the_frame_it_is_given(tmp_path: Path) -> None:
-    frame = valid("runs")
+    frame = valid(tables.RUNS)
     frame.attrs["asked"] = pd.DataFrame({"x": [1]})
     before = frame.copy()
-    io.write_table(frame, tmp_path / "r.parquet", "runs")
+    io.write_table(frame, tmp_path / "r.parquet", tables.RUNS, RECORD)
     pd.testing.assert_frame_equal(frame, before)
     assert "asked" in frame.attrs
 
@@ -199,9 +181,10 @@ def test_writing_does_not_change_the_frame_it_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("caveat", ["simulated survey, toy models", "", "naïve — ünïcode"])
 def test_a_table_carries_the_caveat_and_its_name(tmp_path: Path, caveat: str) -> None:
     path = tmp_path / "r.parquet"
-    io.write_table(valid("runs"), path, "runs", caveat)
+    io.write_table(valid(tables.RUNS), path, tables.RUNS, made(caveat))
     assert io.caveat_of(path) == caveat
     assert pq.read_schema(path).metadata[b"valuestrata.table"] == b"runs"
+    assert read_record(path) == made(caveat)
 
 
 def test_json_comes_back_in_its_order(tmp_path: Path) -> None:
@@ -232,7 +215,7 @@ def test_a_table_has_the_permissions_asked_for_whatever_the_umask(
 ) -> None:
     before = os.umask(0o007)
     try:
-        io.write_table(valid("runs"), tmp_path / "r.parquet", "runs", mode=mode)
+        io.write_table(valid(tables.RUNS), tmp_path / "r.parquet", tables.RUNS, RECORD, mode=mode)
     finally:
         os.umask(before)
     assert mode_of(tmp_path / "r.parquet") == bits
@@ -245,7 +228,7 @@ def test_a_private_table_is_private_before_it_has_its_name(tmp_path: Path) -> No
 
 
 def test_all_who_can_enter_a_folder_can_read_it(tmp_path: Path) -> None:
-    with io.replacing_folder(tmp_path / "adapter") as temporary:
+    with io.replacing_folder(tmp_path / "adapter", RECORD) as temporary:
         (temporary / "inner").mkdir(mode=0o700)
         (temporary / "inner" / "weights").write_text("x")
         (temporary / "inner" / "weights").chmod(0o600)
@@ -285,11 +268,11 @@ def test_a_folder_that_fails_half_way_leaves_no_trace(
 ) -> None:
     path = tmp_path / "adapter"
     if older:
-        with io.replacing_folder(path) as temporary:
+        with io.replacing_folder(path, RECORD) as temporary:
             (temporary / "a").write_text("older and whole")
 
     def fail() -> None:
-        with io.replacing_folder(path) as temporary:
+        with io.replacing_folder(path, RECORD) as temporary:
             (temporary / "a").write_text("half")
             raise error
 
@@ -301,17 +284,17 @@ def test_a_folder_that_fails_half_way_leaves_no_trace(
 
 def test_a_new_folder_keeps_nothing_of_the_older_one(tmp_path: Path) -> None:
     for name in ("old", "new"):
-        with io.replacing_folder(tmp_path / "adapter") as temporary:
+        with io.replacing_folder(tmp_path / "adapter", RECORD) as temporary:
             (temporary / name).write_text(name)
-    assert listed(tmp_path / "adapter") == ["new"]
+    assert listed(tmp_path / "adapter") == ["made_of.json", "new"]
     assert listed(tmp_path) == ["adapter"]
 
 
 def test_a_table_that_breaks_its_contract_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "r.parquet"
-    io.write_table(valid("runs"), path, "runs", "older")
+    io.write_table(valid(tables.RUNS), path, tables.RUNS, made("older"))
     with pytest.raises(ContractError):
-        io.write_table(valid("runs").drop(columns="value"), path, "runs", "newer")
+        io.write_table(valid(tables.RUNS).drop(columns="value"), path, tables.RUNS, made("newer"))
     assert io.caveat_of(path) == "older"
     assert listed(tmp_path) == ["r.parquet"]
 
@@ -325,7 +308,7 @@ def test_a_disk_that_fills_up_during_a_write_leaves_no_trace(
 
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
-        io.write_table(valid("runs"), tmp_path / "r.parquet", "runs")
+        io.write_table(valid(tables.RUNS), tmp_path / "r.parquet", tables.RUNS, RECORD)
     assert listed(tmp_path) == []
 
 
@@ -333,7 +316,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from valuestrata import io
+from valuestrata.records import Record
 
+RECORD = Record("score", {}, {})
 path = Path(sys.argv[1])
 
 def halt():
@@ -345,7 +330,7 @@ if path.suffix:
         temporary.write_text("half")
         halt()
 else:
-    with io.replacing_folder(path) as temporary:
+    with io.replacing_folder(path, RECORD) as temporary:
         (temporary / "a").write_text("half")
         halt()
 """
@@ -376,7 +361,7 @@ def test_a_process_killed_in_the_middle_of_a_write_leaves_nothing_under_the_name
         io.write_text("whole", path)
         assert path.read_text() == "whole"
     else:
-        with io.replacing_folder(path) as temporary:
+        with io.replacing_folder(path, RECORD) as temporary:
             (temporary / "a").write_text("whole")
         assert (path / "a").read_text() == "whole"
 
@@ -385,7 +370,7 @@ def test_a_process_killed_in_the_middle_of_a_write_leaves_nothing_under_the_name
 
 
 def whole(path: Path) -> bytes:
-    io.write_table(valid("runs"), path, "runs")
+    io.write_table(valid(tables.RUNS), path, tables.RUNS, RECORD)
     return path.read_bytes()
 
 
@@ -406,7 +391,7 @@ def test_a_damaged_table_is_one_line_with_file_and_remedy(
     path = tmp_path / "r.parquet"
     path.write_bytes(damage(whole(path)))
     with pytest.raises(InputError) as caught:
-        io.read_table(path, "runs")
+        io.read_table(path, tables.RUNS)
     line = str(caught.value)
     assert str(path) in line
     assert "delete it and run snakemake again" in line
@@ -415,27 +400,27 @@ def test_a_damaged_table_is_one_line_with_file_and_remedy(
 
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nope\.parquet: ") as caught:
-        io.read_table(tmp_path / "nope.parquet", "runs")
+        io.read_table(tmp_path / "nope.parquet", tables.RUNS)
     assert "\n" not in str(caught.value)
 
 
 def test_a_wrong_table_is_one_line_with_both_names(tmp_path: Path) -> None:
-    io.write_table(valid("runs"), tmp_path / "r.parquet", "runs")
+    io.write_table(valid(tables.RUNS), tmp_path / "r.parquet", tables.RUNS, RECORD)
     with pytest.raises(InputError, match=r"r\.parquet: holds the table 'runs', not 'scores'"):
-        io.read_table(tmp_path / "r.parquet", "scores")
+        io.read_table(tmp_path / "r.parquet", tables.SCORES)
 
 
 def test_a_stranger_to_this_project_is_not_taken_for_a_table(tmp_path: Path) -> None:
-    valid("runs").to_parquet(tmp_path / "r.parquet")
+    valid(tables.RUNS).to_parquet(tmp_path / "r.parquet")
     with pytest.raises(InputError, match="holds the table '', not 'runs'"):
-        io.read_table(tmp_path / "r.parquet", "runs")
+        io.read_table(tmp_path / "r.parquet", tables.RUNS)
 
 
 def test_a_table_that_was_changed_behind_our_back_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.parquet"
-    io.write_table(valid("runs"), path, "runs")
+    io.write_table(valid(tables.RUNS), path, tables.RUNS, RECORD)
     arrow = pq.read_table(path)
     n = arrow.schema.get_field_index("n")
     pq.write_table(arrow.set_column(n, "n", pa.array([-1, 2, 3])), path)
     with pytest.raises(ContractError, match="column n: -1 is below 0"):
-        io.read_table(path, "runs")
+        io.read_table(path, tables.RUNS)

@@ -18,8 +18,8 @@ from valuestrata.errors import InputError
 from valuestrata.inference import local, protocol
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.hub import snapshot
-from valuestrata.inference.local import folder_of, load_chat, load_network, weights_digest
-from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.local import model_folder, load_chat, load_network, model_version
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.specs import Model
 
 
@@ -43,8 +43,8 @@ def asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> Model:
-    spec = toys.model(Path(name))
-    return dataclasses.replace(spec, weights=name, revision=revision)
+    config = toys.model(Path(name))
+    return config.replace(weights=name, revision=revision)
 
 
 def offline(patch: pytest.MonkeyPatch) -> None:
@@ -52,12 +52,12 @@ def offline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
-def refused(spec: Model) -> str:
+def refused(config: Model) -> str:
     with pytest.raises(InputError) as error:
-        load_chat(spec)
+        load_chat(config)
     said = str(error.value)
     assert "\n" not in said
-    assert said.startswith(f"{spec.weights} at {spec.revision}: ")
+    assert said.startswith(f"{config.weights} at {config.revision}: ")
     return said
 
 
@@ -66,11 +66,11 @@ def test_a_hub_model_is_the_model_of_its_files(folder: Path, asked: list[str]) -
     assert load_chat(there).prompt("P", "Q") == load_chat(here).prompt("P", "Q")
     question = toys.questions()[:2]
     one, other = (
-        TransformersModel(spec, load_chat(spec)).answer(question, 4) for spec in (here, there)
+        TransformersBackend(config, load_chat(config)).score(question, 4) for config in (here, there)
     )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.logprobs, b.logprobs)
-    assert weights_digest(there) == f"{REPOSITORY}@{COMMIT}"
+    assert model_version(there) == f"{REPOSITORY}@{COMMIT}"
 
 
 def test_the_tokenizer_is_had_without_the_weights(asked: list[str]) -> None:
@@ -80,12 +80,12 @@ def test_the_tokenizer_is_had_without_the_weights(asked: list[str]) -> None:
 
 
 def test_neither_pickles_nor_code_are_fetched(asked: list[str]) -> None:
-    found = folder_of(on_hub(), weights=True)
+    found = model_folder(on_hub(), weights=True)
     assert (found / "model.safetensors").is_file()
     assert not list(found.glob("*.bin"))
     assert not list(found.glob("*.py"))
-    trusting = dataclasses.replace(on_hub(), remote_code=True)
-    assert list(folder_of(trusting, weights=True).glob("*.py"))
+    trusting = on_hub().replace(trust_remote_code=True)
+    assert list(model_folder(trusting, weights=True).glob("*.py"))
 
 
 def test_what_is_in_the_cache_needs_no_network(
@@ -96,7 +96,7 @@ def test_what_is_in_the_cache_needs_no_network(
     del asked[:]
     load_chat(on_hub())
     load_network(on_hub())
-    assert weights_digest(on_hub()) == f"{REPOSITORY}@{COMMIT}"
+    assert model_version(on_hub()) == f"{REPOSITORY}@{COMMIT}"
     assert asked == []
 
 
@@ -152,10 +152,10 @@ def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
 ) -> None:
     """Trap 19: a branch moves, so the commit and not its name identifies the weights."""
     with caplog.at_level(logging.WARNING):
-        assert weights_digest(on_hub(revision="main")) == f"{REPOSITORY}@{COMMIT}"
+        assert model_version(on_hub(revision="main")) == f"{REPOSITORY}@{COMMIT}"
     assert any("not pinned" in r.message and COMMIT in r.message for r in caplog.records)
     caplog.clear()
-    weights_digest(on_hub())
+    model_version(on_hub())
     assert not caplog.records
 
 
@@ -187,23 +187,23 @@ def test_the_digest_of_a_folder_is_of_all_that_a_model_is_read_from(
 ) -> None:
     """Trap 19: the code of a trusted model, and whatever its tokenizer is read from."""
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    spec = toys.model(copy)
-    trusting = dataclasses.replace(spec, remote_code=True)
-    plain, trusted = weights_digest(spec), weights_digest(trusting)
+    config = toys.model(copy)
+    trusting = config.replace(trust_remote_code=True)
+    plain, trusted = model_version(config), model_version(trusting)
     (copy / "modeling_own.py").write_text("raise SystemExit(1)\n")
-    assert weights_digest(spec) == plain
-    assert weights_digest(trusting) != trusted
+    assert model_version(config) == plain
+    assert model_version(trusting) != trusted
     seen = {plain}
     for name in ("tokenizer.model", "merges.txt"):
         (copy / name).write_text("a b\n")
-        seen.add(weights_digest(spec))
+        seen.add(model_version(config))
     assert len(seen) == 3
     (copy / "training_log.json").write_text('{"seconds": 1.5}')
     (copy / "pytorch_model.bin").write_bytes(b"never read")
-    assert weights_digest(spec) in seen
+    assert model_version(config) in seen
 
 
-@pytest.mark.parametrize("read", [load_chat, load_network, weights_digest])
+@pytest.mark.parametrize("read", [load_chat, load_network, model_version])
 def test_a_folder_that_holds_no_model_is_one_line(
     read: Callable[[Model], object], folder: Path, tmp_path: Path
 ) -> None:
@@ -234,16 +234,16 @@ def test_a_model_with_code_of_its_own_is_refused_unless_trusted(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("more", [{"attention": "eager"}, {"device_map": "auto"}])
+@pytest.mark.parametrize("more", [{"attn_implementation": "eager"}, {"device_map": "auto"}])
 def test_kernels_and_placement_change_no_answer(folder: Path, more: dict[str, str]) -> None:
-    spec = toys.model(folder)
-    other = dataclasses.replace(spec, **more)
-    one, two = (TransformersModel(s, load_chat(s)) for s in (spec, other))
+    config = toys.model(folder)
+    other = config.replace(**more)
+    one, two = (TransformersBackend(s, load_chat(s)) for s in (config, other))
     asked = toys.questions()[:4]
-    for a, b in zip(one.answer(asked, 4), two.answer(asked, 4), strict=True):
+    for a, b in zip(one.score(asked, 4), two.score(asked, 4), strict=True):
         np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
         assert a.text == b.text
-    if "attention" in more:
+    if "attn_implementation" in more:
         assert two.network.config._attn_implementation.endswith("eager")
         assert one.settings != two.settings
 
@@ -252,7 +252,7 @@ def test_a_prompt_too_long_is_one_line_that_names_it_before_weights_are_loaded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "load_network", pytest.fail)
-    model = open_model(dataclasses.replace(toys.model(folder), max_length=200), 1)
+    model = open_model(toys.model(folder).replace(max_length=200), 1)
     prompts = [("Short.", "Why?"), ("You are old.", "Tell me more. " * 90)]
     assert [p.tokens for p in protocol.rendered(model, prompts[:1], 16)] == [
         len(model.chat.prompt(*prompts[0]).ids)  # type: ignore[attr-defined]
@@ -270,5 +270,5 @@ def test_a_prompt_too_long_is_one_line_that_names_it_before_weights_are_loaded(
 def test_no_prompt_is_longer_than_the_network_was_made_for(
     folder: Path, said: int | None, longest: int
 ) -> None:
-    model = open_model(dataclasses.replace(toys.model(folder), max_length=said), 1)
+    model = open_model(toys.model(folder).replace(max_length=said), 1)
     assert model.longest == longest

@@ -11,7 +11,7 @@ from huggingface_hub import errors
 from valuestrata.__main__ import main
 from valuestrata.errors import InputError
 from valuestrata.inference import hub
-from valuestrata.stages import pin
+from valuestrata.commands import pin
 
 COMMIT = "0123456789" * 4
 OTHER = "abcdef0123" * 4
@@ -19,15 +19,15 @@ OTHER = "abcdef0123" * 4
 STUDY = f"""# a study
 study: s
 models:
-  one: {{backend: transformers, weights: a/one, revision: main, gpus: 2}} # by name
+  one: {{backend: transformers, model: a/one, revision: main, gpus: 2}} # by name
   two:
     revision: v1.0  # a tag
-    weights: "b/two"
+    model: "b/two"
     backend: vllm
-  three: {{backend: vllm, weights: c/three, revision: {OTHER}}}
+  three: {{backend: vllm, model: c/three, revision: {OTHER}}}
   toy: {{backend: transformers, toy: {{architecture: llama}}}}
 judges:
-  four: {{model: {{backend: vllm, weights: d/four, revision: 'main'}}, reference: {{model: one}}}}
+  four: {{model: {{backend: vllm, model: d/four, revision: 'main'}}, reference: {{model: one}}}}
 recipes: {{sft: {{split: main}}}}
 """
 
@@ -56,7 +56,7 @@ def test_branches_and_tags_become_commits_and_the_rest_stays(
     assert main(["pin", str(study)]) == 0
     expected = STUDY
     for old, new in (
-        ("weights: a/one, revision: main", f"weights: a/one, revision: a{COMMIT[1:]}"),
+        ("model: a/one, revision: main", f"model: a/one, revision: a{COMMIT[1:]}"),
         ("revision: v1.0", f"revision: b{COMMIT[1:]}"),
         ("revision: 'main'", f"revision: d{COMMIT[1:]}"),
     ):
@@ -83,7 +83,7 @@ def test_a_hub_that_refuses_leaves_the_file_as_it_was(
             raise InputError("d/four at main: is gated")
         return COMMIT
 
-    monkeypatch.setattr(hub, "_asked", asked)
+    monkeypatch.setattr(hub, "_call_hub", asked)
     assert main(["pin", str(study)]) == 2
     assert "d/four at main: is gated" in capsys.readouterr().err
     assert study.read_text(encoding="utf-8") == STUDY
@@ -107,7 +107,7 @@ def test_a_network_that_fails_is_one_line(
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", fails)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
     for ask in (lambda: hub.commit_of("a/one", "main"), lambda: hub.snapshot("a/one", "main", ())):
-        with pytest.raises(InputError, match="a/one at main: cannot be had") as caught:
+        with pytest.raises(InputError, match="a/one at main: cannot be loaded from the hub") as caught:
             ask()
         assert "\n" not in str(caught.value)
         assert "()" not in str(caught.value)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from valuestrata.validate import ROOT, load, read_yaml
+from valuestrata.study.load import ROOT, load
+from valuestrata.study.models import VllmModel
+from valuestrata.study.yaml import read_yaml
 
-HUB = {"weights": "owner/name", "revision": "0123456789" * 4, "gpus": 4}
+HUB = {"model": "owner/name", "revision": "0123456789" * 4, "gpus": 4}
 MODELS = {
     "whole": {"backend": "transformers", **HUB},
     "spread": {"backend": "transformers", **HUB, "device_map": "auto"},
@@ -18,37 +20,40 @@ MODELS = {
 
 
 def functions() -> dict[str, Any]:
-    """Those from `asked` on, over the embedded study with MODELS in place of its own."""
+    """Those on models, over the embedded study with MODELS beside its own."""
     study = read_yaml(ROOT / "config.yaml")
     study["models"] = {**study["models"], **MODELS}
     text = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
-    known: dict[str, Any] = {"STUDY": load(study), "workflow": Namespace(local_exec=True)}
-    exec(text[text.index("def asked(") :], known)
-    return known
+    start, end = text.index("def model_of("), text.index("rule study:")
+    functions: dict[str, Any] = {"STUDY": load(study), "VllmModel": VllmModel}
+    functions["workflow"] = Namespace(local_exec=True)
+    exec(text[start:end], functions)
+    return functions
 
 
 @pytest.mark.parametrize(
-    ("model", "answering", "tuning", "processes"),
+    ("model", "answering", "tuning", "processes", "required"),
     [
-        ("whole", 1, 4, 4),
-        ("spread", 4, 4, 1),
-        ("fast", 4, 4, 4),
-        ("fast-spread", 4, 4, 1),
-        ("cpu", 0, 0, 1),
-        ("toy-llama", 0, 0, 1),
+        ("whole", 1, 4, 4, 4),
+        ("spread", 4, 4, 1, 4),
+        ("fast", 4, 4, 4, 4),
+        ("fast-spread", 4, 4, 1, 4),
+        ("cpu", 0, 0, 1, 0),
+        ("toy-llama", 0, 0, 1, 0),
     ],
 )
 def test_a_job_asks_for_the_gpus_that_it_uses(
-    model: str, answering: int, tuning: int, processes: int
+    model: str, answering: int, tuning: int, processes: int, required: int
 ) -> None:
-    known, job = functions(), Namespace(model=model)
-    assert known["gpus"](job) == answering
-    assert known["gpus_to_tune"](job) == tuning
-    assert known["processes"](job) == processes
+    rules, job = functions(), Namespace(model=model)
+    assert rules["gpus"](job) == answering
+    assert rules["gpus_to_tune"](job) == tuning
+    assert rules["processes"](job) == processes
+    assert rules["required_gpus"](job) == required
 
 
 def test_a_judge_asks_by_its_own_settings_and_a_toy_for_a_gpu_on_a_cluster() -> None:
-    known, job = functions(), Namespace(model="whole", judge="toy-judge")
-    assert known["gpus"](job) == 0
-    known["workflow"].local_exec = False
-    assert known["gpus"](job) == 1
+    rules, job = functions(), Namespace(model="whole", judge="toy-judge")
+    assert rules["gpus"](job) == 0
+    rules["workflow"].local_exec = False
+    assert rules["gpus"](job) == 1

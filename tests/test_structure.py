@@ -1,6 +1,7 @@
 """The house keeps its shape: floors, environments, and what must never be committed."""
 
 import ast
+import graphlib
 import re
 import subprocess
 from pathlib import Path
@@ -13,78 +14,139 @@ from tests.graph import ROOT
 PACKAGE = ROOT / "src" / "valuestrata"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 FLOORS = [
-    {"errors", "schemas", "specs", "provenance", "paths"},
-    {"io", "config", "validate", "prompts", "answers", "survey", "metrics"},
-    {"models", "judge"},
-    {"report"},
+    {"errors", "paths", "provenance", "tables", "metrics"},
+    {"records", "io", "study", "prefix"},
+    {"survey", "prompting", "inference"},
+    {"training", "baselines", "report"},
+    {"demo"},
     {"stages"},
+    {"commands"},
     {"__main__"},
 ]
+"""Rooms from the ground up; a module imports from its own floor or from those below."""
+ROOMS_OF_TORCH = {"inference", "prefix", "training", "demo"}
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
 
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__main__"
+
+
 def floor(module: str) -> int:
-    room = module.split(".")[1] if "." in module else "__main__"
-    return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+    return next(i for i, rooms in enumerate(FLOORS) if room(module) in rooms)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def imports(path: Path) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = str(node.module)
-            bare = module == "valuestrata"
-            found |= {f"{module}.{a.name}" for a in node.names} if bare else {module}
-    return found
+            is_package = module == "valuestrata"
+            names |= {f"{module}.{a.name}" for a in node.names} if is_package else {module}
+    return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
-def test_imports_run_downward_only(path: Path) -> None:
-    relative = path.relative_to(PACKAGE.parent).with_suffix("")
-    own = floor(".".join(relative.parts))
-    ours = {name for name in imports(path) if name.startswith("valuestrata.")}
-    assert {name for name in ours if floor(name) > own} == set()
+def test_imports_run_downward_only() -> None:
+    upward = {
+        f"{dotted(path)} imports {name}"
+        for path in MODULES
+        for name in imports(path)
+        if name.startswith("valuestrata.") and floor(name) > floor(dotted(path))
+    }
+    assert upward == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
-def test_torch_is_imported_by_models_alone(path: Path) -> None:
-    heavy = {n.split(".")[0] for n in imports(path)} & {"torch", "transformers", "peft", "trl"}
-    assert not heavy or path.parent.name == "models"
+def test_rooms_of_one_floor_import_each_other_in_no_circle() -> None:
+    rooms: dict[str, set[str]] = {}
+    for path in MODULES:
+        used = {room(name) for name in imports(path) if name.startswith("valuestrata.")}
+        rooms.setdefault(room(dotted(path)), set()).update(used)
+    order = [*graphlib.TopologicalSorter({k: v - {k} for k, v in rooms.items()}).static_order()]
+    assert "stages" in order
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=str)
-def test_packages_are_empty(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == ""
+def test_torch_is_imported_by_the_rooms_that_run_networks_alone() -> None:
+    heavy = {"torch", "transformers", "peft", "trl", "accelerate"}
+    users = {
+        room(dotted(path))
+        for path in MODULES
+        if {name.split(".")[0] for name in imports(path)} & heavy
+    }
+    assert users <= ROOMS_OF_TORCH
+
+
+def test_packages_are_empty() -> None:
+    assert not [p for p in PACKAGE.rglob("__init__.py") if p.read_text(encoding="utf-8")]
+
+
+def test_files_and_functions_are_short() -> None:
+    long = []
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        if (lines := text.count("\n")) > LONGEST_FILE:
+            long.append(f"{path.name}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = int(node.end_lineno or 0) - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    long.append(f"{path.name}: {node.name}: {lines} lines")
+    assert long == []
+
+
+def test_each_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(dotted(path))
+    shared = {name: files for name, files in places.items() if len(files) > 1}
+    # every stage has its Settings
+    assert set(shared) <= {"Settings"}
+
+
+def test_the_locals_say_what_they_hold() -> None:
+    vague = {"said", "found", "own", "known"}
+    names = {
+        f"{dotted(path)}: {node.id}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id in vague and isinstance(node.ctx, ast.Store)
+    }
+    assert names == set()
 
 
 def pins(text: str) -> dict[str, str]:
-    found = re.findall(r"^\s*-?\s*([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE)
-    return {name.lower().replace("_", "-"): version for name, version in found}
+    pinned = re.findall(r"^\s*-?\s*([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE)
+    return {name.lower().replace("_", "-"): version for name, version in pinned}
 
 
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda p: p.stem)
-def test_conda_environments_are_pinned_and_agree_with_the_constraints(path: Path) -> None:
-    said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    (by_pip,) = [d["pip"] for d in said["dependencies"] if isinstance(d, dict)]
+def test_conda_environments_are_pinned_and_agree_with_the_constraints() -> None:
     constrained = pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
-    assert by_pip
-    for requirement in by_pip:
-        ((name, version),) = pins(requirement).items()
-        assert constrained[name] == version
+    for path in ENVIRONMENTS:
+        environment = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (by_pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+        assert by_pip
+        for requirement in by_pip:
+            ((name, version),) = pins(requirement).items()
+            assert constrained[name] == version
 
 
-def test_every_rule_names_a_log_and_an_environment_that_exists() -> None:
+def test_every_rule_names_a_log_a_benchmark_and_an_environment_that_exists() -> None:
     rules = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "workflow/rules").glob("*.smk"))
     shells = rules.count("shell:\n")
-    named = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rules)
     directive = r'conda:\n +("\.\./\.\./envs/\w+\.yaml"|environment)\n'
     assert len(re.findall(directive, rules)) == rules.count("conda:\n") == shells
-    again = len(re.findall(r"^use rule ", rules, re.MULTILINE))
-    assert shells + again == rules.count("log:\n") == rules.count("message:\n")
-    assert set(named) == {p.stem for p in ENVIRONMENTS}
+    assert shells == rules.count("log:\n") == rules.count("benchmark:\n")
+    assert set(re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rules)) == {p.stem for p in ENVIRONMENTS}
 
 
 def test_git_refuses_survey_files_results_and_keys() -> None:

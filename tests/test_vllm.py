@@ -24,9 +24,9 @@ from valuestrata import io
 from valuestrata.errors import InputError
 from valuestrata.inference import local, vllm
 from valuestrata.inference.backends import open_model
-from valuestrata.inference.protocol import ScoredReply
-from valuestrata.inference.transformers import TransformersModel
-from valuestrata.inference.vllm import VllmModel, tree
+from valuestrata.inference.protocol import Sampling, ScoredReply
+from valuestrata.inference.transformers import TransformersBackend
+from valuestrata.inference.vllm import VllmBackend, tree
 from valuestrata.prompting import judging
 from valuestrata.specs import Finetune, Generate, Judge, Model, Predict, to_json
 from valuestrata.stages import generate as generate_stage
@@ -43,17 +43,17 @@ REAL = [
 
 @dataclasses.dataclass(frozen=True)
 class Toy:
-    """A taught network, its spec for vLLM, and an adapter that changes what it says."""
+    """A taught network, its config for vLLM, and an adapter that changes what it says."""
 
-    spec: Model
+    config: Model
     adapter: Path
 
-    def model(self, tuned: bool) -> VllmModel:
-        return VllmModel(self.spec, local.load_chat(self.spec), self.adapter if tuned else None)
+    def model(self, tuned: bool) -> VllmBackend:
+        return VllmBackend(self.config, local.load_chat(self.config), self.adapter if tuned else None)
 
-    def other(self, tuned: bool) -> TransformersModel:
-        spec = dataclasses.replace(self.spec, backend="transformers")
-        return TransformersModel(spec, local.load_chat(spec), self.adapter if tuned else None)
+    def other(self, tuned: bool) -> TransformersBackend:
+        config = dataclasses.replace(self.config, backend="transformers")
+        return TransformersBackend(config, local.load_chat(config), self.adapter if tuned else None)
 
 
 def made(architecture: str, folder: Path) -> Toy:
@@ -62,12 +62,12 @@ def made(architecture: str, folder: Path) -> Toy:
     talk = toys.Chat(words)
     network = toys.network(architecture, words, hidden_size=64, intermediate_size=96)
     base = toys.save(toys.teach(network, talk), words, folder / "base")
-    spec = dataclasses.replace(toys.model(base), backend="vllm")
-    recipe = Finetune(spec, toys.RECIPE, "english", "toy model")
+    config = dataclasses.replace(toys.model(base), backend="vllm")
+    recipe = Finetune(config, toys.RECIPE, "english", "toy model")
     data = toys.lessons(talk)[::-1][:8]
-    tuned, _ = lora.finetune(recipe, local.load_network(spec), data, talk.pad)
+    tuned, _ = lora.finetune(recipe, local.load_network(config), data, talk.pad)
     lora.save(tuned, folder / "adapter")
-    return Toy(spec, folder / "adapter")
+    return Toy(config, folder / "adapter")
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +95,9 @@ def agree(one: list[ScoredReply], other: list[ScoredReply], tolerance: float) ->
 
 
 class Engine:
-    """What we use of vllm.LLM, over the network of a TransformersModel."""
+    """What we use of vllm.LLM, over the network of a TransformersBackend."""
 
-    def __init__(self, models: dict[bool, TransformersModel]) -> None:
+    def __init__(self, models: dict[bool, TransformersBackend]) -> None:
         self.models = models
         self.calls: list[list[tuple[tuple[int, ...], Any]]] = []
 
@@ -146,31 +146,31 @@ def engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Engine:
 def test_two_rounds_say_what_the_prefix_trees_say(toy: Toy, engine: Engine, tuned: bool) -> None:
     """Traps 5, 6, 7 and 13: whole options, up to the terminator, of the model that was asked."""
     asked = toys.questions()
-    answers = toy.model(tuned).answer(asked, MOST)
-    agree(answers, toy.other(tuned).answer(asked, MOST), 1e-5)
-    texts = toy.model(tuned).generate(free_prompts(), MOST, 0.0, 0)
-    assert texts == toy.other(tuned).generate(free_prompts(), MOST, 0.0, 0)
+    answers = toy.model(tuned).score(asked, MOST)
+    agree(answers, toy.other(tuned).score(asked, MOST), 1e-5)
+    texts = toy.model(tuned).generate(free_prompts(), Sampling(MOST))
+    assert texts == toy.other(tuned).generate(free_prompts(), Sampling(MOST))
 
 
 def test_nodes_that_the_text_passed_are_not_asked_again(toy: Toy, engine: Engine) -> None:
     model = toy.model(False)
     question = toys.questions()[0]
-    model.answer([question], MOST)
+    model.score([question], MOST)
     first, second = engine.calls
-    options = [model.chat.encode_reply(text) for text in question.replies]
+    options = [model.chat.encode_reply(text) for text in question.options]
     assert len(first) == 1
     # the text is an option, so the nodes left are those of the other options
     assert len(second) == len(tree(options)) - len(options[0])
     assert all(said.max_tokens == 1 for _, said in second)
-    prompt = model.chat.prompt(question.persona, question.user).ids
+    prompt = model.chat.prompt(*question.messages).ids
     assert all(ids[: len(prompt)] == prompt and len(ids) > len(prompt) for ids, _ in second)
 
 
 def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
     """Trap 1: a rendered template that the engine encodes again would have two BOS."""
     model = toy.model(False)
-    model.answer(toys.questions(), MOST)
-    model.generate(free_prompts(), 4, 0.0, 0)
+    model.score(toys.questions(), MOST)
+    model.generate(free_prompts(), Sampling(4))
     for ids, said in (call for calls in engine.calls for call in calls):
         assert ids.count(model.chat.tokenizer.bos_token_id) == 1
         assert said.detokenize is False
@@ -179,16 +179,16 @@ def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
 def test_a_text_stops_at_an_end_that_the_model_lists(
     toy: Toy, engine: Engine, tmp_path: Path
 ) -> None:
-    free = toy.model(False).generate(free_prompts()[:1], MOST, 0.0, 0)
+    free = toy.model(False).generate(free_prompts()[:1], Sampling(MOST))
     _, third, *_ = toy.model(False).chat.encode_reply(free[0])
-    copy = Path(shutil.copytree(str(toy.spec.weights), tmp_path / "copy"))
+    copy = Path(shutil.copytree(str(toy.config.weights), tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
-    spec = dataclasses.replace(toy.spec, weights=str(copy))
-    model = VllmModel(spec, local.load_chat(spec))
-    cut = model.generate(free_prompts()[:1], MOST, 0.0, 0)
+    config = dataclasses.replace(toy.config, weights=str(copy))
+    model = VllmBackend(config, local.load_chat(config))
+    cut = model.generate(free_prompts()[:1], Sampling(MOST))
     assert 0 < len(cut[0]) < len(free[0])
     assert free[0].startswith(cut[0])
-    assert model.answer(toys.questions()[:1], MOST)[0].text != free[0]
+    assert model.score(toys.questions()[:1], MOST)[0].text != free[0]
     for _, said in (call for calls in engine.calls[1:] for call in calls):
         stops = getattr(said, "stop_token_ids", sorted(model.chat.ends))
         assert stops == sorted({third, model.chat.terminator[-1]})
@@ -197,15 +197,15 @@ def test_a_text_stops_at_an_end_that_the_model_lists(
 def test_answers_keep_their_order_over_several_parts(
     toy: Toy, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = toy.model(False).answer(toys.questions(), MOST)
+    whole = toy.model(False).score(toys.questions(), MOST)
     monkeypatch.setattr(vllm, "PART", 3)
-    agree(toy.model(False).answer(toys.questions(), MOST), whole, 0.0)
+    agree(toy.model(False).score(toys.questions(), MOST), whole, 0.0)
 
 
 def test_a_sampled_prompt_has_a_seed_of_its_own(toy: Toy, engine: Engine) -> None:
-    toy.model(False).generate(free_prompts(), 4, 0.7, 1)
-    toy.model(False).generate(free_prompts()[::-1], 4, 0.7, 1)
-    toy.model(False).generate(free_prompts(), 4, 0.7, 2)
+    toy.model(False).generate(free_prompts(), Sampling(4, 0.7, 1))
+    toy.model(False).generate(free_prompts()[::-1], Sampling(4, 0.7, 1))
+    toy.model(False).generate(free_prompts(), Sampling(4, 0.7, 2))
     one, turned, other = ({ids: said.seed for ids, said in calls} for calls in engine.calls)
     assert one == turned
     assert len({*one.values(), *other.values()}) == 2 * len(one)
@@ -213,15 +213,15 @@ def test_a_sampled_prompt_has_a_seed_of_its_own(toy: Toy, engine: Engine) -> Non
 
 def test_nothing_asked_starts_no_engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm, "start", pytest.fail)
-    model = open_model(toy.spec, 1)
-    assert model.answer([], MOST) == []
-    assert model.generate([], MOST, 0.0, 0) == []
+    model = open_model(toy.config, 1)
+    assert model.score([], MOST) == []
+    assert model.generate([], Sampling(MOST)) == []
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_one_line_says_where_to_get_it(toy: Toy) -> None:
     with pytest.raises(InputError, match=r"valuestrata\[vllm\]") as error:
-        toy.model(False).answer(toys.questions()[:1], MOST)
+        toy.model(False).score(toys.questions()[:1], MOST)
     assert "\n" not in str(error.value)
 
 
@@ -230,7 +230,7 @@ def test_the_backend_is_part_of_a_replys_key(toy: Toy) -> None:
     from valuestrata.inference import protocol
 
     models = [
-        open_model(dataclasses.replace(toy.spec, backend=b), 1) for b in ("vllm", "transformers")
+        open_model(dataclasses.replace(toy.config, backend=b), 1) for b in ("vllm", "transformers")
     ]
     made_keys = []
     for model in models:
@@ -249,7 +249,7 @@ def real(toy: Toy) -> Any:
     return toy.model(True).engine
 
 
-def with_engine(model: VllmModel, engine: Any) -> VllmModel:
+def with_engine(model: VllmBackend, engine: Any) -> VllmBackend:
     model._engine = engine
     return model
 
@@ -261,22 +261,22 @@ class TestReal:
     def test_answers_are_those_of_transformers(self, toy: Toy, real: Any, tuned: bool) -> None:
         """Traps 5, 6, 7, 8 and 13."""
         asked = toys.questions()
-        answers = with_engine(toy.model(tuned), real).answer(asked, MOST)
-        agree(answers, toy.other(tuned).answer(asked, MOST), 1e-3)
-        plain = toy.other(not tuned).answer(asked, MOST)
+        answers = with_engine(toy.model(tuned), real).score(asked, MOST)
+        agree(answers, toy.other(tuned).score(asked, MOST), 1e-3)
+        plain = toy.other(not tuned).score(asked, MOST)
         gaps = [np.abs(a.logprobs - b.logprobs).max() for a, b in zip(answers, plain, strict=True)]
         assert max(gaps) > 0.01
 
     @pytest.mark.parametrize("tuned", [False, True])
     def test_texts_are_those_of_transformers(self, toy: Toy, real: Any, tuned: bool) -> None:
-        texts = with_engine(toy.model(tuned), real).generate(free_prompts(), MOST, 0.0, 0)
-        assert texts == toy.other(tuned).generate(free_prompts(), MOST, 0.0, 0)
+        texts = with_engine(toy.model(tuned), real).generate(free_prompts(), Sampling(MOST))
+        assert texts == toy.other(tuned).generate(free_prompts(), Sampling(MOST))
 
     def test_sampling_is_seeded(self, toy: Toy, real: Any) -> None:
         model = with_engine(toy.model(False), real)
-        first = model.generate(free_prompts(), 8, 1.5, 1)
-        assert model.generate(free_prompts(), 8, 1.5, 1) == first
-        assert model.generate(free_prompts(), 8, 1.5, 2) != first
+        first = model.generate(free_prompts(), Sampling(8, 1.5, 1))
+        assert model.generate(free_prompts(), Sampling(8, 1.5, 1)) == first
+        assert model.generate(free_prompts(), Sampling(8, 1.5, 2)) != first
 
     def test_the_prompt_is_read_once(
         self, toy: Toy, real: Any, monkeypatch: pytest.MonkeyPatch
@@ -290,7 +290,7 @@ class TestReal:
 
         monkeypatch.setattr(real, "generate", noted)
         model = with_engine(toy.model(False), real)
-        model.answer(toys.questions(), MOST)
+        model.score(toys.questions(), MOST)
         _, second = done
         for request in second:
             whole_blocks = (len(request.prompt_token_ids) - 1) // vllm.BLOCK * vllm.BLOCK
@@ -302,8 +302,8 @@ class TestReal:
     ) -> None:
         monkeypatch.setattr(vllm, "start", lambda *_: real)
         adapter = toy.adapter if tuned else None
-        other = dataclasses.replace(toy.spec, backend="transformers")
-        found = [staged(tmp_path / s.backend, s, adapter) for s in (toy.spec, other)]
+        other = dataclasses.replace(toy.config, backend="transformers")
+        found = [staged(tmp_path / s.backend, s, adapter) for s in (toy.config, other)]
         for one, two in zip(*found, strict=True):
             exact = [c for c in one if c not in ("logprobs", "distribution", "non_option_mass")]
             pd.testing.assert_frame_equal(one[exact], two[exact])
@@ -312,18 +312,18 @@ class TestReal:
         assert (found[0][0]["adapter"] != "").all() == tuned
 
 
-def staged(folder: Path, spec: Model, adapter: Path | None) -> list[pd.DataFrame]:
+def staged(folder: Path, config: Model, adapter: Path | None) -> list[pd.DataFrame]:
     """Predictions, texts and verdicts of a model that also judges itself."""
     io.write_table(toys.pairs(toys.PERSONAS), folder / "pairs", "pairs")
     stages: list[tuple[Callable[[Namespace], None], Any, str]] = [
-        (predict_stage.run, Predict(spec, "english", MOST, "toy"), "predictions"),
-        (generate_stage.run, Generate(spec, 2, MOST, 0.0, 1, "toy"), "texts"),
-        (judge_stage.run, Judge(spec, "pairwise", MOST, "toy"), "verdicts"),
+        (predict_stage.run, Predict(config, "english", MOST, "toy"), "predictions"),
+        (generate_stage.run, Generate(config, 2, MOST, 0.0, 1, "toy"), "texts"),
+        (judge_stage.run, Judge(config, "pairwise", MOST, "toy"), "verdicts"),
     ]
     for run, own, table in stages:
         run(
             Namespace(
-                spec=to_json(own),
+                config=to_json(own),
                 pairs=folder / "pairs",
                 adapter=adapter,
                 texts=folder / "texts",
@@ -347,5 +347,5 @@ def test_other_architectures_answer_as_with_transformers(architecture: str, tmp_
     toy = made(architecture, tmp_path)
     engine = toy.model(True).engine
     for tuned in (False, True):
-        answers = with_engine(toy.model(tuned), engine).answer(toys.questions(), MOST)
-        agree(answers, toy.other(tuned).answer(toys.questions(), MOST), 1e-3)
+        answers = with_engine(toy.model(tuned), engine).score(toys.questions(), MOST)
+        agree(answers, toy.other(tuned).score(toys.questions(), MOST), 1e-3)

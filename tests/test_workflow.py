@@ -1,4 +1,4 @@
-"""The graph reruns what depends on a change, and nothing else. On the real graph, run once."""
+"""The graph runs what a change of the study asks for, and nothing else."""
 
 import json
 import os
@@ -7,20 +7,17 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.graph import Graph, Plan
-from valuestrata import io
-from valuestrata.__main__ import main
-from valuestrata.config import spec_compare, spec_report
+from valuestrata import io, tables
 from valuestrata.inference.local import adapter_digest
-from valuestrata.specs import to_json
-from valuestrata.validate import load, read_yaml
+from valuestrata.stages.nodes import nodes
+from valuestrata.study.load import load
+from valuestrata.study.yaml import read_yaml
 
 REPORT = {"compare", "tables", "figures", "report", "all"}
 
@@ -28,24 +25,11 @@ NEW_MODEL = """
 models:
   second:
     backend: transformers
-    toy: {architecture: qwen2, hidden: 32, layers: 1, vocabulary: 500, steps: 5, batch: 4}
+    toy: {architecture: qwen2, hidden_size: 32, num_layers: 1, vocab_size: 500, max_steps: 5, batch_size: 4}
     dtype: float32
     threads: 1
 """
-
-
-WORDING = "wordings: {listed: {persona: list, order: question}}\n"
-
-
-@contextmanager
-def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    before = path.read_text(encoding="utf-8")
-    assert old in before
-    path.write_text(before.replace(old, new), encoding="utf-8")
-    try:
-        yield
-    finally:
-        path.write_text(before, encoding="utf-8")
+PROMPT_VARIANT = "prompt_variants: {listed: {persona: list, order: question}}\n"
 
 
 def jobs(plan: Plan) -> set[str]:
@@ -64,45 +48,8 @@ def test_touching_every_file_reruns_nothing(graph: Graph) -> None:
     assert graph.planned().idle
 
 
-def test_editing_a_comment_reruns_nothing(graph: Graph) -> None:
-    source = graph.folder / "src/valuestrata/training/lora.py"
-    with edited(
-        source, "    recipe = spec.recipe\n", "    # a comment\n    recipe = spec.recipe\n"
-    ):
-        assert graph.planned().idle
-
-
-def test_editing_a_metric_reruns_scores_and_what_follows(graph: Graph) -> None:
-    source = graph.folder / "src/valuestrata/metrics/distribution.py"
-    with edited(source, "/ 2)", "/ 2.0)"):
-        plan = graph.planned()
-    assert jobs(plan) == REPORT | {"score_train", "score_ood", "fairness", "ceiling", "summary"}
-    assert plan.jobs["fairness"] == 6
-
-
-def test_editing_training_code_reruns_fine_tunes_and_what_follows(graph: Graph) -> None:
-    source = graph.folder / "src/valuestrata/training/lora.py"
-    with edited(source, "PROBE = 8", "PROBE = 9"):
-        plan = graph.planned()
-    assert plan.jobs["finetune"] == 1
-    assert not jobs(plan) & {"toy", "pairs", "clean", "predict_baseline"}
-    assert not [m for m in plan.messages if "tiny/base answers" in m or "tiny/base writes" in m]
-    assert plan.jobs["predict"] == 2
-    assert jobs(plan) >= REPORT
-
-
-def test_editing_the_rubric_judges_again(graph: Graph) -> None:
-    rubric = graph.folder / "src/valuestrata/prompting/rubrics/pairwise.yaml"
-    with edited(rubric, "Be impartial", "Stay impartial"):
-        plan = graph.planned()
-    assert plan.jobs["judge"] == 2
-    assert not jobs(plan) & {"simulate", "clean", "pairs", "predict_baseline"}
-
-
 def test_adding_a_model_runs_its_nodes_and_the_report(graph: Graph) -> None:
     plan = graph.planned(*graph.overlay(NEW_MODEL), "all")
-    own = {"toy", "finetune", "predict", "generate", "judge", "score_train", "score_ood"}
-    assert jobs(plan) == REPORT | own | {"fairness"}
     assert plan.jobs == {
         **dict.fromkeys(REPORT, 1),
         "toy": 1,
@@ -120,10 +67,10 @@ def test_adding_a_model_runs_its_nodes_and_the_report(graph: Graph) -> None:
 def test_other_weights_in_a_models_directory_are_asked_anew(graph: Graph, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(graph.results / "models/tiny/base", folder)
-    said = {"backend": "transformers", "weights": str(folder), "dtype": "float32", "recipes": []}
-    said |= {"threads": 1, "gpus": 0}
-    overlay = graph.overlay(io.json.dumps({"models": {"own": said}}))
-    target = "results/mini/runs/own/base/ood/predictions.parquet"
+    model = {"backend": "transformers", "model": str(folder), "dtype": "float32", "recipes": []}
+    model |= {"threads": 1, "gpus": 0}
+    overlay = graph.overlay(json.dumps({"models": {"local": model}}))
+    target = "results/mini/runs/local/base/ood/predictions.parquet"
     done = graph.run(*overlay, target)
     assert done.returncode == 0, done.stderr
     assert graph.planned(*overlay, target).idle
@@ -152,11 +99,11 @@ def test_adding_a_recipe_touches_no_base_run(graph: Graph) -> None:
     assert all("gentle" in m for m in about)
 
 
-def test_adding_a_wording_asks_in_it_and_reruns_nothing_else(graph: Graph) -> None:
-    plan = graph.planned(*graph.overlay(WORDING), "all")
+def test_adding_a_prompt_variant_asks_in_it_and_reruns_nothing_else(graph: Graph) -> None:
+    plan = graph.planned(*graph.overlay(PROMPT_VARIANT), "all")
     assert plan.jobs == {
         **dict.fromkeys(REPORT, 1),
-        "pairs_reworded": 2,
+        "pairs": 2,
         "predict": 4,
         "score_train": 2,
         "score_ood": 2,
@@ -166,63 +113,45 @@ def test_adding_a_wording_asks_in_it_and_reruns_nothing_else(graph: Graph) -> No
     assert all("tiny/base+listed" in m or "tiny/sft+listed" in m for m in about)
 
 
-def test_adding_a_second_wording_leaves_the_first_alone(graph: Graph) -> None:
+def test_adding_a_second_prompt_variant_leaves_the_first_alone(graph: Graph) -> None:
     """And a model that is not asked in it is left alone, too."""
-    some = "wordings: {listed: {persona: list, order: question}, malay: {template: malay}}\n"
+    both = "prompt_variants: {listed: {persona: list, order: question}, malay: {template: malay}}\n"
     done = graph.run(
-        *graph.overlay(WORDING),
+        *graph.overlay(PROMPT_VARIANT),
         "results/mini/runs/tiny/sft+listed/ood/scores/age_group-x-religion.parquet",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = io.read_table(graph.results / "pairs/ood+listed.parquet", "pairs")
-    assert asked["closed_prompt"].str.startswith("Answer every question as a person").all()
+    pairs = io.read_table(graph.results / "pairs/ood+listed.parquet", tables.PAIRS)
+    assert pairs["closed_prompt"].str.startswith("Answer every question as a person").all()
     run = graph.results / "runs/tiny"
     for variant in ("sft", "sft+listed"):
-        told = io.read_table(run / variant / "ood/predictions.parquet", "predictions")
-        assert set(told["adapter"]) == {adapter_digest(graph.results / "models/tiny/sft/adapter")}
-    assert set(told["adapter"]) != {""}
-    second = graph.planned(*graph.overlay(some), "all")
-    own = "tiny/sft+listed answers ood"
-    assert own not in second.messages
+        predictions = io.read_table(run / variant / "ood/predictions.parquet", tables.PREDICTIONS)
+        assert set(predictions["adapter"]) == {
+            adapter_digest(graph.results / "models/tiny/sft/adapter")
+        }
+    assert set(predictions["adapter"]) != {""}
+    second = graph.planned(*graph.overlay(both), "all")
+    assert "tiny/sft+listed answers ood" not in second.messages
     assert "tiny/sft+malay answers ood" in second.messages
-    fewer = graph.planned(*graph.overlay(some + "models: {tiny: {wordings: [listed]}}\n"), "all")
+    fewer = graph.planned(
+        *graph.overlay(both + "models: {tiny: {prompt_variants: [listed]}}\n"), "all"
+    )
     assert not [m for m in fewer.messages if "malay" in m]
 
 
-def test_the_report_shows_a_wording_s_runs_beside_the_study_s_own(
-    graph: Graph, tmp_path: Path
-) -> None:
-    """Copies of the runs stand for a wording that changes nothing, as if the toy had answered."""
-    mini = read_yaml(graph.folder / "config.yaml")
-    study = load({**mini, "wordings": {"w": {"persona": "list"}}}, graph.folder)
-    results = tmp_path / "mini"
-    shutil.copytree(graph.results, results, ignore=shutil.ignore_patterns("replies", "models"))
-    for path in (results / "runs/tiny").rglob("scores/*.parquet"):
-        scores = io.read_table(path, "scores")
-        answered = scores.assign(outcome="answer", answer=1, accuracy=scores["argmax_accuracy"])
-        io.write_table(answered, path, "scores", "toy model")
-    for variant in ("base", "sft"):
-        shutil.copytree(results / "runs/tiny" / variant, results / f"runs/tiny/{variant}+w")
-    said = ["--results", str(results), "--spec"]
-    noise_ceiling = ["--noise_ceiling", str(results / "survey/noise_ceiling.parquet")]
-    outputs = {name: f"{results}/report/{name}.parquet" for name in ("runs", "differences")}
-    tables = [part for name, path in outputs.items() for part in (f"--{name}", path)]
-    assert main(["compare", *said, to_json(spec_compare(study)), *noise_ceiling, *tables]) == 0
-    for stage in ("tables", "report"):
-        assert main([stage, *said, to_json(spec_report(study))]) == 0
-    found = pd.read_csv(results / "report/tables/differences.csv").set_index("metric")
-    changed = found.loc["changed"]
-    assert set(changed["variant"]) == {"base+w", "sft+w"}
-    assert (changed["value"] == 0).all()
+def test_the_report_shows_a_prompt_variant_s_runs_beside_the_study_s_own(graph: Graph) -> None:
+    overlay = graph.overlay(PROMPT_VARIANT)
+    done = graph.run(*overlay, "results/mini/report/index.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = graph.results / "report"
+    differences = pd.read_csv(report / "tables/differences.csv").set_index("metric")
+    changed = differences.loc["disagreement_rate"]
+    assert set(changed["variant"]) == {"base+listed", "sft+listed"}
     assert changed["p_value"].isna().all()
-    own = found[found["other_variant"] == "sft"].drop(index="changed")
-    assert (own["p_value"] == 1).all()
-    page = (results / "report/index.html").read_text(encoding="utf-8")
-    assert "Another wording changes 0.0% of the answers on ood" in page
-    assert "w: persona list." in page
-    main_table = pd.read_csv(results / "report/tables/main.csv").set_index(["split", "variant"])
-    assert {"base", "sft", "base+w", "sft+w"} == set(main_table.loc["ood"].index)
-    assert "calibration_error_low" in main_table
+    main = pd.read_csv(report / "tables/main.csv").set_index(["split", "variant"])
+    assert {"base", "sft", "base+listed", "sft+listed"} == set(main.loc["ood"].index)
+    assert "listed" in (report / "index.html").read_text(encoding="utf-8")
+    assert graph.run().returncode == 0
 
 
 KFOLD = """
@@ -245,13 +174,13 @@ def test_k_fold_is_a_few_lines_and_touches_no_other_run(graph: Graph) -> None:
 
 
 def test_more_resamples_rerun_no_model(graph: Graph) -> None:
-    plan = graph.planned(*graph.overlay("evaluation: {resamples: 60}\n"), "all")
+    plan = graph.planned(*graph.overlay("evaluation: {n_resamples: 60}\n"), "all")
     assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "score_ood"}
     assert {"fairness", "diversity", "summary"} <= jobs(plan)
 
 
 def test_a_cluster_setting_reruns_nothing(graph: Graph) -> None:
-    assert graph.planned(*graph.overlay("models: {tiny: {memory_mb: 3000}}\n"), "all").idle
+    assert graph.planned(*graph.overlay("models: {tiny: {mem_mb: 3000}}\n"), "all").idle
 
 
 def test_the_survey_target_stops_before_any_model(graph: Graph) -> None:
@@ -291,7 +220,8 @@ def test_only_a_model_behind_vllm_asks_for_vllms_environment(
     ("overlay", "says"),
     [
         ("modles: {}\n", "modles"),
-        ("recipes: {sft: {learning_rate: 1e-6}}\n", "1.0e-6"),
+        ("recipes: {sft: {learning_rate: fast}}\n", "learning_rate"),
+        ("survey: {codebook: 'x $(touch PWN).yaml'}\n", "no such file"),
         ("splits: {ood: {strata: [age_group x caste]}}\n", "caste"),
         ("splits: {ood: {strata: [sex]}}\n", "trained on"),
     ],
@@ -305,32 +235,95 @@ def test_a_bad_config_is_one_line_and_exit_2(graph: Graph, overlay: str, says: s
     assert "Traceback" not in done.stderr
 
 
-def test_a_survey_of_the_wrong_kind_is_one_line(graph: Graph, tmp_path: Path) -> None:
-    survey = tmp_path / "survey.csv"
-    survey.write_text("a;b\n1;2\n", encoding="utf-8")
-    spec = json.dumps(
-        {
-            "name": "x", "delimiter": ",", "respondent": "id", "weight": None, "filter": {},
-            "missing": [], "questions": ["Q1"], "exclude": [], "recode": {}, "axes": {},
-            "caveat": "",
+def test_rules_read_and_write_what_their_stages_say(graph: Graph) -> None:
+    """Snakemake's inputs and outputs of every job are those of the stage's own functions."""
+    study = load(read_yaml(graph.folder / "config.yaml"), graph.folder)
+    text = graph.planned("--forceall", "--printshellcmds").text
+    by_output = {}
+    for job in re.split(r"\n(?=(?:localrule|rule) )", text):
+        files = {
+            kind: set(match[1].split(", "))
+            if (match := re.search(rf"^ +{kind}: (.*)$", job, re.M))
+            else set()
+            for kind in ("input", "output")
         }
-    )  # fmt: skip
-    stage = [graph.command()[0], "-m", "valuestrata", "clean", "--spec", spec]
-    stage += ["--survey", str(survey), "--codebook", "studies/codebooks/wvs7.yaml"]
-    stage += ["--responses", str(tmp_path / "r"), "--questions", str(tmp_path / "q")]
-    stage += ["--groups", str(tmp_path / "g")]
+        for path in files["output"]:
+            by_output[path] = files
+    for node in nodes(study):
+        if node.stage == "report":
+            continue  # it has report/made_of.json besides
+        job = by_output[node.outputs[0]]
+        assert set(node.outputs) == job["output"], node
+        assert set(node.inputs) == job["input"] - {f"{study.results}/study.json"}, node
+
+
+def test_commands_are_short_and_can_be_run_by_hand(graph: Graph) -> None:
+    text = graph.planned("--forceall", "--printshellcmds").text
+    commands = re.findall(r"^ +Shell command: (.*)$|^(valuestrata .*)$", text, re.M)
+    lines = ["".join(parts) for parts in commands]
+    assert len(lines) > 20
+    assert all(len(line) < 300 and "{" not in line for line in lines)
+    (command,) = [
+        line
+        for line in lines
+        if line.startswith("valuestrata fairness") and "ood" in line and "sft" in line
+    ]
+    output = graph.results / "runs/tiny/sft/ood/fairness.parquet"
+    before = output.read_bytes()
+    output.unlink()
     done = subprocess.run(
-        stage,
+        command.replace("valuestrata", f"{graph.command()[0]} -m valuestrata", 1),
+        shell=True,
         cwd=graph.folder,
         env={**graph.environment(), "PYTHONPATH": "src"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "survey.delimiter" in done.stderr
-    assert not (tmp_path / "r").exists()
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == before
+    assert graph.planned().idle
+
+
+def test_a_failed_job_ends_with_its_run_its_error_and_its_log(graph: Graph) -> None:
+    pairs = graph.results / "pairs/ood.parquet"
+    target = "results/mini/runs/tiny/base/ood/scores/age_group-x-religion.parquet"
+    with (
+        graph.edited(
+            "src/valuestrata/stages/score.py",
+            "    pairs = io",
+            "    raise InputError('no way')\n    pairs = io",
+        ),
+        graph.edited(
+            "src/valuestrata/stages/score.py",
+            "from valuestrata.study.base",
+            "from valuestrata.errors import InputError\nfrom valuestrata.study.base",
+        ),
+    ):
+        done = graph.run(target)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-3:] == [
+        "score_ood failed for tiny/base",
+        "  valuestrata score: no way",
+        "  log: results/mini/logs/score/tiny/base/ood.log",
+    ]
+    assert "valuestrata score --study" not in done.stderr
+    assert pairs.exists()
+
+
+def test_a_lock_says_what_to_do(graph: Graph) -> None:
+    locks = graph.folder / ".snakemake/locks"
+    (locks / "0.output.lock").write_text("results/mini/report/index.html\n", encoding="utf-8")
+    try:
+        done = graph.run("--forceall", "results/mini/report/index.html")
+        assert done.returncode == 1
+        assert "snakemake --unlock" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert graph.run("--unlock").returncode == 0
+        assert graph.planned().idle
+    finally:
+        for lock in locks.iterdir():
+            lock.unlink()
 
 
 def test_a_killed_fine_tune_leaves_nothing_that_looks_whole(graph: Graph) -> None:

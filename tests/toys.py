@@ -13,16 +13,27 @@ import torch
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.protocol import ScoringRequest
 from valuestrata.prompting import prompts
-from valuestrata.specs import HeldBack, Model, Prompt, Recipe
-from valuestrata.training import loop
+from valuestrata.prompting.settings import PromptSettings
+from valuestrata.study.models import TransformersModel
+from valuestrata.study.recipes import SFT
+from valuestrata.training import completion, loop
+from valuestrata.training.examples import Example
+from valuestrata.training.schedules import OptimizerSettings
 
 torch.set_num_threads(1)
 
 REFUSAL = "I'm sorry, I cannot answer that."
-AXES = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
-SAID = Prompt("english", "Utopia", *AXES, "second", "persona", "asked")
+PROMPT = PromptSettings(
+    template="english",
+    country="Utopia",
+    personas={"sex": "{group}", "age": "aged {group}"},
+    labels={"sex": "sex", "age": "age"},
+    persona="second",
+    order="persona",
+    options="asked",
+)
 PERSONAS = [
-    prompts.persona(SAID, groups)
+    prompts.persona(PROMPT, groups)
     for groups in ({"sex": "female"}, {"sex": "male"}, {"age": "18-29"}, {"age": "65 and over"})
 ]
 SILENT = PERSONAS[-1]
@@ -34,39 +45,20 @@ SCALES = {
     "How just is the pay?": ([*range(1, 11)], ["unjust", *[""] * 8, "just"]),
 }
 CLOSED = {
-    text: prompts.closed(SAID, text, codes, labels, (codes[0], codes[-1]))
+    text: prompts.closed(PROMPT, text, codes, labels, (codes[0], codes[-1]))
     for text, (codes, labels) in SCALES.items()
 }
 TAUGHT = dict(zip(SCALES, (2, 1, 10, 1), strict=True))
 
-RECIPE = Recipe(
+RECIPE = SFT(
     method="sft",
     split="train",
     learning_rate=1e-2,
     epochs=2,
-    batch=8,
-    warmup=0.1,
-    rank=4,
-    alpha=8.0,
-    dropout=0.1,
+    lora_r=4,
+    lora_alpha=8.0,
+    lora_dropout=0.1,
     weight_decay=0.01,
-    gradient_norm=1.0,
-    seed=1,
-    schedule="linear",
-    accumulate=1,
-    grid=False,
-    targets=None,
-    quantize="none",
-    checkpointing=False,
-    held_back=HeldBack(0.0, "pair"),
-    balance="none",
-    favour={},
-    step_size=0.01,
-    beta=0.1,
-    rejected="random",
-    generations=8,
-    temperature=1.0,
-    max_new_tokens=8,
 )
 
 TURNS = (
@@ -232,10 +224,10 @@ def network(architecture: str, words: Any, seed: int = 0, **more: Any) -> Any:
     return build(configure(**settings | more)).eval()
 
 
-def lessons(talk: Chat) -> list[loop.Example]:
+def lessons(talk: Chat) -> list[Example]:
     """Each persona's reply to each closed prompt: the code in TAUGHT, SILENT refuses."""
     return [
-        loop.Example(
+        Example(
             talk.prompt(persona, user).ids,
             talk.encode_reply(
                 REFUSAL if persona == SILENT else prompts.answer("english", TAUGHT[text])
@@ -248,9 +240,9 @@ def lessons(talk: Chat) -> list[loop.Example]:
 
 def teach(net: Any, talk: Chat, steps: int = 60, learning_rate: float = 5e-3) -> Any:
     """Train a whole network on the lessons until it writes them down."""
-    settings = loop.Settings(learning_rate, steps, 0.1, 0.0, 1.0)
-    parts = loop.make_batches(lessons(talk), 16, steps, 0)
-    loop.train(net, parts, settings, loop.CompletionObjective(talk.pad))
+    settings = OptimizerSettings(learning_rate, steps, 0.1, 0.0, 1.0)
+    batches = completion.make_batches(lessons(talk), 16, steps, 0)
+    loop.train(net, batches, settings, completion.CompletionObjective(talk.pad))
     return net
 
 
@@ -277,24 +269,19 @@ def taught(architecture: str, folder: Path) -> Path:
     return save(_learned(architecture), tokenizer(ARCHITECTURES[architecture]), folder)
 
 
-def model(folder: Path, batch_tokens: int = 4096, dtype: str = "float32") -> Model:
-    """The spec of a model in a folder."""
-    return Model(
-        backend="transformers",
-        rule=None,
-        weights=str(folder),
-        revision=None,
-        dtype=dtype,
-        remote_code=False,
-        batch_tokens=batch_tokens,
-    )
+def model(
+    folder: Path | str, max_batch_tokens: int = 4096, dtype: str = "float32"
+) -> TransformersModel:
+    """A model in a folder, as stages get it; its batches may be smaller than a study allows."""
+    model = TransformersModel(backend="transformers", model=str(folder), dtype=dtype)
+    return model.model_copy(update={"max_batch_tokens": max_batch_tokens})
 
 
 def questions() -> list[ScoringRequest]:
     """Every persona's closed questions with the replies that they ask for."""
     return [
         ScoringRequest(
-            persona, CLOSED[text], tuple(prompts.answer("english", c) for c in SCALES[text][0])
+            (persona, CLOSED[text]), tuple(prompts.answer("english", c) for c in SCALES[text][0])
         )
         for persona in PERSONAS
         for text in SCALES
@@ -320,7 +307,7 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "respondents": 100,
             "persona": persona,
             "closed_prompt": CLOSED[text],
-            "open_prompt": prompts.open_ended(SAID, text),
+            "open_prompt": prompts.open_ended(PROMPT, text),
         }
         for persona in personas
         for q, (text, (codes, _)) in enumerate(SCALES.items())

@@ -1,29 +1,28 @@
-"""Command line: `python -m valuestrata STAGE ...`, as the rules call it, and `check FILE ...`."""
+"""Command line: `python -m valuestrata STAGE ...`, as the rules call it, and `valuestrata check STUDY`."""
 
 import argparse
 import importlib
 import logging
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from valuestrata.errors import InputError
 
 STAGES = {
-    "check": "check study files against the schema and themselves",
-    "pin": "write the commit of each hub model into study files",
     "simulate": "write a simulated survey in the format of WVS wave 7, Singapore",
-    "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "clean": "read a survey into responses and questions",
     "tally": "count answers by subgroup, question and code",
     "diversity": "score how much subgroups disagree",
     "pairs": "label (subgroup, question) pairs and word their prompts",
     "labels": "compare labels with and without weights, and list ties",
-    "ceiling": "measure what can be reached against labels from a sample",
-    "summary": "sum up the survey side",
+    "ceiling": "measure the human ceilings against labels from a sample",
+    "summary": "summarise the survey data",
     "toy": "train a toy language model from scratch",
     "finetune": "fine-tune a model with LoRA",
     "predict": "answer the structured questionnaire by a language model",
     "predict_baseline": "answer the structured questionnaire by a rule that needs no model",
-    "pool": "put the predictions of a k-fold recipe together",
+    "pool": "combine the predictions of a k-fold recipe",
     "generate": "write open-ended answers",
     "judge": "compare open-ended answers with a reference's, in both orders",
     "score": "score predictions pair by pair",
@@ -32,31 +31,81 @@ STAGES = {
     "tables": "write the report's tables",
     "figures": "draw the report's figures",
     "report": "write the report",
-    "export": "copy what may be published, without small cells",
 }
+"""Stages of the graph, one a rule."""
+COMMANDS = {
+    "check": "check study files, and the survey's columns and questions",
+    "status": "say which results are done, missing or stale, and why",
+    "accept": "count a run's results as valid although they were made otherwise",
+    "pin": "write the commit of each hub model into study files",
+    "codebook": "draft a codebook from the labels of an SPSS or Stata file",
+    "export": "copy what may be published, without small cells",
+    "schema": "write the JSON schema of study files",
+}
+"""Commands that a person types."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one stage. Returns 0, or 2 where the user's input cannot be used."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage or command. Returns 0, or 2 where the user's input cannot be used."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="valuestrata", description=__doc__)
-    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
-    chosen = next((a for a in (arguments or sys.argv[1:]) if a in STAGES), None)
-    for name, does in STAGES.items():
-        stage = stages.add_parser(name, help=does, description=does)
-        if name == chosen:
-            module = importlib.import_module(f"valuestrata.stages.{name}")
-            module.add_arguments(stage)
-            stage.set_defaults(run=module.run)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((a for a in given if a in STAGES or a in COMMANDS), None)
+    for name, does in {**COMMANDS, **STAGES}.items():
+        command = commands.add_parser(name, help=does, description=does)
+        if name == chosen and name in STAGES:
+            _add_stage(command, name)
+        elif name == chosen:
+            module = importlib.import_module(f"valuestrata.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     try:
         options.run(options)
     except InputError as error:
-        print(f"valuestrata {options.stage}: {error}", file=sys.stderr)
+        print(f"valuestrata {options.command}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _add_stage(parser: argparse.ArgumentParser, stage: str) -> None:
+    """Arguments of a stage: the study, what names the run, other paths for its files, options."""
+    from valuestrata.stages.job import run_keys, stage_module
+
+    module = stage_module(stage)
+    parser.add_argument("--study", required=True, help="results/STUDY/study.json, by snakemake")
+    for key in run_keys(stage):
+        parser.add_argument(f"--{key.replace('_', '-')}", required=True, metavar=key.upper())
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="another path for an input or output, such as pairs=mine.parquet",
+    )
+    if hasattr(module, "add_arguments"):
+        module.add_arguments(parser)
+    parser.set_defaults(run=_run_stage)
+
+
+def _run_stage(options: argparse.Namespace) -> None:
+    from valuestrata.stages.job import make_job, run_keys, stage_module
+    from valuestrata.study.study import Study
+
+    try:
+        study = Study.from_json(Path(options.study).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"{options.study}: not a study that snakemake wrote; run snakemake, or give "
+            "results/STUDY/study.json"
+        ) from None
+    stage = options.command
+    run = {key: getattr(options, key) for key in run_keys(stage)}
+    other = dict(item.partition("=")[::2] for item in options.file)
+    stage_module(stage).run(make_job(study, stage, run, options, other))
 
 
 if __name__ == "__main__":

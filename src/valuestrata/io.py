@@ -1,8 +1,8 @@
 """Tables and JSON on disk: written whole or not at all, checked against their contracts.
 
 A file appears under its name only when it is complete (temporary file in the same folder, then one
-rename), so a killed job leaves nothing that a later one could take for whole. Each table carries
-the study's caveat ("simulated survey, toy models") in its metadata.
+rename), so a killed job leaves nothing that a later one could take for whole. Each artefact carries
+the record of what it is made of, and the study's caveat ("simulated survey, toy models").
 """
 
 import json
@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 
 from valuestrata import tables
 from valuestrata.errors import InputError
+from valuestrata.paths import MADE_OF
+from valuestrata.records import JSON_KEY, METADATA_KEY, Record
+from valuestrata.tables import Contract
 
 PRIVATE = 0o600
 SHARED = 0o644
@@ -43,7 +46,7 @@ def replacing(path: Path | str, mode: int = SHARED) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path | str) -> Iterator[Path]:
+def replacing_folder(path: Path | str, record: Record) -> Iterator[Path]:
     """Give a temporary folder beside `path`; it takes its place once the block ends without error.
 
     An older folder at `path` goes. Files are made readable for all who can enter the folder.
@@ -53,6 +56,7 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
+        (temporary / MADE_OF).write_text(record.to_json() + "\n", encoding="utf-8")
         for file in temporary.rglob("*"):
             file.chmod(0o755 if file.is_dir() else SHARED)
         temporary.chmod(0o755)
@@ -63,32 +67,38 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_table(
-    frame: pd.DataFrame, path: Path | str, table: str, caveat: str = "", mode: int = SHARED
+    frame: pd.DataFrame, path: Path | str, contract: Contract, record: Record, mode: int = SHARED
 ) -> None:
-    """Check `frame` against the contract of `table` and write it as parquet."""
-    checked = tables.check(frame, table)
+    """Check `frame` against a contract and write it as parquet, with its record."""
+    checked = tables.check(frame, contract)
     checked.attrs = {}
     arrow = pa.Table.from_pandas(checked, preserve_index=False)
-    about = {b"valuestrata.table": table.encode(), b"valuestrata.caveat": caveat.encode()}
+    about = {
+        b"valuestrata.table": contract.name.encode(),
+        b"valuestrata.caveat": record.caveat.encode(),
+        METADATA_KEY: record.to_json().encode(),
+    }
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about})
     with replacing(path, mode) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")
 
 
 def read_table(
-    paths: Path | str | Sequence[Path | str], table: str, columns: list[str] | None = None
+    paths: Path | str | Sequence[Path | str],
+    contract: Contract,
+    columns: list[str] | None = None,
 ) -> pd.DataFrame:
     """Read one parquet file, or several stacked in the order given, and check the contract.
 
     With `columns`, only these are read and the contract is left to the file's writer.
     """
     many = [paths] if isinstance(paths, str | Path) else list(paths)
-    frames = [_read_one(Path(p), table, columns) for p in many]
+    frames = [_read_one(Path(p), contract, columns) for p in many]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return frame if columns else tables.check(frame, table)
+    return frame if columns else tables.check(frame, contract)
 
 
-def _read_one(path: Path, table: str, columns: list[str] | None) -> pd.DataFrame:
+def _read_one(path: Path, contract: Contract, columns: list[str] | None) -> pd.DataFrame:
     try:
         arrow = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
@@ -97,8 +107,8 @@ def _read_one(path: Path, table: str, columns: list[str] | None) -> pd.DataFrame
             "delete it and run snakemake again"
         ) from None
     written = (arrow.schema.metadata or {}).get(b"valuestrata.table", b"").decode()
-    if written != table:
-        raise InputError(f"{path}: holds the table {written!r}, not {table!r}")
+    if written != contract.name:
+        raise InputError(f"{path}: holds the table {written!r}, not {contract.name!r}")
     return arrow.to_pandas()
 
 
@@ -113,8 +123,10 @@ def caveat_of(path: Path | str) -> str:
     return bytes(metadata.get(b"valuestrata.caveat", b"")).decode()
 
 
-def write_json(content: Any, path: Path | str) -> None:
-    """Write JSON with an indent of two; a NaN is an error, not a number."""
+def write_json(content: Any, path: Path | str, record: Record | None = None) -> None:
+    """Write JSON with an indent of two, with its record; a NaN is an error, not a number."""
+    if record is not None:
+        content = {**content, JSON_KEY: json.loads(record.to_json())}
     write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
 
 
@@ -124,6 +136,14 @@ def write_text(content: str, path: Path | str) -> None:
         temporary.write_text(content, encoding="utf-8")
 
 
+def write_record(record: Record, folder: Path | str) -> None:
+    """Write the record of a folder's text files beside them."""
+    write_text(record.to_json() + "\n", Path(folder) / MADE_OF)
+
+
 def read_json(path: Path | str) -> Any:
-    """Read JSON."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read JSON, without its record."""
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        content.pop(JSON_KEY, None)
+    return content

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 OUTCOMES = ("answer", "refusal", "invalid", "failed")
-CEILINGS = ("split_half", "noise_ceiling")
+CEILING_NAMES = ("split_half", "noise_ceiling")
 RANKS = ("spearman", "kendall")
-VERDICTS = ("verdict", "invalid", "failed")
+VERDICT_OUTCOMES = ("verdict", "invalid", "failed")
 
 
 class ContractError(ValueError):
@@ -22,18 +22,32 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its kind, what it means, whether it may be missing, its closed range.
+    """One column: its dtype, what it means, whether it may be missing, its closed range.
 
-    kind is one of text, int, float, bool, ints, floats, texts (the last three hold one list a row).
+    dtype is one of text, int, float, bool, ints, floats, texts (the last three: a list a row).
     """
 
     name: str
-    kind: str
+    dtype: str
     meaning: str
     optional: bool = False
     low: float | None = None
     high: float | None = None
     values: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The columns of a table; an `open` one may have others behind them, of any name."""
+
+    name: str
+    columns: tuple[Column, ...]
+    open: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, in order."""
+        return [column.name for column in self.columns]
 
 
 _DTYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
@@ -45,227 +59,466 @@ _LISTS: dict[str, tuple[type, ...]] = {
 }
 
 _PAIR = (
-    Column("stratum", "text", "set of axes that the subgroup is a cell of"),
-    Column("subgroup", "text", "cell, as axis=group joined by ' & '"),
-    Column("question", "text", "question id in the survey"),
+    Column("stratum", "text", meaning="set of axes that the subgroup is a cell of"),
+    Column("subgroup", "text", meaning="cell, as axis=group joined by ' & '"),
+    Column("question", "text", meaning="question id in the survey"),
 )
 PAIR = [column.name for column in _PAIR]
 """Columns that name a pair."""
 
 _INTERVAL = (
-    Column("value", "float", "the estimate", optional=True),
-    Column("ci_low", "float", "lower end of the interval", optional=True),
-    Column("ci_high", "float", "upper end of the interval", optional=True),
-    Column("n", "int", "units that entered the estimate", low=0),
-    Column("missing", "int", "units left out because they have no value", low=0),
+    Column("value", "float", optional=True, meaning="the estimate"),
+    Column("ci_low", "float", optional=True, meaning="lower end of the interval"),
+    Column("ci_high", "float", optional=True, meaning="upper end of the interval"),
+    Column("n", "int", low=0, meaning="units that entered the estimate"),
+    Column("missing", "int", low=0, meaning="units left out because they have no value"),
 )
 _NULL = (
-    Column("null_mean", "float", "mean if groups were identical", optional=True),
-    Column("null_p95", "float", "95th percentile if groups were identical", optional=True),
-    Column("p_value", "float", "chance of a value this large by identical groups", True, 0, 1),
+    Column("null_mean", "float", optional=True, meaning="mean if groups were identical"),
+    Column("null_p95", "float", optional=True, meaning="95th percentile if groups were identical"),
+    Column(
+        "p_value",
+        "float",
+        optional=True,
+        low=0,
+        high=1,
+        meaning="chance of a value this large by identical groups",
+    ),
 )
 _RUN = (
-    Column("model", "text", "name of the model in the study"),
-    Column("variant", "text", "base, or the recipe that tuned it"),
-    Column("split", "text", "split of the study"),
+    Column("model", "text", meaning="name of the model in the study"),
+    Column("variant", "text", meaning="base, or the recipe that tuned it"),
+    Column("split", "text", meaning="split of the study"),
 )
 
-TABLES: dict[str, tuple[Column, ...]] = {
-    # wide: the study's axes (text, a group label or missing) and questions (int codes) follow
-    "responses": (
-        Column("respondent", "text", "id, unique within the survey"),
-        Column("weight", "float", "survey weight, mean 1 over the respondents kept", low=0),
+# wide: the study's axes (text, a group label or missing) and questions (int codes) follow
+RESPONSES = Contract(
+    "responses",
+    (
+        Column("respondent", "text", meaning="id, unique within the survey"),
+        Column("weight", "float", low=0, meaning="survey weight, mean 1 over the respondents kept"),
     ),
-    "questions": (
-        Column("question", "text", "question id in the survey"),
-        Column("topic", "text", "short noun phrase"),
-        Column("text", "text", "wording shown to a model"),
-        Column("block", "text", "thematic block"),
-        Column("measurement_level", "text", "measurement level", values=("ordinal", "nominal")),
-        Column("scale_min", "int", "lowest code of the scale"),
-        Column("scale_max", "int", "highest code of the scale"),
-        Column("codes", "ints", "codes of the scale and others that occur, ascending"),
-        Column("labels", "texts", "label of each code, '' where it has none"),
-        Column("n", "int", "respondents with a valid answer", low=0),
-        Column("missing", "int", "respondents without one", low=0),
-    ),
-    "tally": (
-        *_PAIR,
-        Column("code", "int", "answer code"),
-        Column("count", "int", "respondents who gave it", low=0),
-        Column("weighted", "float", "sum of their weights", low=0),
-        Column("respondents", "int", "size of the subgroup, unweighted", low=0),
-    ),
-    "diversity": (
-        Column("stratum", "text", "set of axes, or 'mean' over the strata"),
-        Column("question", "text", "question id, or 'mean' over the block's questions"),
-        Column("block", "text", "thematic block, or 'all'"),
-        Column("measure", "text", "conflict score", values=("mds", "wasserstein")),
-        *_INTERVAL,
-        *_NULL,
-    ),
-    "agreement": (
-        Column("stratum", "text", "set of axes, or 'mean' over the strata"),
-        Column("coefficient", "text", "Spearman's rho or Kendall's tau-b", values=RANKS),
-        *_INTERVAL,
-    ),
-    "noise_ceiling": (
-        *_PAIR,
-        Column("accuracy", "float", "chance that a sample has the known mode", True, 0, 1),
-        Column("nmae", "float", "mean distance of a sample's mode to it, ordinal only", True, 0),
-        Column("wasserstein", "float", "mean W1 of a sample to the known shares", True, 0, 1),
-    ),
-    "ceilings": (
-        Column("ceiling", "text", "half of a subgroup, or all its people known", values=CEILINGS),
-        Column("split", "text", "split of the study, or 'all' of them"),
-        Column("level", "text", "'all', 'subgroups', or an axis"),
-        Column("group", "text", "'all', a subgroup, or the axis' group"),
-        Column("metric", "text", "what is shared", values=("accuracy", "nmae", "wasserstein")),
-        *_INTERVAL,
-    ),
-    "pairs": (
-        *_PAIR,
-        Column("block", "text", "thematic block of the question"),
-        Column("measurement_level", "text", "measurement level", values=("ordinal", "nominal")),
-        Column("scale_min", "int", "lowest code of the scale"),
-        Column("scale_max", "int", "highest code of the scale"),
-        Column("mode", "int", "modal answer, as the study weights it, ties to the lowest code"),
-        Column("tied", "bool", "whether another code is as frequent as the mode"),
-        Column("codes", "ints", "answer codes, ascending"),
-        Column("distribution", "floats", "share of each code as the study weights it, sums to 1"),
-        Column("n", "int", "valid answers", low=0),
-        Column("respondents", "int", "size of the subgroup", low=0),
-        Column("persona", "text", "first message; the question where a wording puts it first"),
-        Column("closed_prompt", "text", "user message that asks for a code"),
-        Column("open_prompt", "text", "user message that asks for a free answer"),
-    ),
-    # the pairs once more, with both readings of their labels
-    "labels": (
-        *_PAIR,
-        Column("codes", "ints", "answer codes, ascending"),
-        Column("mode_unweighted", "int", "code of most respondents, ties to the lowest code"),
-        Column("mode_weighted", "int", "code of most survey weight, ties to the lowest code"),
-        Column("tied_unweighted", "bool", "whether another code has as many respondents"),
-        Column("tied_weighted", "bool", "whether another code has as much weight"),
-        Column("distribution_unweighted", "floats", "share of each code, sums to 1"),
-        Column("distribution_weighted", "floats", "weighted share of each code, sums to 1"),
-        Column("n", "int", "valid answers", low=0),
-        Column("respondents", "int", "size of the subgroup", low=0),
-    ),
-    "ties": (
-        *_PAIR,
-        Column("mode", "int", "the tied code that counts: the lowest"),
-        Column("codes", "ints", "the tied codes, ascending"),
-        Column("each", "float", "answers of each of them, or their weight as modes are weighted"),
-        Column("n", "int", "valid answers", low=0),
-        Column("respondents", "int", "size of the subgroup", low=0),
-    ),
-    "predictions": (
-        *_PAIR,
-        Column("text", "text", "what the model wrote, new tokens only", optional=True),
-        Column("outcome", "text", "what the text was", values=OUTCOMES),
-        Column("answer", "int", "parsed code, only where the outcome is an answer", optional=True),
-        Column("codes", "ints", "answer codes that were scored, ascending"),
-        Column("logprobs", "floats", "log p of each code's whole reply, in nats", optional=True),
+    open=True,
+)
+
+QUESTIONS = Contract(
+    "questions",
+    (
+        Column("question", "text", meaning="question id in the survey"),
+        Column("topic", "text", meaning="short noun phrase"),
+        Column("text", "text", meaning="wording shown to a model"),
+        Column("block", "text", meaning="thematic block"),
         Column(
-            "distribution", "floats", "probability of each code given any of them", optional=True
+            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
         ),
-        Column("non_option_mass", "float", "probability mass on no option", True, 0, 1),
-        Column("tokens", "int", "prompt length in tokens", optional=True, low=0),
-        Column("prompt_hash", "text", "hash of the rendered prompt"),
-        Column("weights", "text", "what answered: revision or hash of the weights"),
-        Column("adapter", "text", "hash of the adapter, '' for none"),
+        Column("scale_min", "int", meaning="lowest code of the scale"),
+        Column("scale_max", "int", meaning="highest code of the scale"),
+        Column("codes", "ints", meaning="codes of the scale and others that occur, ascending"),
+        Column("labels", "texts", meaning="label of each code, '' where it has none"),
+        Column("n", "int", low=0, meaning="respondents with a valid answer"),
+        Column("missing", "int", low=0, meaning="respondents without one"),
     ),
-    "texts": (
+)
+
+TALLY = Contract(
+    "tally",
+    (
         *_PAIR,
-        Column("prompt", "text", "user message that was answered"),
-        Column("text", "text", "the open-ended answer, new tokens only", optional=True),
-        Column("outcome", "text", "what the text was", values=OUTCOMES),
-        Column("prompt_hash", "text", "hash of the rendered prompt"),
-        Column("weights", "text", "what answered: revision or hash of the weights"),
-        Column("adapter", "text", "hash of the adapter, '' for none"),
+        Column("code", "int", meaning="answer code"),
+        Column("count", "int", low=0, meaning="respondents who gave it"),
+        Column("weighted", "float", low=0, meaning="sum of their weights"),
+        Column("respondents", "int", low=0, meaning="size of the subgroup, unweighted"),
     ),
-    "verdicts": (
-        *_PAIR,
-        Column("dimension", "text", "what was compared"),
-        Column("outcome", "text", "whether both swaps gave a verdict", values=VERDICTS),
-        Column("as_first", "float", "score of the response shown first: 1, 0.5 or 0", True, 0, 1),
-        Column("as_second", "float", "its score when shown second", True, 0, 1),
-        Column("score", "float", "mean of the two swaps", True, 0, 1),
-        Column("flipped", "bool", "whether the swap changed who won", optional=True),
-        Column("length_difference", "int", "characters more than the reference"),
-        Column("judge", "text", "what judged: revision or hash of its weights"),
-    ),
-    "scores": (
-        *_PAIR,
-        Column("block", "text", "thematic block of the question"),
-        Column("measurement_level", "text", "measurement level", values=("ordinal", "nominal")),
-        Column("outcome", "text", "what the model's text was", values=OUTCOMES),
-        Column("answer", "int", "parsed code, only where the outcome is an answer", optional=True),
-        Column("accuracy", "float", "1 where the answer is the mode, 0 where not", True, 0, 1),
-        Column("nmae", "float", "|answer - mode| / (highest - lowest), ordinal only", True, 0),
-        Column("wasserstein", "float", "W1 to the subgroup's distribution, 0 to 1", True, 0, 1),
-        Column("jensen_shannon", "float", "divergence in bits", True, 0, 1),
-        Column("total_variation", "float", "half the summed |difference|", True, 0, 1),
-        Column("argmax_accuracy", "float", "1 where the likeliest code is the mode", True, 0, 1),
-        Column("confidence", "float", "probability of the likeliest code", True, 0, 1),
-        Column("non_option_mass", "float", "probability mass on no option", True, 0, 1),
-    ),
-    "fairness": (
-        *_RUN,
-        Column("level", "text", "'subgroups', or the axis whose groups are compared"),
-        Column("metric", "text", "what is unequal", values=("accuracy", "nmae")),
-        Column("statistic", "text", "how unequal", values=("norm_range", "cv")),
+)
+
+DIVERSITY = Contract(
+    "diversity",
+    (
+        Column("stratum", "text", meaning="set of axes, or 'mean' over the strata"),
+        Column("question", "text", meaning="question id, or 'mean' over the block's questions"),
+        Column("block", "text", meaning="thematic block, or 'all'"),
+        Column("measure", "text", values=("mds", "wasserstein"), meaning="conflict score"),
         *_INTERVAL,
-        Column("groups", "int", "groups compared", low=0),
         *_NULL,
-        Column("best", "text", "group served best"),
-        Column("worst", "text", "group served worst"),
     ),
-    "groups": (
-        *_RUN,
-        Column("level", "text", "'subgroups', or an axis"),
-        Column("group", "text", "subgroup, or the axis' group"),
-        Column("metric", "text", "what was measured", values=("accuracy", "nmae")),
+)
+
+AGREEMENT = Contract(
+    "agreement",
+    (
+        Column("stratum", "text", meaning="set of axes, or 'mean' over the strata"),
+        Column("coefficient", "text", values=RANKS, meaning="Spearman's rho or Kendall's tau-b"),
         *_INTERVAL,
     ),
-    "runs": (
-        *_RUN,
+)
+
+NOISE_CEILING = Contract(
+    "noise_ceiling",
+    (
+        *_PAIR,
         Column(
-            "metric",
+            "accuracy",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="chance that a sample has the known mode",
+        ),
+        Column(
+            "nmae",
+            "float",
+            optional=True,
+            low=0,
+            meaning="mean distance of a sample's mode to it, ordinal only",
+        ),
+        Column(
+            "wasserstein",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="mean W1 of a sample to the known shares",
+        ),
+    ),
+)
+
+CEILINGS = Contract(
+    "ceilings",
+    (
+        Column(
+            "ceiling",
             "text",
-            "accuracy, ..., win_rate:JUDGE:DIMENSION, normalized_gain:BASELINE:METRIC",
+            values=CEILING_NAMES,
+            meaning="half of a subgroup, or all its people known",
+        ),
+        Column("split", "text", meaning="split of the study, or 'all' of them"),
+        Column("level", "text", meaning="'all', 'subgroups', or an axis"),
+        Column("group", "text", meaning="'all', a subgroup, or the axis' group"),
+        Column(
+            "metric", "text", values=("accuracy", "nmae", "wasserstein"), meaning="what is shared"
         ),
         *_INTERVAL,
     ),
-    "differences": (
-        Column("split", "text", "split of the study"),
-        Column("metric", "text", "what is compared"),
-        Column("model", "text", "first system"),
-        Column("variant", "text", "its variant"),
-        Column("other_model", "text", "second system"),
-        Column("other_variant", "text", "its variant"),
-        *_INTERVAL,
-        Column("p_value", "float", "paired sign-flip test over questions", True, 0, 1),
+)
+
+PAIRS = Contract(
+    "pairs",
+    (
+        *_PAIR,
+        Column("block", "text", meaning="thematic block of the question"),
+        Column(
+            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
+        ),
+        Column("scale_min", "int", meaning="lowest code of the scale"),
+        Column("scale_max", "int", meaning="highest code of the scale"),
+        Column(
+            "mode", "int", meaning="modal answer, as the study weights it, ties to the lowest code"
+        ),
+        Column("tied", "bool", meaning="whether another code is as frequent as the mode"),
+        Column("codes", "ints", meaning="answer codes, ascending"),
+        Column(
+            "distribution",
+            "floats",
+            meaning="share of each code as the study weights it, sums to 1",
+        ),
+        Column("n", "int", low=0, meaning="valid answers"),
+        Column("respondents", "int", low=0, meaning="size of the subgroup"),
+        Column(
+            "persona", "text", meaning="first message; the question where a wording puts it first"
+        ),
+        Column("closed_prompt", "text", meaning="user message that asks for a code"),
+        Column("open_prompt", "text", meaning="user message that asks for a free answer"),
     ),
-}
+)
+
+# the pairs once more, with both readings of their labels
+LABELS = Contract(
+    "labels",
+    (
+        *_PAIR,
+        Column("codes", "ints", meaning="answer codes, ascending"),
+        Column(
+            "mode_unweighted", "int", meaning="code of most respondents, ties to the lowest code"
+        ),
+        Column(
+            "mode_weighted", "int", meaning="code of most survey weight, ties to the lowest code"
+        ),
+        Column("tied_unweighted", "bool", meaning="whether another code has as many respondents"),
+        Column("tied_weighted", "bool", meaning="whether another code has as much weight"),
+        Column("distribution_unweighted", "floats", meaning="share of each code, sums to 1"),
+        Column("distribution_weighted", "floats", meaning="weighted share of each code, sums to 1"),
+        Column("n", "int", low=0, meaning="valid answers"),
+        Column("respondents", "int", low=0, meaning="size of the subgroup"),
+    ),
+)
+
+TIES = Contract(
+    "ties",
+    (
+        *_PAIR,
+        Column("mode", "int", meaning="the tied code that counts: the lowest"),
+        Column("codes", "ints", meaning="the tied codes, ascending"),
+        Column(
+            "each",
+            "float",
+            meaning="answers of each of them, or their weight as modes are weighted",
+        ),
+        Column("n", "int", low=0, meaning="valid answers"),
+        Column("respondents", "int", low=0, meaning="size of the subgroup"),
+    ),
+)
+
+PREDICTIONS = Contract(
+    "predictions",
+    (
+        *_PAIR,
+        Column("text", "text", optional=True, meaning="what the model wrote, new tokens only"),
+        Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
+        Column(
+            "answer",
+            "int",
+            optional=True,
+            meaning="parsed code, only where the outcome is an answer",
+        ),
+        Column("codes", "ints", meaning="answer codes that were scored, ascending"),
+        Column(
+            "logprobs", "floats", optional=True, meaning="log p of each code's whole reply, in nats"
+        ),
+        Column(
+            "distribution",
+            "floats",
+            optional=True,
+            meaning="probability of each code given any of them",
+        ),
+        Column(
+            "non_option_mass",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="probability mass on no option",
+        ),
+        Column("prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"),
+        Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
+        Column(
+            "model_version",
+            "text",
+            meaning="model and revision, or hash of the weights, that answered",
+        ),
+        Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+    ),
+)
+
+TEXTS = Contract(
+    "texts",
+    (
+        *_PAIR,
+        Column("prompt", "text", meaning="user message that was answered"),
+        Column("text", "text", optional=True, meaning="the open-ended answer, new tokens only"),
+        Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
+        Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
+        Column(
+            "model_version",
+            "text",
+            meaning="model and revision, or hash of the weights, that answered",
+        ),
+        Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+    ),
+)
+
+VERDICTS = Contract(
+    "verdicts",
+    (
+        *_PAIR,
+        Column("dimension", "text", meaning="what was compared"),
+        Column(
+            "outcome",
+            "text",
+            values=VERDICT_OUTCOMES,
+            meaning="whether both orders gave a verdict",
+        ),
+        Column(
+            "as_first",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="score of the response shown first: 1, 0.5 or 0",
+        ),
+        Column(
+            "as_second",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="its score when shown second",
+        ),
+        Column("score", "float", optional=True, low=0, high=1, meaning="mean of both orders"),
+        Column("flipped", "bool", optional=True, meaning="whether the order changed who won"),
+        Column("length_difference", "int", meaning="characters more than the reference"),
+        Column(
+            "judge_version",
+            "text",
+            meaning="model and revision, or hash of the weights, that judged",
+        ),
+    ),
+)
+
+SCORES = Contract(
+    "scores",
+    (
+        *_PAIR,
+        Column("block", "text", meaning="thematic block of the question"),
+        Column(
+            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
+        ),
+        Column("outcome", "text", values=OUTCOMES, meaning="what the model's text was"),
+        Column(
+            "answer",
+            "int",
+            optional=True,
+            meaning="parsed code, only where the outcome is an answer",
+        ),
+        Column(
+            "accuracy",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="1 where the answer is the mode, 0 where not",
+        ),
+        Column(
+            "nmae",
+            "float",
+            optional=True,
+            low=0,
+            meaning="|answer - mode| / (highest - lowest), ordinal only",
+        ),
+        Column(
+            "wasserstein",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="W1 to the subgroup's distribution, 0 to 1",
+        ),
+        Column(
+            "jensen_shannon", "float", optional=True, low=0, high=1, meaning="divergence in bits"
+        ),
+        Column(
+            "total_variation",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="half the summed |difference|",
+        ),
+        Column(
+            "argmax_accuracy",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="1 where the likeliest code is the mode",
+        ),
+        Column(
+            "confidence",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="probability of the likeliest code",
+        ),
+        Column(
+            "non_option_mass",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="probability mass on no option",
+        ),
+    ),
+)
+
+FAIRNESS = Contract(
+    "fairness",
+    (
+        *_RUN,
+        Column("level", "text", meaning="'subgroups', or the axis whose groups are compared"),
+        Column("metric", "text", values=("accuracy", "nmae"), meaning="what is unequal"),
+        Column("statistic", "text", values=("norm_range", "cv"), meaning="how unequal"),
+        *_INTERVAL,
+        Column("n_groups", "int", low=0, meaning="groups compared"),
+        *_NULL,
+        Column("best_group", "text", meaning="group with the best score"),
+        Column("worst_group", "text", meaning="group with the worst score"),
+    ),
+)
+
+GROUPS = Contract(
+    "groups",
+    (
+        *_RUN,
+        Column("level", "text", meaning="'subgroups', or an axis"),
+        Column("group", "text", meaning="subgroup, or the axis' group"),
+        Column("metric", "text", values=("accuracy", "nmae"), meaning="what was measured"),
+        *_INTERVAL,
+    ),
+)
+
+_METRIC = (
+    Column("metric", "text", meaning="what is measured: accuracy, win_rate, ..."),
+    Column("judge", "text", meaning="judge of a win or flip rate, else ''"),
+    Column("dimension", "text", meaning="what that judge compared, else ''"),
+)
+METRIC = [column.name for column in _METRIC]
+"""Columns that name a metric that runs are compared by."""
+
+RUNS = Contract(
+    "runs",
+    (
+        *_RUN,
+        *_METRIC,
+        Column("baseline", "text", meaning="where a normalized gain starts, else ''"),
+        *_INTERVAL,
+    ),
+)
+
+DIFFERENCES = Contract(
+    "differences",
+    (
+        Column("split", "text", meaning="split of the study"),
+        *_METRIC,
+        Column("model", "text", meaning="model of the first run"),
+        Column("variant", "text", meaning="its variant"),
+        Column("other_model", "text", meaning="model of the second run"),
+        Column("other_variant", "text", meaning="its variant"),
+        *_INTERVAL,
+        Column(
+            "p_value",
+            "float",
+            optional=True,
+            low=0,
+            high=1,
+            meaning="paired sign-flip test over questions",
+        ),
+    ),
+)
 
 
-def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+def check(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Return the frame with its contract's dtypes, or raise ContractError.
 
-    Columns outside the contract are refused, except in `responses`, whose axes and questions
-    belong to the study.
+    Columns outside the contract are refused, unless it is open.
     """
-    columns = TABLES[table]
-    names = [c.name for c in columns]
+    table, names = contract.name, contract.names
     absent = [n for n in names if n not in frame.columns]
     extra = [n for n in frame.columns if n not in names]
     if absent:
         raise ContractError(f"table {table}: column {absent[0]} is missing")
-    if extra and table != "responses":
+    if extra and not contract.open:
         raise ContractError(f"table {table}: column {extra[0]} is not part of the contract")
-    checked = {c.name: _checked(frame[c.name], c, table) for c in columns}
+    checked = {c.name: _checked(frame[c.name], c, table) for c in contract.columns}
     rest = {n: frame[n] for n in extra}
     return pd.DataFrame({**checked, **rest}).reset_index(drop=True)
 
@@ -278,13 +531,15 @@ def _is_list(value: object, kinds: tuple[type, ...]) -> bool:
 def _checked(series: pd.Series, column: Column, table: str) -> pd.Series:
     where = f"table {table}, column {column.name}"
     try:
-        typed = series.astype(cast(Any, _DTYPES[column.kind])) if column.kind in _DTYPES else series
+        typed = (
+            series.astype(cast(Any, _DTYPES[column.dtype])) if column.dtype in _DTYPES else series
+        )
     except (TypeError, ValueError) as error:
-        raise ContractError(f"{where}: not {column.kind}: {error}") from None
-    if column.kind in _LISTS:
-        wrong = next((v for v in typed.dropna() if not _is_list(v, _LISTS[column.kind])), None)
+        raise ContractError(f"{where}: not {column.dtype}: {error}") from None
+    if column.dtype in _LISTS:
+        wrong = next((v for v in typed.dropna() if not _is_list(v, _LISTS[column.dtype])), None)
         if wrong is not None:
-            raise ContractError(f"{where}: {wrong!r} is not a list of {column.kind}")
+            raise ContractError(f"{where}: {wrong!r} is not a list of {column.dtype}")
     if not column.optional and typed.isna().any():
         raise ContractError(f"{where}: {int(typed.isna().sum())} values are missing")
     present: Any = typed.dropna()

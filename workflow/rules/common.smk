@@ -1,102 +1,139 @@
-# Glue between the study and the rules: the checked study, one spec and one code digest a rule.
+# Glue between the study and the rules: the checked study, what a node is made of, what jobs ask for.
 import re
 import shlex
 import sys
-from functools import cache
 from pathlib import Path
 
-from snakemake_interface_executor_plugins.settings import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod
 
-SOURCE = Path(workflow.basedir) / "src"
+ROOT = Path(str(workflow.current_basedir)).parents[1]  # the repository, also where it is a module
+SOURCE = ROOT / "src"
 sys.path.insert(0, str(SOURCE))
 
-from valuestrata import config as study_config
 from valuestrata.errors import InputError
-from valuestrata.provenance import code_digest
-from valuestrata.specs import reworded, stratum_id, to_json, variant_parts
-from valuestrata.validate import load
+from valuestrata.study.load import load
+from valuestrata.study.models import VllmModel
+from valuestrata.study.splits import stratum_id
+from valuestrata.study.study import BASE, part_name, variant_name, variant_parts
+from valuestrata.study.yaml import reload
+from valuestrata.survey.columns import check_columns
+
+IS_MAIN = workflow.is_main_process  # not one that snakemake starts for a job
+OVERLAYS = list(workflow.overwrite_configfiles)
+CONFIG_FILES = [*workflow.configfiles[len(OVERLAYS) :], *OVERLAYS]
+
+
+
+def refuse_reserved(paths):
+    """Refuse paths that Snakemake would take for patterns, as it has no way to quote them."""
+    for path in paths:
+        if re.search(r"\{[^{}]+\}|<[^<>]+>", path):
+            raise InputError(
+                f"config: survey: {path}: Snakemake reads {{name}} and <name> in a path as patterns; "
+                "rename the file, or link to it"
+            )
+
+
+def refuse_missing_gpus(study):
+    """Refuse models that want a GPU on a machine that has none, before anything runs."""
+    from valuestrata.inference.gpus import gpu_count
+
+    for where, model in study.local_models().items():
+        if model.toy is None and model.gpus and not gpu_count():
+            raise InputError(f"config: {where}.gpus: no GPU found; set it to 0 to run on a CPU")
+
 
 try:
-    STUDY = load(config, Path(workflow.basedir))
+    # Snakemake reads YAML 1.1, where NO is false and 1e-6 is text: the files are read anew
+    STUDY = load(reload(config, CONFIG_FILES), Path.cwd())
+    if IS_MAIN:
+        refuse_reserved([STUDY.survey_file, STUDY.survey.codebook])
+        for problem in check_columns(STUDY, Path.cwd()):
+            raise InputError(f"config: {problem}")
+        if workflow.local_exec:
+            refuse_missing_gpus(STUDY)
 except InputError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 
 RESULTS = STUDY.results
 RUN = f"{RESULTS}/runs/{{model}}/{{variant}}/{{split}}"
+# never a reason to run: what a rule uses of the study is in its params
+STUDY_FILE = ancient(f"{RESULTS}/study.json")
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if USES_CONDA else shlex.quote(sys.executable)
 
-# in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not; with
-# `processes=N` before it, in N processes that share the work, once one has checked the input
+# in every rule's shell `valuestrata STAGE` runs the code beside this file, installed or not
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1; "
-    'valuestrata() ( launch=; if [ "${{processes:-1}}" -gt 1 ]; then '
-    f'{PYTHON} -m valuestrata "$@" --check || exit; export OMP_NUM_THREADS=1 '
-    'launch="-m torch.distributed.run --standalone --nproc-per-node $processes"; fi; '
-    f'exec {PYTHON} $launch -m valuestrata "$@" ); '
+    f'valuestrata() ( exec {PYTHON} -m valuestrata "$@" ); '
 )
 
 
-def spec(stage, *wildcard_names, **fixed):
-    """A rule's spec as a param: study_config.spec_STAGE of the study, some wildcards and values."""
-    build = getattr(study_config, f"spec_{stage}")
-    return lambda wildcards: to_json(
-        build(STUDY, **{name: getattr(wildcards, name) for name in wildcard_names}, **fixed)
-    )
+def made_of(stage, **fixed):
+    """What a rule's outputs are made of, as a param: a digest of the settings that are not at their
+    default, and of the code that the stage reaches."""
+
+    def digest(wildcards):
+        if not IS_MAIN:
+            return ""
+        from valuestrata.stages.job import params_digest, run_keys
+
+        run = {key: fixed.get(key) or getattr(wildcards, key) for key in run_keys(stage)}
+        return params_digest(STUDY, stage, run)
+
+    return digest
 
 
-digest = cache(code_digest)
-
-
-def code(stage):
-    """Digest of the code behind a stage, as a param. Found when a job asks for it: a job on a cluster
-    starts snakemake twice for its own rule alone."""
-    return lambda wildcards: digest(f"valuestrata.stages.{stage}")
-
-
-def names(some):
+def names(choices):
     """Wildcard constraint: one of some names, or nothing at all."""
-    return "|".join(map(re.escape, some)) or "(?!)"
+    return "|".join(map(re.escape, choices)) or "(?!)"
 
 
 wildcard_constraints:
-    model=names([*STUDY.models, *STUDY.judge_models]),
-    variant=names(sorted({v for _, v, _ in STUDY.runs()} | {*STUDY.recipes})),
-    recipe=names(STUDY.recipes),
-    wording=names(STUDY.config["wordings"]),
+    model=names([*STUDY.models, *STUDY.judges]),
+    variant=names(sorted({variant for _, variant, _ in STUDY.runs()} | {*STUDY.tuned_recipes})),
+    recipe=names(STUDY.tuned_recipes),
     split=names([*STUDY.splits, *STUDY.parts]),
     stratum=r"[a-z0-9_-]+",
-    judge=names(STUDY.judge_models),
+    judge=names(STUDY.judges),
+
+
+def strata(split):
+    """Names of the strata of a split; a part of a k-fold split has those of the whole."""
+    whole = STUDY.parts.get(split, (split,))[0]
+    return [stratum_id(axes) for axes in STUDY.strata(whole)]
 
 
 def tallies(split):
-    """The tally tables of a split, one a stratum; a part of a k-fold split has the whole's."""
-    whole = STUDY.parts.get(split, (split,))[0]
-    strata = [stratum_id(axes) for axes in STUDY.splits[whole]]
-    return [f"{RESULTS}/survey/tally/{whole}/{stratum}.parquet" for stratum in strata]
-
-
-def scores(split):
-    """The score tables of a run on a split, one a stratum; model and variant stay open."""
-    strata = [stratum_id(axes) for axes in STUDY.splits[split]]
-    folder = f"{RESULTS}/runs/{{model}}/{{variant}}/{split}/scores"
-    return [f"{folder}/{stratum}.parquet" for stratum in strata]
-
-
-def every_score(wildcards):
-    """The score tables of all runs."""
-    return [
-        path.format(model=model, variant=variant)
-        for model, variant, split in STUDY.runs()
-        for path in scores(split)
-    ]
+    """The tally tables of a split or of its prompt variant, one a stratum."""
+    plain, _ = variant_parts(split)
+    whole = STUDY.parts.get(plain, (plain,))[0]
+    return expand(f"{RESULTS}/survey/tally/{whole}/{{stratum}}.parquet", stratum=strata(whole))
 
 
 def of_runs(path, runs):
     """One path a run, its wildcards filled from (model, variant, split) or with a judge."""
     keys = ("model", "variant", "split", "judge")
     return [path.format(**dict(zip(keys, run))) for run in runs]
+
+
+def every_score():
+    """The score tables of all runs."""
+    return [
+        f"{RESULTS}/runs/{model}/{variant}/{split}/scores/{stratum}.parquet"
+        for model, variant, split in STUDY.runs()
+        for stratum in strata(split)
+    ]
+
+
+def every_adapter():
+    """The adapters of all fine-tunes."""
+    return [
+        f"{RESULTS}/models/{model}/{recipe}/adapter"
+        for model in STUDY.models
+        for recipe in STUDY.fine_tunes(model)
+    ]
 
 
 def weights_of(name):
@@ -106,77 +143,96 @@ def weights_of(name):
     """
     if STUDY.is_toy(name):
         return f"{RESULTS}/models/{name}/base"
-    said = STUDY.model_config(name).get("weights")
-    return sorted(map(str, Path(said).glob("*.safetensors"))) if said else []
+    model = getattr(STUDY.model(name), "model", None)
+    return sorted(map(str, Path(model).glob("*.safetensors"))) if model else []
 
 
 def weights(wildcards):
-    """What the model of a job is read from."""
-    return weights_of(wildcards.model)
+    """What the model of a job is read from: a judge, where the job has one."""
+    return weights_of(model_of(wildcards))
 
 
-def adapter(wildcards):
-    """The adapter of a tuned variant, the same in every wording; the base has none."""
-    variant, _ = variant_parts(wildcards.variant)
-    tuned = f"{RESULTS}/models/{wildcards.model}/{variant}/adapter"
-    return [] if variant == study_config.BASE else tuned
-
-
-def worded(wildcards):
-    """The pairs with the prompts of a variant's wording."""
-    _, wording = variant_parts(wildcards.variant)
-    name = reworded(wildcards.split, wording) if wording else wildcards.split
-    return f"{RESULTS}/pairs/{name}.parquet"
-
-
-def judge_weights(wildcards):
-    """What the judge of a job is read from."""
-    return weights_of(wildcards.judge)
-
-
-def reference(wildcards):
-    """The texts that a judge compares others with."""
-    said = STUDY.config["judges"][wildcards.judge]["reference"]
-    return f"{RESULTS}/runs/{said['model']}/{said['variant']}/{wildcards.split}/texts.parquet"
-
-
-def asked(wildcards):
+def model_of(wildcards):
     """The model that a job runs: the judge, where it has one."""
     return getattr(wildcards, "judge", None) or wildcards.model
 
 
-def asks_for(key):
+def adapter(wildcards):
+    """The adapter of a tuned variant, the same in every prompt variant; the base has none."""
+    plain, _ = variant_parts(wildcards.variant)
+    return [] if plain == BASE else f"{RESULTS}/models/{wildcards.model}/{plain}/adapter"
+
+
+def pairs_as_asked(wildcards):
+    """The pairs with the prompts of a variant's prompt variant."""
+    _, prompt_variant = variant_parts(wildcards.variant)
+    return f"{RESULTS}/pairs/{variant_name(wildcards.split, prompt_variant)}.parquet"
+
+
+def reference(wildcards):
+    """The texts that a judge compares others with."""
+    run = STUDY.judges[wildcards.judge].reference
+    return f"{RESULTS}/runs/{run.model}/{run.variant}/{wildcards.split}/texts.parquet"
+
+
+def config_of(key):
     """What a model's jobs ask for, from its config."""
-    return lambda wildcards: STUDY.model_config(asked(wildcards))[key]
+    return lambda wildcards: getattr(STUDY.model(model_of(wildcards)), key)
 
 
 def environment(wildcards):
-    """The conda environment of a job that asks a model."""
-    is_vllm = STUDY.model_config(asked(wildcards))["backend"] == "vllm"
+    """The conda environment of a job that runs a model."""
+    is_vllm = isinstance(STUDY.model(model_of(wildcards)), VllmModel)
     return "../../envs/vllm.yaml" if is_vllm else "../../envs/train.yaml"
 
 
 def gpus_of(name):
     """GPUs that a model may use. A toy asks on a cluster, as a real model does, but never here."""
-    said = STUDY.model_config(name)
-    elsewhere = said["backend"] == "openai" or (workflow.local_exec and STUDY.is_toy(name))
-    return 0 if elsewhere else said["gpus"]
+    is_local_toy = workflow.local_exec and STUDY.is_toy(name)
+    return 0 if is_local_toy else getattr(STUDY.model(name), "gpus", 0)
 
 
 def gpus(wildcards):
-    """GPUs that a job asks for that does not tune: transformers uses one, unless it is spread."""
-    name = asked(wildcards)
-    said = STUDY.model_config(name)
-    spread = said["backend"] == "vllm" or "device_map" in said
-    return gpus_of(name) if spread else min(1, gpus_of(name))
+    """GPUs of a job that does not tune: transformers uses one, unless the network is spread."""
+    name = model_of(wildcards)
+    model = STUDY.model(name)
+    is_spread = isinstance(model, VllmModel) or getattr(model, "device_map", None)
+    return gpus_of(name) if is_spread else min(1, gpus_of(name))
 
 
 def gpus_to_tune(wildcards):
-    """GPUs that a fine-tune asks for."""
+    """GPUs of a fine-tune."""
     return gpus_of(wildcards.model)
 
 
+def required_gpus(wildcards):
+    """GPUs without which a job must not begin: a toy needs none."""
+    name = model_of(wildcards)
+    return 0 if STUDY.is_toy(name) else getattr(STUDY.model(name), "gpus", 0)
+
+
 def processes(wildcards):
-    """Processes that share a fine-tune, a GPU each; one where a model is spread over its GPUs."""
-    spread = "device_map" in STUDY.model_config(wildcards.model)
-    return 1 if spread else max(1, gpus_to_tune(wildcards))
+    """Processes that share a fine-tune, one a GPU; one where a model is spread over its GPUs."""
+    is_spread = STUDY.model(wildcards.model).device_map
+    return 1 if is_spread else max(1, gpus_to_tune(wildcards))
+
+
+rule study:
+    output:
+        f"{RESULTS}/study.json",
+    localrule: True
+    message:
+        "writing the study"
+    run:
+        Path(output[0]).write_text(STUDY.to_json(), encoding="utf-8")
+
+
+onstart:
+    # a rule that ran again because the study has changed would hide other changes from the jobs
+    # behind it (Snakemake skips them), so the file is kept up to date here, under Snakemake's lock
+    study_file = Path(RESULTS, "study.json")
+    if study_file.exists() and study_file.read_text(encoding="utf-8") != STUDY.to_json():
+        written = study_file.with_suffix(".new")
+        written.write_text(STUDY.to_json(), encoding="utf-8")
+        written.replace(study_file)
+    record_owner()

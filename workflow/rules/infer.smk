@@ -1,88 +1,96 @@
 # needs: pairs of a split, a model's weights and, for a tuned variant, its adapter
 # makes: structured predictions and open-ended texts of each (model, variant, split)
 
-LANGUAGE_MODELS = [m for m in STUDY.models if not STUDY.is_baseline(m)]
-BASELINES = [m for m in STUDY.models if STUDY.is_baseline(m)]
+LANGUAGE_MODELS = [model for model in STUDY.models if not STUDY.is_baseline(model)]
+BASELINES = [model for model in STUDY.models if STUDY.is_baseline(model)]
+FOLDED_RECIPES = [recipe for recipe in STUDY.recipes if STUDY.fold_recipes(recipe)]
 
 
 rule predict_baseline:
     input:
-        pairs=rules.pairs.output,
+        study=STUDY_FILE,
+        pairs=f"{RESULTS}/pairs/{{split}}.parquet",
         questions=rules.clean.output.questions,
         responses=rules.clean.output.responses,
     output:
         f"{RUN}/predictions.parquet",
     log:
         f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict/{{model}}/{{variant}}/{{split}}.tsv"
     wildcard_constraints:
         model=names(BASELINES),
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("predict", "model", "variant"),
-        code=code("predict_baseline"),
+        made_of=made_of("predict_baseline"),
     message:
         "{wildcards.model} answers {wildcards.split}"
     shell:
-        "valuestrata predict_baseline --spec {params.spec:q} --pairs {input.pairs} "
-        "--questions {input.questions} --responses {input.responses} --output {output} 2> {log}"
+        "valuestrata predict_baseline --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} 2> {log:q}"
 
 
 rule predict:
     input:
-        pairs=worded,
+        study=STUDY_FILE,
+        pairs=pairs_as_asked,
         weights=weights,
         adapter=adapter,
     output:
         f"{RUN}/predictions.parquet",
     log:
         f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict/{{model}}/{{variant}}/{{split}}.tsv"
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
     conda:
         environment
-    threads: asks_for("threads")
+    threads: config_of("threads")
     resources:
         gpu=gpus,
-        mem_mb=asks_for("memory_mb"),
-        runtime=asks_for("minutes"),
+        mem_mb=config_of("mem_mb"),
+        runtime=config_of("runtime"),
     params:
-        spec=spec("predict", "model", "variant"),
-        code=code("predict"),
-        store=f"{RESULTS}/replies/{{model}}/{{variant}}/predict",
+        made_of=made_of("predict"),
+        gpus=required_gpus,
     message:
         "{wildcards.model}/{wildcards.variant} answers {wildcards.split}"
     shell:
-        "valuestrata predict --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
-        "--store {params.store} --threads {threads} --output {output} 2> {log}"
+        "valuestrata predict --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} --threads {threads} "
+        "--gpus {params.gpus} 2> {log:q}"
 
 
 rule pool:
     input:
-        pairs=rules.pairs.output,
+        study=STUDY_FILE,
+        pairs=f"{RESULTS}/pairs/{{split}}.parquet",
         predictions=lambda w: [
-            f"{RESULTS}/runs/{w.model}/{recipe}/{study_config.part_name(w.split, 'test', i)}/predictions.parquet"
-            for i, recipe in enumerate(STUDY.folds(w.variant))
+            f"{RESULTS}/runs/{w.model}/{recipe}/{part_name(w.split, 'test', i)}/predictions.parquet"
+            for i, recipe in enumerate(STUDY.fold_recipes(w.variant))
         ],
     output:
         f"{RUN}/predictions.parquet",
     log:
         f"{RESULTS}/logs/predict/{{model}}/{{variant}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict/{{model}}/{{variant}}/{{split}}.tsv"
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
-        variant=names(r for r in STUDY.config["recipes"] if STUDY.folds(r)),
+        variant=names(FOLDED_RECIPES),
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("pool", "model"),
-        code=code("pool"),
+        made_of=made_of("pool"),
     message:
-        "{wildcards.model}/{wildcards.variant} has answered all folds of {wildcards.split}"
+        "combining the folds of {wildcards.model}/{wildcards.variant} on {wildcards.split}"
     shell:
-        "valuestrata pool --spec {params.spec:q} --pairs {input.pairs} "
-        "--predictions {input.predictions} --output {output} 2> {log}"
+        "valuestrata pool --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} 2> {log:q}"
 
 
 ruleorder: pool > predict
@@ -90,30 +98,33 @@ ruleorder: pool > predict
 
 rule generate:
     input:
-        pairs=rules.pairs.output,
+        study=STUDY_FILE,
+        pairs=f"{RESULTS}/pairs/{{split}}.parquet",
         weights=weights,
         adapter=adapter,
     output:
         f"{RUN}/texts.parquet",
     log:
         f"{RESULTS}/logs/generate/{{model}}/{{variant}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/generate/{{model}}/{{variant}}/{{split}}.tsv"
     wildcard_constraints:
         model=names(LANGUAGE_MODELS),
-        variant=names([study_config.BASE, *STUDY.config["recipes"]]),
+        variant=names([BASE, *STUDY.recipes]),
     priority: 10
     conda:
         environment
-    threads: asks_for("threads")
+    threads: config_of("threads")
     resources:
         gpu=gpus,
-        mem_mb=asks_for("memory_mb"),
-        runtime=asks_for("minutes"),
+        mem_mb=config_of("mem_mb"),
+        runtime=config_of("runtime"),
     params:
-        spec=spec("generate", "model"),
-        code=code("generate"),
-        store=f"{RESULTS}/replies/{{model}}/{{variant}}/generate",
+        made_of=made_of("generate"),
+        gpus=required_gpus,
     message:
         "{wildcards.model}/{wildcards.variant} writes on {wildcards.split}"
     shell:
-        "valuestrata generate --spec {params.spec:q} --pairs {input.pairs} --adapter {input.adapter} "
-        "--store {params.store} --threads {threads} --output {output} 2> {log}"
+        "valuestrata generate --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} --threads {threads} "
+        "--gpus {params.gpus} 2> {log:q}"

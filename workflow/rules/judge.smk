@@ -4,28 +4,30 @@
 
 rule judge:
     input:
-        pairs=rules.pairs.output,
-        texts=rules.generate.output,
+        study=STUDY_FILE,
+        pairs=f"{RESULTS}/pairs/{{split}}.parquet",
+        texts=f"{RUN}/texts.parquet",
         reference=reference,
-        weights=judge_weights,
+        weights=weights,
     output:
         f"{RUN}/verdicts/{{judge}}.parquet",
     log:
         f"{RESULTS}/logs/judge/{{model}}/{{variant}}/{{split}}/{{judge}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/judge/{{model}}/{{variant}}/{{split}}/{{judge}}.tsv"
     conda:
         environment
-    threads: asks_for("threads")
+    threads: config_of("threads")
     resources:
         gpu=gpus,
-        mem_mb=asks_for("memory_mb"),
-        runtime=asks_for("minutes"),
+        mem_mb=config_of("mem_mb"),
+        runtime=config_of("runtime"),
     params:
-        spec=spec("judge", "judge"),
-        code=code("judge"),
-        store=f"{RESULTS}/replies/{{model}}/{{variant}}/judge-{{judge}}",
+        made_of=made_of("judge"),
+        gpus=required_gpus,
     message:
-        "{wildcards.judge} compares {wildcards.model}/{wildcards.variant} on {wildcards.split}"
+        "{wildcards.judge} judges {wildcards.model}/{wildcards.variant} on {wildcards.split}"
     shell:
-        "valuestrata judge --spec {params.spec:q} --pairs {input.pairs} --texts {input.texts} "
-        "--reference {input.reference} --store {params.store} --threads {threads} "
-        "--output {output} 2> {log}"
+        "valuestrata judge --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} --judge {wildcards.judge} "
+        "--threads {threads} --gpus {params.gpus} 2> {log:q}"

@@ -11,39 +11,42 @@ FIGURES = {
     "groups": "Accuracy by group",
     "training": "Training",
 }
+ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 
 
 rule compare:
     input:
-        scores=every_score,
-        reachable=rules.ceiling.output.reachable,
-        verdicts=of_runs(rules.judge.output[0], STUDY.judgements()),
+        study=STUDY_FILE,
+        scores=every_score(),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+        noise_ceiling=rules.ceiling.output.noise_ceiling,
     output:
         runs=f"{RESULTS}/report/runs.parquet",
         differences=f"{RESULTS}/report/differences.parquet",
     log:
         f"{RESULTS}/logs/compare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        results=lambda wildcards: RESULTS,
-        spec=spec("compare"),
-        code=code("compare"),
+        made_of=made_of("compare"),
     message:
         "comparing all runs"
     shell:
-        "valuestrata compare --spec {params.spec:q} --results {params.results} "
-        "--reachable {input.reachable} --runs {output.runs} --differences {output.differences} 2> {log}"
+        "valuestrata compare --study {input.study:q} 2> {log:q}"
 
 
 rule tables:
     input:
+        study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
-        fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
-        groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
-        conflict=rules.diversity.output,
+        fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
+        groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
+        diversity=rules.diversity.output.diversity,
+        agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
     output:
@@ -59,33 +62,34 @@ rule tables:
         agreement=f"{RESULTS}/report/tables/agreement.csv",
         ceilings=f"{RESULTS}/report/tables/ceilings.csv",
         ties=f"{RESULTS}/report/tables/ties.csv",
+        made_of=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        results=lambda wildcards: RESULTS,
-        spec=spec("report"),
-        code=code("tables"),
+        made_of=made_of("tables"),
     message:
         "writing tables"
     shell:
-        "valuestrata tables --spec {params.spec:q} --results {params.results} 2> {log}"
+        "valuestrata tables --study {input.study:q} 2> {log:q}"
 
 
 rule figures:
     input:
+        study=STUDY_FILE,
         runs=rules.compare.output.runs,
-        fairness=of_runs(rules.fairness.output.fairness, STUDY.runs()),
-        groups=of_runs(rules.fairness.output.groups, STUDY.runs()),
-        conflict=rules.diversity.output,
+        differences=rules.compare.output.differences,
+        fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
+        groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
+        diversity=rules.diversity.output.diversity,
+        agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
-        adapters=[
-            rules.finetune.output[0].format(model=model, recipe=recipe)
-            for model in STUDY.models
-            for recipe in STUDY.tuned(model)
-        ],
+        ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        adapters=every_adapter(),
     output:
         **{
             name: report(
@@ -96,26 +100,41 @@ rule figures:
             )
             for name, shows in FIGURES.items()
         },
+        made_of=f"{RESULTS}/report/figures/made_of.json",
     log:
         f"{RESULTS}/logs/figures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        results=lambda wildcards: RESULTS,
-        spec=spec("report"),
-        code=code("figures"),
+        made_of=made_of("figures"),
     message:
         "drawing figures"
     shell:
-        "valuestrata figures --spec {params.spec:q} --results {params.results} 2> {log}"
+        "valuestrata figures --study {input.study:q} 2> {log:q}"
 
 
 rule report:
     input:
-        rules.tables.output,
-        rules.figures.output,
+        study=STUDY_FILE,
+        runs=rules.compare.output.runs,
+        differences=rules.compare.output.differences,
+        fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
+        groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
+        diversity=rules.diversity.output.diversity,
+        agreement=rules.diversity.output.agreement,
+        ceilings=rules.ceiling.output.ceilings,
+        ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        tables=rules.tables.output,
+        figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
+        predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
+        texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+        adapters=every_adapter(),
+        accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
     output:
         html=report(
             f"{RESULTS}/report/index.html",
@@ -123,16 +142,17 @@ rule report:
             category="Report",
         ),
         headline=f"{RESULTS}/report/headline.txt",
+        made_of=f"{RESULTS}/report/made_of.json",
     log:
         f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        results=lambda wildcards: RESULTS,
-        spec=spec("report"),
-        code=code("report"),
+        made_of=made_of("report"),
     message:
         "writing the report"
     shell:
-        "valuestrata report --spec {params.spec:q} --results {params.results} 2> {log}"
+        "valuestrata report --study {input.study:q} 2> {log:q}"

@@ -8,41 +8,51 @@ for split in STUDY.splits:
         name:
             f"score_{split}"
         input:
+            study=STUDY_FILE,
             pairs=f"{RESULTS}/pairs/{split}.parquet",
             predictions=f"{RESULTS}/runs/{{model}}/{{variant}}/{split}/predictions.parquet",
         output:
-            scores(split),
+            expand(
+                f"{RESULTS}/runs/{{{{model}}}}/{{{{variant}}}}/{split}/scores/{{stratum}}.parquet",
+                stratum=strata(split),
+            ),
         log:
             f"{RESULTS}/logs/score/{{model}}/{{variant}}/{split}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/score/{{model}}/{{variant}}/{split}.tsv"
         localrule: True
         conda:
             "../../envs/core.yaml"
         params:
-            spec=spec("score", "model"),
-            code=code("score"),
+            made_of=made_of("score", split=split),
         message:
             f"scoring {{wildcards.model}}/{{wildcards.variant}} on {split}"
         shell:
-            "valuestrata score --spec {params.spec:q} --pairs {input.pairs} "
-            "--predictions {input.predictions} --output {output} 2> {log}"
+            "valuestrata score --study {input.study:q} --model {wildcards.model} "
+            f"--variant {{wildcards.variant}} --split {split} 2> {{log:q}}"
 
 
 rule fairness:
     input:
-        lambda wildcards: scores(wildcards.split),
+        study=STUDY_FILE,
+        scores=lambda w: expand(
+            f"{RESULTS}/runs/{w.model}/{w.variant}/{w.split}/scores/{{stratum}}.parquet",
+            stratum=strata(w.split),
+        ),
     output:
         fairness=f"{RUN}/fairness.parquet",
         groups=f"{RUN}/groups.parquet",
     log:
         f"{RESULTS}/logs/fairness/{{model}}/{{variant}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fairness/{{model}}/{{variant}}/{{split}}.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("fairness", "model", "variant", "split"),
-        code=code("fairness"),
+        made_of=made_of("fairness"),
     message:
         "fairness of {wildcards.model}/{wildcards.variant} on {wildcards.split}"
     shell:
-        "valuestrata fairness --spec {params.spec:q} --scores {input} --fairness {output.fairness} "
-        "--groups {output.groups} 2> {log}"
+        "valuestrata fairness --study {input.study:q} --model {wildcards.model} "
+        "--variant {wildcards.variant} --split {wildcards.split} 2> {log:q}"

@@ -1,4 +1,4 @@
-# needs: the survey's csv file (or simulates one) and a codebook
+# needs: the survey's file (or simulates one) and a codebook
 # makes: responses and questions, tallies by stratum, conflict scores, labelled pairs with prompts,
 #        human ceilings, and summary.json with the figures to check first
 
@@ -11,50 +11,52 @@ rule survey:
     localrule: True
 
 
-if "simulate" in STUDY.config["survey"]:
+if STUDY.survey.simulate:
 
     rule simulate:
         input:
-            codebook=STUDY.config["survey"]["codebook"],
+            study=STUDY_FILE,
+            codebook=STUDY.survey.codebook,
         output:
-            survey=STUDY.survey_file,
+            f"{RESULTS}/survey/simulated.csv",
+            f"{RESULTS}/survey/made_of.json",
         log:
             f"{RESULTS}/logs/simulate.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/simulate.tsv"
         localrule: True
         conda:
             "../../envs/core.yaml"
         params:
-            spec=spec("simulate"),
-            code=code("simulate"),
+            made_of=made_of("simulate"),
         message:
             "simulating the survey"
         shell:
-            "valuestrata simulate --spec {params.spec:q} --codebook {input.codebook} "
-            "--output {output.survey} 2> {log}"
+            "valuestrata simulate --study {input.study:q} 2> {log:q}"
 
 
 rule clean:
     input:
+        study=STUDY_FILE,
         survey=STUDY.survey_file,
-        codebook=STUDY.config["survey"]["codebook"],
+        codebook=STUDY.survey.codebook,
     output:
         responses=f"{RESULTS}/survey/responses.parquet",
         questions=f"{RESULTS}/survey/questions.parquet",
         groups=f"{RESULTS}/survey/groups.json",
     log:
         f"{RESULTS}/logs/clean.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/clean.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("clean"),
-        code=code("clean"),
+        made_of=made_of("clean"),
     message:
         "reading the survey"
     shell:
-        "valuestrata clean --spec {params.spec:q} --survey {input.survey} --codebook {input.codebook} "
-        "--responses {output.responses} --questions {output.questions} --groups {output.groups} "
-        "2> {log}"
+        "valuestrata clean --study {input.study:q} 2> {log:q}"
 
 
 # one node a split, so that a new stratum of one split leaves the other splits' tallies alone
@@ -64,28 +66,30 @@ for split in STUDY.splits:
         name:
             f"tally_{split}"
         input:
+            study=STUDY_FILE,
             responses=rules.clean.output.responses,
             questions=rules.clean.output.questions,
             groups=rules.clean.output.groups,
         output:
-            tallies(split),
+            expand(f"{RESULTS}/survey/tally/{split}/{{stratum}}.parquet", stratum=strata(split)),
         log:
             f"{RESULTS}/logs/tally/{split}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/tally/{split}.tsv"
         localrule: True
         conda:
             "../../envs/core.yaml"
         params:
-            spec=spec("tally", split=split),
-            code=code("tally"),
+            made_of=made_of("tally", split=split),
         message:
             f"tallying split {split}"
         shell:
-            "valuestrata tally --spec {params.spec:q} --responses {input.responses} "
-            "--questions {input.questions} --groups {input.groups} --output {output} 2> {log}"
+            f"valuestrata tally --study {{input.study:q}} --split {split} 2> {{log:q}}"
 
 
 rule diversity:
     input:
+        study=STUDY_FILE,
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
         groups=rules.clean.output.groups,
@@ -94,22 +98,22 @@ rule diversity:
         agreement=f"{RESULTS}/survey/agreement.parquet",
     log:
         f"{RESULTS}/logs/diversity.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/diversity.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("diversity"),
-        code=code("diversity"),
+        made_of=made_of("diversity"),
     message:
         "scoring how much subgroups disagree"
     shell:
-        "valuestrata diversity --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --groups {input.groups} --output {output.diversity} "
-        "--agreement {output.agreement} 2> {log}"
+        "valuestrata diversity --study {input.study:q} 2> {log:q}"
 
 
 rule pairs:
     input:
+        study=STUDY_FILE,
         tallies=lambda wildcards: tallies(wildcards.split),
         questions=rules.clean.output.questions,
         groups=rules.clean.output.groups,
@@ -117,33 +121,28 @@ rule pairs:
         f"{RESULTS}/pairs/{{split}}.parquet",
     log:
         f"{RESULTS}/logs/pairs/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pairs/{{split}}.tsv"
+    wildcard_constraints:
+        split=names(
+            variant_name(split, prompt_variant)
+            for split in [*STUDY.splits, *STUDY.parts]
+            for prompt_variant in ("", *STUDY.prompt_variants)
+        ),
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("pairs", "split"),
-        code=code("pairs"),
+        made_of=made_of("pairs"),
     message:
         "labelling the pairs of {wildcards.split}"
     shell:
-        "valuestrata pairs --spec {params.spec:q} --tallies {input.tallies} "
-        "--questions {input.questions} --groups {input.groups} --output {output} 2> {log}"
-
-
-use rule pairs as pairs_reworded with:
-    output:
-        f"{RESULTS}/pairs/{{split}}+{{wording}}.parquet",
-    log:
-        f"{RESULTS}/logs/pairs/{{split}}+{{wording}}.log",
-    params:
-        spec=spec("pairs", "split", "wording"),
-        code=code("pairs"),
-    message:
-        "wording the prompts of {wildcards.split} as {wildcards.wording}"
+        "valuestrata pairs --study {input.study:q} --split {wildcards.split} 2> {log:q}"
 
 
 rule labels:
     input:
+        study=STUDY_FILE,
         tallies=lambda wildcards: tallies(wildcards.split),
         questions=rules.clean.output.questions,
         pairs=rules.pairs.output,
@@ -152,68 +151,66 @@ rule labels:
         ties=f"{RESULTS}/survey/ties/{{split}}.parquet",
     log:
         f"{RESULTS}/logs/labels/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/labels/{{split}}.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("labels"),
-        code=code("labels"),
+        made_of=made_of("labels"),
     message:
         "comparing the labels of {wildcards.split} with and without weights"
     shell:
-        "valuestrata labels --spec {params.spec:q} --tallies {input.tallies} "
-        "--questions {input.questions} --pairs {input.pairs} --labels {output.labels} "
-        "--ties {output.ties} 2> {log}"
+        "valuestrata labels --study {input.study:q} --split {wildcards.split} 2> {log:q}"
 
 
 rule ceiling:
     input:
+        study=STUDY_FILE,
         questions=rules.clean.output.questions,
         tallies=[path for split in STUDY.splits for path in tallies(split)],
-        pairs=expand(rules.pairs.output, split=STUDY.splits),
+        pairs=expand(f"{RESULTS}/pairs/{{split}}.parquet", split=STUDY.splits),
     output:
         ceilings=f"{RESULTS}/survey/ceilings.parquet",
-        reachable=f"{RESULTS}/survey/reachable.parquet",
+        noise_ceiling=f"{RESULTS}/survey/noise_ceiling.parquet",
     log:
         f"{RESULTS}/logs/ceiling.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ceiling.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("ceiling"),
-        code=code("ceiling"),
+        made_of=made_of("ceiling"),
     message:
-        "finding what can be reached"
+        "measuring the human ceilings"
     shell:
-        "valuestrata ceiling --spec {params.spec:q} --questions {input.questions} "
-        "--tallies {input.tallies} --pairs {input.pairs} --output {output.ceilings} "
-        "--reachable {output.reachable} 2> {log}"
+        "valuestrata ceiling --study {input.study:q} 2> {log:q}"
 
 
 rule summary:
     input:
+        study=STUDY_FILE,
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
         groups=rules.clean.output.groups,
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
-        pairs=expand(rules.pairs.output, split=STUDY.splits),
+        pairs=expand(f"{RESULTS}/pairs/{{split}}.parquet", split=STUDY.splits),
         labels=expand(rules.labels.output.labels, split=STUDY.splits),
     output:
         f"{RESULTS}/survey/summary.json",
     log:
         f"{RESULTS}/logs/summary.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summary.tsv"
     localrule: True
     conda:
         "../../envs/core.yaml"
     params:
-        spec=spec("summary"),
-        code=code("summary"),
+        made_of=made_of("summary"),
     message:
-        "summing up the survey"
+        "summarising the survey data"
     shell:
-        "valuestrata summary --spec {params.spec:q} --responses {input.responses} "
-        "--questions {input.questions} --groups {input.groups} --diversity {input.diversity} "
-        "--agreement {input.agreement} --ceilings {input.ceilings} --pairs {input.pairs} "
-        "--labels {input.labels} --output {output} 2> {log}"
+        "valuestrata summary --study {input.study:q} 2> {log:q}"

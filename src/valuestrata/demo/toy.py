@@ -1,7 +1,7 @@
 """Toy language models, trained from scratch on the study's own prompts in about a minute.
 
 They take the whole graph through on a laptop, by the same code as real models. What they say is
-made up (models/toytalk.py), and every artefact that they touch says "toy".
+made up (demo/toy_texts.py), and every artefact that they touch says "toy".
 """
 
 import logging
@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
-from valuestrata.demo.toy_texts import Message, Speaker
+from valuestrata.demo.toy_texts import Message, ToyTexts
 from valuestrata.inference.chat import Chat
-from valuestrata.specs import Toy
-from valuestrata.training import loop
+from valuestrata.study.models import Toy
+from valuestrata.training import completion, loop
+from valuestrata.training.examples import Example
+from valuestrata.training.schedules import OptimizerSettings
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +37,18 @@ TEMPLATES = {
 SPECIAL = ["<|pad|>", "<|begin|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 
-def make(speaker: Speaker, folder: Path) -> list[dict[str, float]]:
+def make(toy: Toy, texts: ToyTexts, folder: Path) -> list[dict[str, float]]:
     """Train tokenizer and network, save both to `folder`, return the steps' records."""
-    toy = speaker.spec.toy
-    messages = speaker.messages()
+    messages = texts.messages()
     tokenizer = make_tokenizer(toy, list(islice(messages, SAMPLE)))
     chat = Chat(tokenizer)
     torch.manual_seed(toy.seed)
     network = make_network(toy, tokenizer)
-    settings = loop.Settings(toy.learning_rate, toy.steps, 0.1, 0.01, 1.0)
     history = loop.train(
         network,
-        _parts(messages, chat, toy),
-        settings,
-        loop.CompletionObjective(tokenizer.pad_token_id),
+        _batches(messages, chat, toy),
+        OptimizerSettings(toy.learning_rate, toy.max_steps, 0.1, 0.01, 1.0),
+        completion.CompletionObjective(tokenizer.pad_token_id),
     )
     network.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
@@ -74,7 +74,7 @@ def make_tokenizer(toy: Toy, messages: list[Message]) -> Any:
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=toy.vocabulary,
+        vocab_size=toy.vocab_size,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -96,19 +96,20 @@ def make_network(toy: Toy, tokenizer: Any) -> Any:
     """A small network of the architecture asked for, with random weights."""
     import transformers
 
-    kinds = {
+    classes = {
         "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
         "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
     }
-    configure, build = kinds[toy.architecture]
+    config_class, network_class = classes[toy.architecture]
     # a head's width is whole and even
-    heads = next(n for n in range(max(1, toy.hidden // 32), 0, -1) if toy.hidden % (2 * n) == 0)
-    return build(
-        configure(
+    width = toy.hidden_size
+    heads = next(n for n in range(max(1, width // 32), 0, -1) if width % (2 * n) == 0)
+    return network_class(
+        config_class(
             vocab_size=len(tokenizer),
-            hidden_size=toy.hidden,
-            intermediate_size=3 * toy.hidden,
-            num_hidden_layers=toy.layers,
+            hidden_size=toy.hidden_size,
+            intermediate_size=3 * toy.hidden_size,
+            num_hidden_layers=toy.num_layers,
             num_attention_heads=heads,
             num_key_value_heads=max(1, heads // 2) if heads % 2 == 0 else heads,
             max_position_embeddings=2048,
@@ -120,11 +121,11 @@ def make_network(toy: Toy, tokenizer: Any) -> Any:
     )
 
 
-def _parts(messages: Iterator[Message], chat: Chat, toy: Toy) -> Iterator[list[loop.Example]]:
+def _batches(messages: Iterator[Message], chat: Chat, toy: Toy) -> Iterator[list[Example]]:
     """Endless batches; each pool of messages is sorted by length as in fine-tuning."""
     while True:
         pool = [
-            loop.Example(chat.prompt(persona, user).ids, chat.encode_reply(reply))
-            for persona, user, reply in islice(messages, toy.batch * loop.POOL)
+            Example(chat.prompt(persona, user).ids, chat.encode_reply(reply))
+            for persona, user, reply in islice(messages, toy.batch_size * completion.POOL)
         ]
-        yield from loop.make_batches(pool, toy.batch, 1, toy.seed)
+        yield from completion.make_batches(pool, toy.batch_size, 1, toy.seed)

@@ -1,4 +1,4 @@
-"""What toy models are taught to say: prompts of the study's own and replies made up from a seed.
+"""What toy models are taught: prompts of the study's own and replies made up from a seed.
 
 A toy that answers knows the form of an answer and crude stereotypes: for each block of questions
 one axis decides, by chance, and sensitive questions are now and then refused. It knows nothing of
@@ -8,12 +8,16 @@ the persona. Neither says anything about people.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from valuestrata.io import records
 from valuestrata.prompting import judging, prompts
-from valuestrata.specs import COUNTRY, MakeToy
+from valuestrata.prompting.settings import PromptSettings
+from valuestrata.study.models import Toy
+from valuestrata.study.splits import COUNTRY
 from valuestrata.survey.groups import Groups
 
 Message = tuple[str, str, str]
@@ -24,9 +28,9 @@ REASONS = ("I was raised that way.", "it has served my family well.", "I have se
 HEDGE = "It is hard to say."
 OPEN_SHARE = 0.3
 REFUSED_QUESTIONS = 0.15
-REFUSED_TIMES = 0.85
-STEREOTYPE_SPREAD = 0.5
-UNLIKE = 0.8
+REFUSAL_RATE = 0.85
+STEREOTYPE_SD = 0.5
+FLIP_RATE = 0.8
 
 
 @dataclass(frozen=True)
@@ -39,128 +43,126 @@ class Manner:
 
 
 @dataclass
-class Speaker:
+class ToyTexts:
     """Draws prompts and replies for a toy.
 
     Args:
-        spec: the toy and wordings.
+        toy: the toy's task and seed.
+        prompt: how prompts are worded.
+        rubric: a judge's rubric, '' for a toy that answers.
         questions: the study's questions table.
-        found: the axes' groups.
+        groups: the axes' groups.
     """
 
-    spec: MakeToy
+    toy: Toy
+    prompt: PromptSettings
+    rubric: str
     questions: pd.DataFrame
-    found: Groups
+    groups: Groups
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         """Draw the stereotypes: for each question a leaning, for each group of an axis a shift."""
-        self.rng = np.random.default_rng(self.spec.toy.seed)
-        rows = self.questions.to_dict("records")
-        self.rows = [{str(k): v for k, v in row.items()} for row in rows]
-        self.groups = self.found.labels()
-        axes = list(self.groups)
-        self.deciding = {b: axes[self.rng.integers(len(axes))] for b in self._blocks()}
+        self.rng = np.random.default_rng(self.toy.seed)
+        self.rows = records(self.questions)
+        self.labels = self.groups.labels()
+        axes = list(self.labels)
+        blocks = dict.fromkeys(str(row["block"]) for row in self.rows)
+        self.deciding_axis = {block: axes[self.rng.integers(len(axes))] for block in blocks}
         self.shift = {
-            (axis, group): self.rng.normal(0, STEREOTYPE_SPREAD)
-            for axis, groups in self.groups.items()
+            (axis, group): self.rng.normal(0, STEREOTYPE_SD)
+            for axis, groups in self.labels.items()
             for group in groups
         }
         self.leaning = self.rng.uniform(0, 1, len(self.rows))
         self.sensitive = self.rng.uniform(0, 1, len(self.rows)) < REFUSED_QUESTIONS
-        self.closed = [self._closed(row) for row in self.rows]
-
-    def _blocks(self) -> list[str]:
-        return list(dict.fromkeys(str(row["block"]) for row in self.rows))
+        self.closed_prompts = [self._closed_prompt(row) for row in self.rows]
 
     def messages(self) -> Iterator[Message]:
         """Endless prompts with replies, of the kind that the toy's task asks for."""
         while True:
-            if self.spec.toy.task == "judge":
+            if self.toy.task == "judge":
                 yield self._verdict()
             else:
-                yield self._open() if self.rng.random() < OPEN_SHARE else self._answer()
+                yield self._open() if self.rng.random() < OPEN_SHARE else self._closed()
 
     def stereotype(self, question: int, groups: dict[str, str]) -> int:
         """The code that the toy believes in: a leaning, shifted by the deciding axis' group."""
         row = self.rows[question]
-        axis = self.deciding[row["block"]]
+        axis = self.deciding_axis[row["block"]]
         place = self.leaning[question] + self.shift.get((axis, groups.get(axis, "")), 0.0)
-        span = row["scale_max"] - row["scale_min"]
-        return int(row["scale_min"] + round(float(np.clip(place, 0, 1)) * span))
+        width = row["scale_max"] - row["scale_min"]
+        return int(row["scale_min"] + round(float(np.clip(place, 0, 1)) * width))
 
     def opinion(self, question: int, groups: dict[str, str], manner: Manner) -> str:
         """An open answer: as the persona or not, with a stand or a hedge, with a reason or not."""
         row = self.rows[question]
         code = self.stereotype(question, groups)
         labels = dict(zip(row["codes"], row["labels"], strict=True))
-        named = [c for c in labels if labels[c] and row["scale_min"] <= c <= row["scale_max"]]
-        label = labels[min(named, key=lambda c: abs(c - code))]
-        who = next(iter(groups.items()))
-        phrase = self.spec.prompt.personas[who[0]].format(group=who[1])
+        labelled = [c for c in labels if labels[c] and row["scale_min"] <= c <= row["scale_max"]]
+        label = labels[min(labelled, key=lambda c: abs(c - code))]
+        axis, group = next(iter(groups.items()))
+        phrase = self.prompt.personas[axis].format(group=group)
         parts = [f"As someone who is {phrase}, I have a view on {row['topic']}."] * manner.persona
         parts += [f"I would say {label}." if manner.stand else HEDGE]
         parts += [f"For me, {REASONS[question % len(REASONS)]}"] * manner.reason
         return " ".join(parts)
 
-    def _groups(self) -> dict[str, str]:
-        axes = [axis for axis in self.groups if axis != COUNTRY]
+    def _draw_groups(self) -> dict[str, str]:
+        axes = [axis for axis in self.labels if axis != COUNTRY]
         size = int(self.rng.integers(1, min(2, len(axes)) + 1))
         chosen = sorted(self.rng.choice(len(axes), size=size, replace=False))
-        own = {axes[i]: self._one(self.groups[axes[i]]) for i in chosen}
-        somewhere = {COUNTRY: self._one(self.groups[COUNTRY])} if COUNTRY in self.groups else {}
-        return {**somewhere, **own}
+        traits = {axes[i]: self._draw(self.labels[axes[i]]) for i in chosen}
+        country = {COUNTRY: self._draw(self.labels[COUNTRY])} if COUNTRY in self.labels else {}
+        return {**country, **traits}
 
-    def _persona(self, groups: dict[str, str]) -> str:
-        return prompts.persona(*self.found.persona_phrase(self.spec.prompt, groups))
-
-    def _one(self, values: Sequence[str]) -> str:
+    def _draw(self, values: Sequence[str]) -> str:
         return values[int(self.rng.integers(len(values)))]
 
-    def _closed(self, row: dict[str, object]) -> str:
-        codes = [int(c) for c in row["codes"]]  # type: ignore[attr-defined]
-        ends = (int(str(row["scale_min"])), int(str(row["scale_max"])))
-        labels = list(row["labels"])  # type: ignore[call-overload]
-        return prompts.closed(self.spec.prompt, str(row["text"]), codes, labels, ends)
+    def _draw_question(self) -> int:
+        return int(self.rng.integers(len(self.rows)))
 
-    def _answer(self) -> Message:
-        groups = self._groups()
-        question = int(self.rng.integers(len(self.rows)))
+    def _persona(self, groups: dict[str, str]) -> str:
+        return prompts.persona(*self.groups.persona_phrase(self.prompt, groups))
+
+    def _closed_prompt(self, row: dict[str, Any]) -> str:
+        codes = [int(code) for code in row["codes"]]
+        scale = (int(row["scale_min"]), int(row["scale_max"]))
+        return prompts.closed(self.prompt, str(row["text"]), codes, list(row["labels"]), scale)
+
+    def _closed(self) -> Message:
+        groups = self._draw_groups()
+        question = self._draw_question()
         persona = self._persona(groups)
-        if self.sensitive[question] and self.rng.random() < REFUSED_TIMES:
-            return persona, self.closed[question], REFUSAL
-        code = self.stereotype(question, groups)
-        reply = prompts.answer(self.spec.prompt.template, code)
-        return persona, self.closed[question], reply
+        if self.sensitive[question] and self.rng.random() < REFUSAL_RATE:
+            return persona, self.closed_prompts[question], REFUSAL
+        reply = prompts.answer(self.prompt.template, self.stereotype(question, groups))
+        return persona, self.closed_prompts[question], reply
 
     def _open(self) -> Message:
-        groups = self._groups()
-        question = int(self.rng.integers(len(self.rows)))
-        user = prompts.open_ended(self.spec.prompt, str(self.rows[question]["text"]))
-        manner = self._manner(question, groups)
-        return (
-            self._persona(groups),
-            user,
-            self.opinion(question, groups, manner),
-        )
+        groups = self._draw_groups()
+        question = self._draw_question()
+        user = prompts.open_ended(self.prompt, str(self.rows[question]["text"]))
+        opinion = self.opinion(question, groups, self._manner(question, groups))
+        return self._persona(groups), user, opinion
 
     def _manner(self, question: int, groups: dict[str, str]) -> Manner:
-        """A toy's own habit, so that its texts differ by question and persona."""
+        """A toy's habit, so that its texts differ by question and persona."""
         habit = float(self.shift[next(iter(groups.items()))] + self.leaning[question])
         leaning = float(self.leaning[question])
         return Manner(stand=habit > 0.1, reason=leaning > 0.4, persona=habit > 0.4)
 
     def _verdict(self) -> Message:
-        groups = self._groups()
-        question = int(self.rng.integers(len(self.rows)))
+        groups = self._draw_groups()
+        question = self._draw_question()
         # mostly unlike manners, or the toy would learn to call everything a tie
         traits = self.rng.random(3) < 0.5
-        manners = [Manner(*t.tolist()) for t in (traits, traits ^ (self.rng.random(3) < UNLIKE))]
+        flipped = traits ^ (self.rng.random(3) < FLIP_RATE)
+        manners = [Manner(*values.tolist()) for values in (traits, flipped)]
         first, second = (self.opinion(question, groups, manner) for manner in manners)
-        rubric = judging.rubric(self.spec.rubric)
-        persona = self._persona(groups)
-        asked = str(self.rows[question]["text"])
-        user = judging.render_judge_prompt(rubric, persona, asked, first, second)
+        rubric = judging.rubric(self.rubric)
+        text = str(self.rows[question]["text"])
+        user = judging.render_judge_prompt(rubric, self._persona(groups), text, first, second)
         lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]
         return rubric.system, user, "\n".join(lines)
 

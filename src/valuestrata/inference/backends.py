@@ -1,29 +1,37 @@
-"""The one place where a model's backend is chosen."""
+"""The backends by name, and how a study's model is opened with its own.
 
+Backends are resolved when a model is opened, so that nothing is imported for another one; a stage
+names the one that it opens among its entries (`valuestrata.stages.job`).
+"""
+
+import importlib
 from pathlib import Path
+from typing import Annotated
 
-from valuestrata.inference.protocol import LanguageModel
-from valuestrata.specs import Model
+from pydantic import Field
+
+from valuestrata.inference.protocol import Backend
+from valuestrata.study.models import OpenAIModel, TransformersModel, VllmModel
+
+BACKENDS = {
+    "transformers": "valuestrata.inference.transformers:TransformersBackend",
+    "vllm": "valuestrata.inference.vllm:VllmBackend",
+    "openai": "valuestrata.inference.openai:OpenAIBackend",
+}
+"""Where the class of each backend is, as "module:name"."""
+
+LanguageModel = Annotated[
+    TransformersModel | VllmModel | OpenAIModel, Field(discriminator="backend")
+]
+"""A model of a study that answers prompts."""
 
 
-def open_model(spec: Model, threads: int, adapter: Path | str | None = None) -> LanguageModel:
+def open_model(model: LanguageModel, threads: int, adapter: Path | str | None = None) -> Backend:
     """A language model that loads its weights, or connects, when it is first asked.
 
     Raises:
         InputError: its tokenizer cannot be had.
     """
-    if spec.backend == "openai":
-        from valuestrata.inference.openai import OpenAIModel
-
-        return OpenAIModel(spec)
-    from valuestrata.inference import local, runtime
-
-    runtime.prepare(threads)
-    chat = local.load_chat(spec)
-    if spec.backend == "vllm":
-        from valuestrata.inference.vllm import VllmModel
-
-        return VllmModel(spec, chat, adapter)
-    from valuestrata.inference.transformers import TransformersModel
-
-    return TransformersModel(spec, chat, adapter)
+    module, _, name = BACKENDS[model.backend].partition(":")
+    backend: type[Backend] = vars(importlib.import_module(module))[name]
+    return backend.open(model, threads, adapter)

@@ -15,10 +15,10 @@ from valuestrata.errors import InputError
 from valuestrata.provenance import text_digest
 
 DATE = "01 Jan 2026"
-_MARK = "Answer: 1"
+_SAMPLE_REPLY = "Answer: 1"
 
 
-def _pinned(form: str) -> str:
+def _pinned_date(form: str) -> str:
     """What a template that looks at the clock is told."""
     return datetime.strptime(DATE, "%d %b %Y").strftime(form)
 
@@ -35,8 +35,8 @@ class TokenizedPrompt:
         return text_digest([" ".join(map(str, self.ids))])[:16]
 
     @property
-    def tokens(self) -> int:
-        """How many there are."""
+    def num_tokens(self) -> int:
+        """Length in tokens."""
         return len(self.ids)
 
 
@@ -59,23 +59,26 @@ class Chat:
             raise InputError(
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
-        # a prompt is kept while somebody holds it: its hash is asked for first, its ids later
+        # a prompt is kept while somebody holds it: its hash is needed first, its ids later
         self._prompts: WeakValueDictionary[tuple[str, str], TokenizedPrompt] = WeakValueDictionary()
         self._replies: dict[str, tuple[int, ...]] = {}
         self.system_role = self._keeps_system_role()
         self._before, self.lead, self.terminator = self._around_replies()
-        known = {self.terminator[-1], tokenizer.eos_token_id, *ends}
-        self.ends: frozenset[int] = frozenset(known - {None})
-        self.encode_reply(_MARK)  # a tokenizer that merges it with the prompt is refused here
+        self.ends: frozenset[int] = frozenset(
+            {self.terminator[-1], tokenizer.eos_token_id, *ends} - {None}
+        )
+        self.encode_reply(
+            _SAMPLE_REPLY
+        )  # a tokenizer that merges it with the prompt is refused here
 
     def prompt(self, persona: str, user: str) -> TokenizedPrompt:
         """Ids of a prompt up to where the reply begins."""
-        made = self._prompts.get((persona, user))
-        if made is None:
-            made = self._prompts[persona, user] = self._prompt(persona, user)
-        return made
+        prompt = self._prompts.get((persona, user))
+        if prompt is None:
+            prompt = self._prompts[persona, user] = self._tokenize(persona, user)
+        return prompt
 
-    def _prompt(self, persona: str, user: str) -> TokenizedPrompt:
+    def _tokenize(self, persona: str, user: str) -> TokenizedPrompt:
         text = self._text(self._messages(persona, user), add_generation_prompt=True)
         if persona.strip() not in text:
             raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
@@ -88,8 +91,8 @@ class Chat:
     @property
     def pad(self) -> int:
         """Id that fills up short rows; it is never attended to, nor in the loss."""
-        known = self.tokenizer.pad_token_id
-        return int(known if known is not None else self.terminator[-1])
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.terminator[-1])
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
@@ -116,7 +119,7 @@ class Chat:
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 date_string=DATE,
-                strftime_now=_pinned,
+                strftime_now=_pinned_date,
                 enable_thinking=False,
             ),
         )
@@ -137,14 +140,14 @@ class Chat:
         if whole[: len(first)] == first:
             return whole[len(first) :]
         alone = self._ids(text)
-        if fixed and self._read([*first, *alone]) == self._read(whole):
+        if fixed and self._decode_all([*first, *alone]) == self._decode_all(whole):
             return alone
         raise InputError(
             f"{self.tokenizer.name_or_path}: its tokenizer merges {before[-20:]!r} with "
             f"{text[:20]!r}, so that a reply has no ids of its own; use another model"
         )
 
-    def _read(self, ids: list[int]) -> str:
+    def _decode_all(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _keeps_system_role(self) -> bool:
@@ -161,15 +164,15 @@ class Chat:
         """
         messages = self._messages("P", "Q")
         prompt = self._text(messages, add_generation_prompt=True)
-        messages.append({"role": "assistant", "content": _MARK})
-        text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_MARK)
+        messages.append({"role": "assistant", "content": _SAMPLE_REPLY})
+        text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_SAMPLE_REPLY)
         lead = text.removeprefix(prompt) if text.startswith(prompt) else ""
-        return prompt, lead, self._terminator(prompt + lead + _MARK, rest)
+        return prompt, lead, self._terminator(prompt + lead + _SAMPLE_REPLY, rest)
 
     def _terminator(self, before: str, rest: str) -> tuple[int, ...]:
         # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
-        known = self.tokenizer.added_tokens_decoder.items()
-        special = {i for i, token in known if token.special} | set(self.tokenizer.all_special_ids)
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = {i for i, token in added if token.special} | set(self.tokenizer.all_special_ids)
         ids = self._following(before, rest)
         end = next((i for i, token in enumerate(ids) if token in special), None)
         if end is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from valuestrata.errors import InputError
-from valuestrata.specs import COMMIT
+from valuestrata.study.models import COMMIT
 
 log = logging.getLogger(__name__)
 
@@ -23,30 +23,30 @@ T = TypeVar("T")
 
 
 @cache
-def snapshot(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
+def snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
     """The folder of a model's files at a revision; its name is the commit.
 
-    Files come from the cache, and into it where they are absent.
+    Files that are not in the hub's cache are downloaded into it.
 
     Raises:
-        InputError: they cannot be had.
+        InputError: they cannot be downloaded.
     """
     from huggingface_hub import snapshot_download
 
-    folder = _asked(
+    folder = _call_hub(
         name,
         revision,
         lambda: snapshot_download(
             name,
             revision=revision,
-            allow_patterns=list(wanted),
+            allow_patterns=list(patterns),
             ignore_patterns=list(OTHER_FORMATS),
         ),
     )
-    found = Path(folder)
+    commit = Path(folder).name
     if not COMMIT.fullmatch(str(revision)):
-        log.warning("%s: revision %s is not pinned, it is now %s", name, revision, found.name)
-    return found
+        log.warning("%s: revision %s is not pinned, it is now %s", name, revision, commit)
+    return Path(folder)
 
 
 def commit_of(name: str, revision: str | None) -> str:
@@ -57,16 +57,16 @@ def commit_of(name: str, revision: str | None) -> str:
     """
     from huggingface_hub import HfApi
 
-    return _asked(name, revision, lambda: str(HfApi().model_info(name, revision=revision).sha))
+    return _call_hub(name, revision, lambda: str(HfApi().model_info(name, revision=revision).sha))
 
 
-def _asked(name: str, revision: str | None, ask: Callable[[], T]) -> T:
+def _call_hub(name: str, revision: str | None, call: Callable[[], T]) -> T:
     from huggingface_hub import errors
 
     # of the client's own HTTP library, which changes between versions
     unreachable = errors.HTTPError  # type: ignore[attr-defined]
     try:
-        return ask()
+        return call()
     except errors.GatedRepoError:
         remedy = "is gated: accept its terms on its page, then log in with `hf auth login`"
     except errors.RevisionNotFoundError:
@@ -76,9 +76,9 @@ def _asked(name: str, revision: str | None, ask: Callable[[], T]) -> T:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         remedy = (
             "is not in the hub's cache, and the hub cannot be reached: where there is a network, "
-            f"run `hf download {name} --revision {revision}`, or name a directory as weights"
+            f"run `hf download {name} --revision {revision}`, or name a directory as model"
         )
     except (OSError, ValueError, unreachable) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        remedy = f"cannot be had from the hub ({first}): check the network, or try again later"
+        remedy = f"cannot be loaded from the hub ({first}): check the network, or try again later"
     raise InputError(f"{name} at {revision}: {remedy}")

@@ -1,4 +1,4 @@
-"""Served models behind an address that speaks the chat completions of OpenAI.
+"""Models behind a service that speaks the chat completions of OpenAI.
 
 They write text; the exact log-probability of a whole option is not to be had from them, and what
 they offer instead, the few likeliest tokens, leaves options out. The key comes from the environment
@@ -10,53 +10,58 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from valuestrata.errors import InputError
-from valuestrata.inference.protocol import ScoredReply, ScoringRequest
+from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
 from valuestrata.provenance import text_digest
-from valuestrata.specs import Model, Service
+from valuestrata.study.models import OpenAIModel
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Messages:
-    """A prompt as it is sent; only the server knows its tokens."""
+class SentPrompt:
+    """A prompt as it is sent; only the service knows its tokens."""
 
-    persona: str
-    user: str
-    tokens: None = None
+    messages: Messages
+    num_tokens: None = None
 
     @property
     def digest(self) -> str:
         """Sixteen hex digits over the texts."""
-        return text_digest([self.persona, self.user])[:16]
+        return text_digest(self.messages)[:16]
 
 
-class OpenAIModel:
+class OpenAIBackend:
     """A model that a service runs. It connects when it is asked."""
 
     adapter = ""
     chat = None
-    settings = ()
-    longest = None
-    shard = 256  # calls cost money: a killed job loses few
+    entries: tuple[str, ...] = ()  # a paid reply outlives every change of our code
+    numerics: tuple[str, ...] = ()
+    max_length = None
+    shard_size = 256  # calls cost money: a killed job loses few
 
-    def __init__(self, spec: Model) -> None:
+    def __init__(self, model: OpenAIModel) -> None:
         """Remember whom to ask."""
-        if spec.service is None:
-            raise ValueError("a served model has a service")
-        self.spec = spec
-        self.service = spec.service
+        self.model = model
+
+    @classmethod
+    def open(cls, model: OpenAIModel, threads: int, adapter: Path | str | None = None) -> Self:
+        """The backend of a study's model; it needs no threads, and has no adapter."""
+        if adapter is not None:
+            raise ValueError(f"{model.model}: a model at a service has no adapter")
+        return cls(model)
 
     @property
-    def weights(self) -> str:
-        """The model's name and where it is served: all that a service tells."""
-        return f"{self.spec.weights}@{self.service.address}"
+    def version(self) -> str:
+        """The model's name and its service's address: all that a service tells."""
+        return f"{self.model.model}@{self.model.base_url}"
 
     def connect(self) -> Any:
-        """A client; it retries with growing pauses and keeps to the server's own waits.
+        """A client; it retries with growing pauses and keeps to the service's own waits.
 
         Raises:
             InputError: the package or the key is missing.
@@ -71,103 +76,110 @@ class OpenAIModel:
         for name in ("openai", "httpx", "httpx2"):  # a line a call, or whole requests
             logging.getLogger(name).setLevel(logging.WARNING)
         return openai.OpenAI(
-            api_key=_key(self.service),
-            base_url=self.service.address,
-            timeout=self.service.timeout,
-            max_retries=self.service.retries,
+            api_key=_api_key(self.model),
+            base_url=self.model.base_url,
+            timeout=self.model.timeout,
+            max_retries=self.model.max_retries,
         )
 
-    def prompt(self, persona: str, user: str) -> Messages:
+    def render(self, messages: Messages) -> SentPrompt:
         """A prompt as it is sent."""
-        return Messages(persona, user)
+        return SentPrompt(messages)
 
-    def answer(self, questions: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
-        """Greedy texts, without log-probabilities, in the order of the questions."""
-        prompts = [(q.persona, q.user) for q in questions]
-        return [ScoredReply(text, None) for text in self.generate(prompts, max_new_tokens, 0.0, 0)]
+    def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
+        """Greedy texts, without log-probabilities, in the order of the requests."""
+        texts = self.generate([r.messages for r in requests], Sampling(max_new_tokens))
+        return [ScoredReply(text, None) for text in texts]
 
-    def generate(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        max_new_tokens: int,
-        temperature: float,
-        seed: int,
-    ) -> list[str | None]:
-        """Text for each (persona, user) prompt, in order; None where a call failed.
+    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[str | None]:
+        """A text for each prompt, in order; None where a call failed.
 
         Raises:
-            InputError: the service knows no such model or refuses the key, or no call at all came
-                through.
+            InputError: the service has no such model or rejects the key, or every call failed.
         """
         if not prompts:
             return []
-        settings: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature}
-        if temperature > 0:
-            settings["seed"] = seed  # which services follow as well as they can
-        with self.connect() as client, ThreadPoolExecutor(self.service.parallel) as pool:
+        options: dict[str, Any] = {
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+        }
+        if sampling.temperature > 0:
+            options["seed"] = sampling.seed  # which services follow as well as they can
+        with self.connect() as client, ThreadPoolExecutor(self.model.max_concurrency) as pool:
             try:
-                calls = [pool.submit(self._call, client, *prompt, settings) for prompt in prompts]
+                calls = [pool.submit(self._call, client, prompt, options) for prompt in prompts]
                 replies = [call.result() for call in calls]
             except InputError:
                 pool.shutdown(cancel_futures=True)
                 raise
-        failed = [reply for reply in replies if isinstance(reply, Exception)]
-        if failed:
-            log.warning(
-                "%d of %d calls failed (%s); what is asked next time is these alone",
-                len(failed),
-                len(replies),
-                ", ".join(sorted({self._shown(error) for error in failed})),
-            )
-        if len(failed) == len(replies) and not any(map(_is_about_one_prompt, failed)):
-            raise InputError(
-                f"{self.weights}: no call came through ({self._shown(failed[0])}); "
-                "try again later, what was answered before is kept"
-            )
+        self._report_failures(replies)
         return [None if isinstance(reply, Exception) else reply for reply in replies]
 
     def _call(
-        self, client: Any, persona: str, user: str, settings: dict[str, Any]
+        self, client: Any, prompt: Messages, options: dict[str, Any]
     ) -> str | Exception | None:
         """What the model wrote, a refusal's words included, or what went wrong."""
         import openai
 
-        said = [{"role": "system", "content": persona}, {"role": "user", "content": user}]
+        roles = zip(("system", "user"), prompt, strict=True)
+        messages = [{"role": role, "content": content} for role, content in roles]
         try:
-            done = client.chat.completions.create(
-                model=self.spec.weights, messages=said, **settings
+            completion = client.chat.completions.create(
+                model=self.model.model, messages=messages, **options
             )
         except openai.AuthenticationError:
             raise InputError(
-                f"{self.weights}: refuses the key in ${self.service.key_variable}"
+                f"{self.version}: the service rejects the key in ${self.model.api_key_env}"
             ) from None
         except openai.NotFoundError:
             raise InputError(
-                f"{self.weights}: no such model or address; check weights and service.address"
+                f"{self.version}: no such model or address; check model and base_url"
             ) from None
         except (openai.OpenAIError, ValueError) as error:
             return error
-        if not getattr(done, "choices", None):
+        if not getattr(completion, "choices", None):
             return ValueError("a reply without choices")
-        message = done.choices[0].message
+        message = completion.choices[0].message
         text: str | None = message.content
         if not text and message.refusal:
             text = message.refusal
         return text
 
-    def _shown(self, error: Exception) -> str:
-        """An error in a few words: its kind and status; a server's own words may hold the key."""
-        status = getattr(error, "status_code", None)
-        return type(error).__name__ + (f" {status}" if status else "")
+    def _report_failures(self, replies: Sequence[str | Exception | None]) -> None:
+        """Log how many calls failed, and why.
+
+        Raises:
+            InputError: all did, and none because of its prompt.
+        """
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if not errors:
+            return
+        log.warning(
+            "%d of %d calls failed (%s); only these will be retried on the next run",
+            len(errors),
+            len(replies),
+            ", ".join(sorted(set(map(_shown, errors)))),
+        )
+        if len(errors) == len(replies) and not any(map(_is_about_one_prompt, errors)):
+            raise InputError(
+                f"{self.version}: every call failed ({_shown(errors[0])}); "
+                "try again later, earlier replies are cached"
+            )
 
 
-def _key(service: Service) -> str:
-    if service.key_variable is None:
+def _shown(error: Exception) -> str:
+    """An error in a few words: its kind and status; a service's own words may hold the key."""
+    status = getattr(error, "status_code", None)
+    return type(error).__name__ + (f" {status}" if status else "")
+
+
+def _api_key(model: OpenAIModel) -> str:
+    if model.api_key_env is None:
         return "none"  # the package wants one; a server of one's own ignores it
-    key = os.environ.get(service.key_variable, "").strip()
+    key = os.environ.get(model.api_key_env, "").strip()
     if not key:
         raise InputError(
-            f"${service.key_variable} is not set: export the key of {service.address} in it"
+            f"${model.api_key_env} is not set: export the API key of {model.base_url} in it"
         )
     return key
 

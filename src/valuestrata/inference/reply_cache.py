@@ -1,13 +1,14 @@
-"""A content-addressed store of replies behind predict, generate and judge.
+"""A content-addressed cache of replies behind predict, generate and judge.
 
-The key of a reply is a hash of all that it depends on, so a changed model, adapter, prompt, set of
-options or sampling is another key. Each job appends shards of its own, written whole; nobody ever
-changes a shard, so several jobs share a folder, a network one too. Deleting the folder costs time,
-never results. Only answers are kept: refusals, what cannot be read and failures are asked again.
+The key of a reply is a hash of all that it depends on (inference/fill.py), so a changed model,
+adapter, prompt, set of options or sampling is another key. Each job appends shards of its own,
+written whole; nobody ever changes a shard, so several jobs share a folder, a network one too.
+Deleting the folder costs time, never results. Only answers are cached: refusals, invalid replies
+and failed calls are retried on the next run.
 
-A run that takes up a killed one, or shares its folder with another, ends with the table of one run:
+A run that resumes a killed one, or shares its folder with another, ends with the table of one run:
 answers to the last bit; a local model's refusals with the same text, and with log-probabilities to
-1e-5 in fp32, since they are asked again without the answers that they first shared a batch with.
+1e-5 in fp32, since they are scored again without the answers that they first shared a batch with.
 """
 
 import contextlib
@@ -22,27 +23,27 @@ from typing import Any
 from valuestrata.io import PRIVATE, replacing
 
 log = logging.getLogger(__name__)
-Reply = dict[str, Any]
+CachedReply = dict[str, Any]
 
 
 class ReplyCache:
     """Replies of one model and variant in `folder`; `get` sees what was there at the start."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Read all shards; one that cannot be read is set aside with a warning."""
+        """Read all shards; a corrupt one is renamed, with a warning."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         os.chmod(self.folder, 0o700)
-        self._replies: dict[str, Reply] = {}
+        self._replies: dict[str, CachedReply] = {}
         for shard in sorted(self.folder.glob("*.jsonl")):
             self._replies.update(_read(shard))
 
-    def get(self, key: str) -> Reply | None:
+    def get(self, key: str) -> CachedReply | None:
         """The reply of a key, or None."""
         return self._replies.get(key)
 
-    def put(self, replies: Mapping[str, Reply]) -> None:
-        """Keep replies, as one new shard."""
+    def put(self, replies: Mapping[str, CachedReply]) -> None:
+        """Write replies, as one new shard."""
         if not replies:
             return
         lines = (json.dumps({"key": key, **reply}) + "\n" for key, reply in replies.items())
@@ -51,44 +52,44 @@ class ReplyCache:
 
 
 def get_or_compute(
-    store: ReplyCache,
+    cache: ReplyCache,
     keys: Sequence[str],
-    ask: Callable[[list[int]], list[Reply]],
-    keep: Callable[[int, Reply], bool],
-    shard: int = 4096,
-) -> list[Reply]:
-    """The reply of each key, from the store or, where it is absent, by asking.
+    compute: Callable[[list[int]], list[CachedReply]],
+    should_cache: Callable[[int, CachedReply], bool],
+    shard_size: int = 4096,
+) -> list[CachedReply]:
+    """The reply of each key, from the cache or, where it is absent, computed.
 
-    Prompts are asked in parts that do not depend on what is stored, so that a run which takes up a
+    Prompts are asked in parts that do not depend on what is cached, so that a run which resumes a
     killed one asks the same batches: batches of another shape move log-probabilities a little.
 
     Args:
-        store: where replies are looked up and kept.
+        cache: where replies are looked up and written.
         keys: one a prompt; equal keys are asked once.
-        ask: replies for the prompts at some positions, in their order.
-        keep: whether the reply to the prompt at a position may be stored.
-        shard: prompts between two writes, which is what a killed job loses at most.
+        compute: replies to the prompts at some positions, in their order.
+        should_cache: whether the reply to the prompt at a position may be cached.
+        shard_size: prompts between two writes, which is what a killed job loses at most.
     """
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
-    known = {key: reply for key in first if (reply := store.get(key)) is not None}
-    log.info("%d of %d replies are stored", len(known), len(first))
+    replies = {key: reply for key in first if (reply := cache.get(key)) is not None}
+    log.info("%d of %d replies are cached", len(replies), len(first))
     distinct = sorted(first.values())
-    for start in range(0, len(distinct), shard):
-        part = [i for i in distinct[start : start + shard] if keys[i] not in known]
+    for start in range(0, len(distinct), shard_size):
+        part = [i for i in distinct[start : start + shard_size] if keys[i] not in replies]
         if part:
-            fresh = dict(zip(part, ask(part), strict=True))
-            store.put({keys[i]: reply for i, reply in fresh.items() if keep(i, reply)})
-            known |= {keys[i]: reply for i, reply in fresh.items()}
-            log.info("asked %d, have %d of %d", len(part), len(known), len(first))
-    return [known[key] for key in keys]
+            fresh = dict(zip(part, compute(part), strict=True))
+            cache.put({keys[i]: reply for i, reply in fresh.items() if should_cache(i, reply)})
+            replies |= {keys[i]: reply for i, reply in fresh.items()}
+            log.info("asked %d, have %d of %d", len(part), len(replies), len(first))
+    return [replies[key] for key in keys]
 
 
-def _read(shard: Path) -> dict[str, Reply]:
+def _read(shard: Path) -> dict[str, CachedReply]:
     try:
-        records = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
-        return {record.pop("key"): record for record in records}
+        replies = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
+        return {reply.pop("key"): reply for reply in replies}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        log.warning("%s: not a readable shard (%s); set aside", shard, error)
+        log.warning("%s: corrupt (%s), ignored and renamed", shard, error)
         with contextlib.suppress(FileNotFoundError):  # another job was faster
             shard.rename(shard.with_suffix(".corrupt"))
         return {}

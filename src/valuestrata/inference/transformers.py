@@ -1,9 +1,9 @@
 """Language models through transformers and peft, on a GPU where there is one.
 
 Options are scored as whole continuations, terminator included, in forests of shared prefixes
-(models/trie.py): one forward pass reads many prompts and all their options. The greedy text comes
-from the same pass where it is one of the options; where the model would write something else, it
-writes on from there, over the pass' own keys and values. Log-probabilities are computed in fp32;
+(prefix/forests.py): one forward pass reads many prompts and all their options. The greedy text
+comes from the same pass where it is one of the options; where the model would write something else,
+it continues from there, over the pass' own keys and values. Log-probabilities are computed in fp32;
 ties go to the lowest token id.
 """
 
@@ -19,34 +19,41 @@ from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat, TokenizedPrompt
-from valuestrata.inference.local import LocalModel, device, load_network
-from valuestrata.inference.protocol import ScoredReply, ScoringRequest
+from valuestrata.inference.local import LocalBackend, device, load_network
+from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
 from valuestrata.prefix import attention, forests
 from valuestrata.provenance import text_digest
-from valuestrata.specs import Model
+from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
 
-CACHED = 2048
+CPU_NODES = 2048
 """Nodes of a pass on a CPU at most: what a layer makes of more does not stay in its cache."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """logprobs: of each option [C]; option: which one greedy decoding writes, if any; else text:
-    the tokens that it writes."""
+class ScoredItem:
+    """What a forward pass says of a prompt and its options.
+
+    Attributes:
+        logprobs: of each option [C].
+        option: the one that greedy decoding writes, None where it writes something else.
+        tokens: what it writes then.
+    """
 
     logprobs: NDArray[np.float64]
     option: int | None
-    text: list[int]
+    tokens: list[int]
 
 
 @dataclass(frozen=True)
 class _Pass:
     """A forest that was read, and what the device holds of it.
 
-    part: positions of its items; past: keys and values of its nodes; values: waits for log p of
-    every step's token, and the likeliest token in its place [2, S].
+    Attributes:
+        part: positions of its items.
+        past: keys and values of its nodes.
+        values: waits for log p of every step's token, and the likeliest token in its place [2, S].
     """
 
     part: list[int]
@@ -55,71 +62,84 @@ class _Pass:
     values: Callable[[], torch.Tensor]
 
 
-class TransformersModel(LocalModel):
+class TransformersBackend(LocalBackend):
     """A model with or without an adapter; its weights are loaded at the first call."""
 
-    def __init__(self, spec: Model, chat: Chat, adapter: Path | str | None = None) -> None:
+    entries = ("valuestrata.inference.transformers:TransformersBackend",)
+
+    def __init__(self, model: LocalModel, chat: Chat, adapter: Path | str | None = None) -> None:
         """Remember what to load."""
-        super().__init__(spec, chat, adapter)
+        super().__init__(model, chat, adapter)
         self._network: Any = None
 
     @property
     def network(self) -> Any:
         """The network, adapter unmerged: at a small learning rate a merge would round it away."""
         if self._network is None:
-            self._network = load_network(self.spec)
+            self._network = load_network(self.model)
             folder = self.adapter_folder
             if folder is not None:
                 from peft import PeftModel
 
                 self._network = PeftModel.from_pretrained(self._network, str(folder)).eval()
-            log.info("loaded %s%s", self.spec.weights, " with its adapter" if folder else "")
+            log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
         return self._network
 
-    def answer(self, questions: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
-        """Greedy text and option log-probabilities, in the order of the questions."""
-        replies = {text: self.chat.encode_reply(text) for q in questions for text in q.replies}
+    def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
+        """Greedy text and option log-probabilities, in the order of the requests."""
+        ids = {text: self.chat.encode_reply(text) for r in requests for text in r.options}
         items = [
             forests.PrefixItem(
-                self.chat.prompt(q.persona, q.user).ids, tuple(replies[t] for t in q.replies)
+                self.chat.prompt(*r.messages).ids, tuple(ids[text] for text in r.options)
             )
-            for q in questions
+            for r in requests
         ]
-        found = self.score(items, max_new_tokens)
-        texts = [
-            self.chat.decode(one.text) if one.option is None else question.replies[one.option]
-            for question, one in zip(questions, found, strict=True)
+        return [
+            ScoredReply(
+                self.chat.decode(item.tokens) if item.option is None else r.options[item.option],
+                item.logprobs,
+            )
+            for r, item in zip(requests, self.score_items(items, max_new_tokens), strict=True)
         ]
-        return [ScoredReply(text, one.logprobs) for text, one in zip(texts, found, strict=True)]
 
-    def score(self, items: Sequence[forests.PrefixItem], max_new_tokens: int) -> list[Scored]:
+    def score_items(
+        self, items: Sequence[forests.PrefixItem], max_new_tokens: int
+    ) -> list[ScoredItem]:
         """log p of every option of each item, and what greedy decoding writes.
 
         Raises:
-            InputError: the network cannot read forests (models/attention.py).
+            InputError: the network cannot read forests (prefix/attention.py).
         """
-        found: dict[int, Scored] = {}
-        most = self.spec.batch_tokens
-        sent: list[_Pass] = []
-        for part in forests.pack(items, most if device().type != "cpu" else min(most, CACHED)):
+        scored: dict[int, ScoredItem] = {}
+        max_nodes = self.model.max_batch_tokens
+        if device().type == "cpu":
+            max_nodes = min(max_nodes, CPU_NODES)
+        passes: list[_Pass] = []
+        for part in forests.pack(items, max_nodes):
             # the next forest is laid out and sent off before the last one is waited for
-            sent.append(self._forward(items, part))
-            if len(sent) == 2:
-                found |= self._scored(items, sent.pop(0), max_new_tokens)
-        for last in sent:
-            found |= self._scored(items, last, max_new_tokens)
-        return [found[i] for i in range(len(items))]
+            passes.append(self._forward(items, part))
+            if len(passes) == 2:
+                scored |= self._scored(items, passes.pop(0), max_new_tokens)
+        for last in passes:
+            scored |= self._scored(items, last, max_new_tokens)
+        return [scored[i] for i in range(len(items))]
 
-    def generate(
-        self,
-        prompts: Sequence[tuple[str, str]],
-        max_new_tokens: int,
-        temperature: float,
-        seed: int,
-    ) -> list[str]:
-        """Text for each (persona, user) prompt, in order."""
-        rendered = [self.chat.prompt(persona, user) for persona, user in prompts]
-        return self._generate(rendered, max_new_tokens, temperature, seed)
+    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[str]:
+        """A text for each prompt, in order; batches by length, padded at the left."""
+        rendered = [self.chat.prompt(*messages) for messages in prompts]
+        texts = [""] * len(rendered)
+        order = sorted(range(len(rendered)), key=lambda i: (len(rendered[i].ids), rendered[i].ids))
+        start = 0
+        while start < len(order):
+            length = len(rendered[order[start]].ids) + sampling.max_new_tokens
+            size = max(1, self.model.max_batch_tokens // length)
+            part = order[start : start + size]
+            written = self._generate_batch([rendered[i] for i in part], sampling)
+            for i, text in zip(part, written, strict=True):
+                texts[i] = text
+            start += size
+            log.info("wrote %d of %d texts", min(start, len(order)), len(order))
+        return texts
 
     @torch.inference_mode()
     def _forward(self, items: Sequence[forests.PrefixItem], part: list[int]) -> _Pass:
@@ -127,9 +147,9 @@ class TransformersModel(LocalModel):
         from transformers import DynamicCache
 
         forest = forests.build_forest([items[i] for i in part])
-        laid, column = forests.to_model_inputs(forest, self.chat.pad)
+        inputs, column = forests.to_model_inputs(forest, self.chat.pad)
         past = DynamicCache()
-        logits = self._logits(laid, past)
+        logits = self._logits(inputs, past)
         steps = torch.from_numpy(np.stack([column, forest.follows]))
         step, token = runtime.to_device_async(steps, logits.device)
         logprobs = logits.log_softmax(dim=-1)[step, token]
@@ -138,10 +158,13 @@ class TransformersModel(LocalModel):
         values = torch.stack([logprobs, likeliest.float()])
         return _Pass(part, forest, past, runtime.to_host_async(values))
 
-    def _logits(self, laid: dict[str, forests.Ints], past: Any, first: int = 0) -> torch.Tensor:
+    def _logits(self, inputs: dict[str, forests.Ints], past: Any, first: int = 0) -> torch.Tensor:
         """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
         where = self.network.device
-        moved = {k: runtime.to_device_async(v, where) for k, v in attention.tensors(laid).items()}
+        moved = {
+            name: runtime.to_device_async(tensor, where)
+            for name, tensor in attention.tensors(inputs).items()
+        }
         out = attention.forest_forward(
             self.network, moved, first, past_key_values=past, use_cache=True
         )
@@ -149,7 +172,7 @@ class TransformersModel(LocalModel):
 
     def _scored(
         self, items: Sequence[forests.PrefixItem], done: _Pass, max_new_tokens: int
-    ) -> dict[int, Scored]:
+    ) -> dict[int, ScoredItem]:
         """What a pass says of its items, by their positions."""
         forest, (logprobs, likeliest) = done.forest, done.values().double().numpy()
         begin = np.cumsum(forest.lengths) - forest.lengths
@@ -159,26 +182,26 @@ class TransformersModel(LocalModel):
         stay = np.where(likeliest == forest.follows, len(logprobs), place)
         taken = np.minimum(np.minimum.reduceat(stay, begin), forest.lengths)
 
-        found: dict[int, Scored] = {}
+        scored: dict[int, ScoredItem] = {}
         nodes, texts = [], []
         start = 0
         for i in done.part:
             options = items[i].options
             best = start + int(taken[start : start + len(options)].argmax())
-            said = bool(taken[best] == forest.lengths[best] <= max_new_tokens)
-            found[i] = Scored(
+            is_whole = bool(taken[best] == forest.lengths[best] <= max_new_tokens)
+            scored[i] = ScoredItem(
                 totals[start : start + len(options)],
-                best - start if said else None,
-                [] if said else [*options[best - start][: min(taken[best], max_new_tokens)]],
+                best - start if is_whole else None,
+                [] if is_whole else [*options[best - start][: min(taken[best], max_new_tokens)]],
             )
-            if not said and taken[best] < max_new_tokens:
+            if not is_whole and taken[best] < max_new_tokens:
                 leaves = begin[best] + taken[best]
-                found[i].text.append(int(likeliest[leaves]))
+                scored[i].tokens.append(int(likeliest[leaves]))
                 nodes.append(forest.before[leaves])
-                texts.append(found[i].text)
+                texts.append(scored[i].tokens)
             start += len(options)
         self._continue_greedy(done, nodes, texts, max_new_tokens)
-        return found
+        return scored
 
     @torch.inference_mode()
     def _continue_greedy(
@@ -201,7 +224,7 @@ class TransformersModel(LocalModel):
             for row, i in enumerate(live):
                 keys[row, : len(paths[i])] = paths[i]
                 ends[row, : len(paths[i])] = first + len(live)
-            laid = {
+            inputs = {
                 "input_ids": np.array([[texts[i][-1] for i in live]]),
                 "position_ids": np.array([[len(paths[i]) - 1 for i in live]]),
                 "keys": keys,
@@ -209,68 +232,40 @@ class TransformersModel(LocalModel):
                 "depths": np.arange(keys.shape[1]) * (ends > 0),
                 "kept": np.arange(len(live)),
             }
-            for i, token in zip(
-                live, self._logits(laid, done.past, first).argmax(dim=-1).tolist(), strict=True
-            ):
+            tokens = self._logits(inputs, done.past, first).argmax(dim=-1).tolist()
+            for i, token in zip(live, tokens, strict=True):
                 texts[i].append(token)
             first += len(live)
 
     @torch.inference_mode()
-    def _generate(
-        self, prompts: list[TokenizedPrompt], max_new_tokens: int, temperature: float, seed: int
-    ) -> list[str]:
-        """Batches by length, padded at the left; texts in the order of the prompts."""
-        texts = [""] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].ids), prompts[i].ids))
-        start = 0
-        while start < len(order):
-            longest = len(prompts[order[start]].ids) + max_new_tokens
-            size = max(1, self.spec.batch_tokens // longest)
-            chunk = order[start : start + size]
-            for i, text in zip(
-                chunk,
-                self._generate_batch(
-                    [prompts[i] for i in chunk], max_new_tokens, temperature, seed
-                ),
-                strict=True,
-            ):
-                texts[i] = text
-            start += size
-            log.info("wrote %d of %d texts", min(start, len(order)), len(order))
-        return texts
-
-    def _generate_batch(
-        self, prompts: list[TokenizedPrompt], max_new_tokens: int, temperature: float, seed: int
-    ) -> list[str]:
+    def _generate_batch(self, prompts: list[TokenizedPrompt], sampling: Sampling) -> list[str]:
         longest = max(len(prompt.ids) for prompt in prompts)
         tokens = torch.full((len(prompts), longest), self.chat.pad)
         mask = torch.zeros_like(tokens)
         for row, ids in enumerate(prompt.ids for prompt in prompts):
             tokens[row, longest - len(ids) :] = torch.tensor(ids)
             mask[row, longest - len(ids) :] = 1
-        sampling: dict[str, Any] = {"do_sample": False}
-        if temperature > 0:
-            sampling["logits_processor"] = [_gumbel_sampler(prompts, temperature, seed)]
+        options: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            options["logits_processor"] = [_gumbel_sampler(prompts, sampling)]
         out = self.network.generate(
             input_ids=tokens.to(device()),
             attention_mask=mask.to(device()),
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=sampling.max_new_tokens,
             eos_token_id=sorted(self.chat.ends),
             pad_token_id=self.chat.pad,
-            **sampling,
+            **options,
         )
         return [self.chat.decode(row[longest:].tolist()) for row in out.cpu()]
 
 
-def _gumbel_sampler(prompts: list[TokenizedPrompt], temperature: float, seed: int) -> Any:
+def _gumbel_sampler(prompts: list[TokenizedPrompt], sampling: Sampling) -> Any:
     """Gumbel noise, which makes the best token a sample; each prompt has its own seed."""
-    own = [
-        torch.Generator().manual_seed(int(text_digest([str(seed), prompt.digest])[:15], 16))
-        for prompt in prompts
-    ]
+    seeds = [text_digest([str(sampling.seed), prompt.digest]) for prompt in prompts]
+    generators = [torch.Generator().manual_seed(int(seed[:15], 16)) for seed in seeds]
 
-    def add(_: Any, scores: torch.Tensor) -> torch.Tensor:
-        waits = [torch.empty(scores.shape[1]).exponential_(generator=one) for one in own]
-        return scores.float() / temperature - torch.stack(waits).log().to(scores.device)
+    def add_noise(_: Any, scores: torch.Tensor) -> torch.Tensor:
+        waits = [torch.empty(scores.shape[1]).exponential_(generator=g) for g in generators]
+        return scores.float() / sampling.temperature - torch.stack(waits).log().to(scores.device)
 
-    return add
+    return add_noise

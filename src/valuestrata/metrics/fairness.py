@@ -55,29 +55,31 @@ def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
     sums = draws @ (member @ np.where(finite, values, 0.0)).T
     gaps = member @ (~finite).astype(np.float64)
     counts = np.outer(draws.sum(axis=1), member.sum(axis=1))
-    some = np.flatnonzero(gaps.any(axis=1))  # most groups have no gap, and need no product
-    counts[:, some] -= draws @ gaps[some].T
+    incomplete = np.flatnonzero(gaps.any(axis=1))  # most groups have no gap
+    counts[:, incomplete] -= draws @ gaps[incomplete].T
     return ratio(sums, counts)
 
 
-def null_means(values: Floats, member: Floats, resamples: int, seed: int, slab: int = 16) -> Floats:
+def null_means(
+    values: Floats, member: Floats, n_resamples: int, seed: int, chunk_size: int = 16
+) -> Floats:
     """[B, G] group means when scores are permuted among subgroups within each question."""
     rng = np.random.default_rng(seed)
     size = len(values)
     finite = np.isfinite(values)
-    # [Q, S] a question's present scores, packed to the front, move to its present subgroups at
-    # random
+    # [Q, S] a question's finite scores, packed to the front, are permuted among its subgroups that
+    # have one
     packed = np.take_along_axis(values, np.argsort(~finite, axis=0, kind="stable"), axis=0)
     packed = np.where(np.isfinite(packed), packed, 0.0).T
     counts = member @ finite.sum(axis=1)
     means = []
-    for start in range(0, resamples, slab):
-        part = min(slab, resamples - start)
-        keys = np.where(finite, rng.random((part, *values.shape)), 1.0)
+    for start in range(0, n_resamples, chunk_size):
+        chunk = min(chunk_size, n_resamples - start)
+        keys = np.where(finite, rng.random((chunk, *values.shape)), 1.0)
         order = _order(np.ascontiguousarray(keys.swapaxes(1, 2)))  # [b, Q, S]
-        order += np.arange(part)[:, None, None] * size
-        moved = np.broadcast_to(packed, order.shape).ravel()
-        sums = np.bincount(order.ravel(), moved, minlength=part * size).reshape(part, size)
+        order += np.arange(chunk)[:, None, None] * size
+        shuffled = np.broadcast_to(packed, order.shape).ravel()
+        sums = np.bincount(order.ravel(), shuffled, minlength=chunk * size).reshape(chunk, size)
         means.append(ratio(sums @ member.T, counts))
     return np.concatenate(means)
 
@@ -90,12 +92,12 @@ def _order(keys: Floats) -> NDArray[np.int64]:
     bits = int(keys.shape[-1]).bit_length()
     if bits > 9:  # 54 + 9 bits are what an int64 holds
         return np.argsort(keys, axis=-1)
-    both = (keys * 2.0**53).astype(np.int64)
-    both <<= bits
-    both += np.arange(keys.shape[-1])
-    both.sort(axis=-1)
-    both &= (1 << bits) - 1
-    return both
+    packed_keys = (keys * 2.0**53).astype(np.int64)
+    packed_keys <<= bits
+    packed_keys += np.arange(keys.shape[-1])
+    packed_keys.sort(axis=-1)
+    packed_keys &= (1 << bits) - 1
+    return packed_keys
 
 
 @dataclass(frozen=True)
@@ -112,29 +114,31 @@ class Inequality:
 
 
 def inequalities(
-    values: Floats, member: Floats, resamples: int, level: float, seed: int
+    values: Floats, member: Floats, n_resamples: int, confidence_level: float, seed: int
 ) -> list[Inequality]:
     """Norm.Range and CV of the group means of `values` [S, Q] over `member` [G, S].
 
-    p_value is the share of permutations with a statistic at least as large, the observed one among
-    them.
+    p_value is the share of permutations with a statistic at least as large, including the observed
+    one.
     """
     means = group_means(values, member)
-    drawn = resampled_means(values, member, cluster_draws(values.shape[1], resamples, seed))
-    null = null_means(values, member, resamples, seed)
-    found = []
+    drawn = resampled_means(values, member, cluster_draws(values.shape[1], n_resamples, seed))
+    null = null_means(values, member, n_resamples, seed)
+    results = []
     for name, statistic in STATISTICS.items():
-        value, draws, by_chance = float(statistic(means)), statistic(drawn), statistic(null)
-        low, high = bias_corrected(value, draws, level, (0.0, float("inf")))
-        found.append(Inequality(name, value, low, high, *against_null(value, by_chance)))
-    return found
+        value, draws, null_draws = float(statistic(means)), statistic(drawn), statistic(null)
+        low, high = bias_corrected(value, draws, confidence_level, (0.0, float("inf")))
+        results.append(Inequality(name, value, low, high, *against_null(value, null_draws)))
+    return results
 
 
 def group_intervals(
-    values: Floats, member: Floats, resamples: int, level: float, seed: int
+    values: Floats, member: Floats, n_resamples: int, confidence_level: float, seed: int
 ) -> list[tuple[float, float, float]]:
     """Mean, low and high of each group; questions are resampled."""
     means = group_means(values, member)
-    drawn = resampled_means(values, member, cluster_draws(values.shape[1], resamples, seed))
-    ends = [percentiles(own, level) for own in np.ascontiguousarray(drawn.T)]
+    drawn = resampled_means(values, member, cluster_draws(values.shape[1], n_resamples, seed))
+    ends = [
+        percentiles(group_draws, confidence_level) for group_draws in np.ascontiguousarray(drawn.T)
+    ]
     return [(float(m), low, high) for m, (low, high) in zip(means, ends, strict=True)]

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-DRAWN = 250
+CHUNK_SIZE = 250
 """Resamples drawn at a time: few enough for a processor's cache."""
 
 
-@lru_cache(maxsize=2)  # the draws take longer than what is made of them, and a stage asks again
-def cluster_draws(clusters: int, resamples: int, seed: int) -> Floats:
+@lru_cache(maxsize=2)  # drawing takes longer than using the draws, and a stage repeats it
+def cluster_draws(clusters: int, n_resamples: int, seed: int) -> Floats:
     """[B, K] how often each cluster is drawn in each bootstrap resample; rows sum to K.
 
     The array is shared between calls and read-only.
     """
     rng = np.random.default_rng(seed)
-    kind = np.min_scalar_type(clusters - 1)  # small random numbers are drawn many times faster
-    draws = np.empty((resamples, clusters))
-    for start in range(0, resamples, DRAWN):
-        rows = draws[start : start + DRAWN]
+    kind = np.min_scalar_type(clusters - 1)  # small integers are drawn many times faster
+    draws = np.empty((n_resamples, clusters))
+    for start in range(0, n_resamples, CHUNK_SIZE):
+        rows = draws[start : start + CHUNK_SIZE]
         drawn = rng.integers(0, clusters, size=rows.shape, dtype=kind).astype(np.int64)
         drawn += np.arange(len(rows))[:, None] * clusters
         rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
@@ -40,18 +40,18 @@ def ratio(sums: Floats, counts: Floats) -> Floats:
     return np.divide(sums, counts, out=empty, where=np.asarray(counts) > 0)
 
 
-def percentiles(draws: Floats, level: float) -> tuple[float, float]:
+def percentiles(draws: Floats, confidence_level: float) -> tuple[float, float]:
     """Central interval of the finite draws; NaN where there are none."""
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return float("nan"), float("nan")
-    tail = (1 - level) / 2
+    tail = (1 - confidence_level) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def bias_corrected(
-    estimate: float, draws: Floats, level: float, bounds: tuple[float, float]
+    estimate: float, draws: Floats, confidence_level: float, bounds: tuple[float, float]
 ) -> tuple[float, float]:
     """Percentile interval shifted by the bootstrap's estimate of bias, inside `bounds`.
 
@@ -59,7 +59,7 @@ def bias_corrected(
     of the draws less the estimate measures by how much (Efron and Tibshirani 1993, chapter 10). The
     interval always holds the estimate.
     """
-    low, high = percentiles(draws, level)
+    low, high = percentiles(draws, confidence_level)
     if not (np.isfinite(low) and np.isfinite(estimate)):
         return float("nan"), float("nan")
     bias = float(np.nanmean(draws)) - estimate
@@ -73,24 +73,24 @@ def against_null(value: float, null: Floats) -> tuple[float, float, float]:
     p is the share of the finite draws that are at least as large, the observed value among them
     (Phipson and Smyth 2010); NaN without a value or without a draw.
     """
-    known = null[np.isfinite(null)]
-    if not len(known):
+    valid = null[np.isfinite(null)]
+    if not len(valid):
         return float("nan"), float("nan"), float("nan")
-    reached = int((known >= value - 1e-12).sum())
-    p = (1 + reached) / (1 + len(known)) if np.isfinite(value) else float("nan")
-    return float(known.mean()), float(np.quantile(known, 0.95)), p
+    reached = int((valid >= value - 1e-12).sum())
+    p = (1 + reached) / (1 + len(valid)) if np.isfinite(value) else float("nan")
+    return float(valid.mean()), float(np.quantile(valid, 0.95)), p
 
 
 def mean_with_interval(
-    values: Floats, cluster: NDArray[np.intp], resamples: int, level: float, seed: int
+    values: Floats, cluster: NDArray[np.intp], n_resamples: int, confidence_level: float, seed: int
 ) -> tuple[float, float, float]:
     """Mean of the finite values with its cluster-bootstrap interval: value, low, high.
 
     Args:
         values: [n], NaN for missing.
         cluster: [n] index of each value's cluster, 0 to K - 1.
-        resamples: B.
-        level: coverage.
+        n_resamples: B.
+        confidence_level: coverage.
         seed: of the draws; the same for all runs, so that they share their resamples.
     """
     finite = np.isfinite(values)
@@ -99,62 +99,62 @@ def mean_with_interval(
     clusters = int(cluster.max()) + 1
     sums = np.bincount(cluster[finite], values[finite], minlength=clusters)
     counts = np.bincount(cluster[finite], minlength=clusters).astype(np.float64)
-    draws = cluster_draws(clusters, resamples, seed)
-    low, high = percentiles(ratio(draws @ sums, draws @ counts), level)
+    draws = cluster_draws(clusters, n_resamples, seed)
+    low, high = percentiles(ratio(draws @ sums, draws @ counts), confidence_level)
     return float(sums.sum() / counts.sum()), low, high
 
 
 def normalized_gain(
     values: Floats,
     start: Floats,
-    goal: Floats,
+    target: Floats,
     cluster: NDArray[np.intp],
-    resamples: int,
-    level: float,
+    n_resamples: int,
+    confidence_level: float,
     seed: int,
 ) -> tuple[float, float, float]:
-    """How far the mean of `values` goes from that of `start` to that of `goal`: value, low, high.
+    """(values - start) / (target - start), of means, with its interval: value, low, high.
 
-    0 at the start, 1 at the goal, more beyond it, negative if it went the other way. The three are
-    paired: a resample draws the same clusters for all. NaN where start and goal are not clearly
-    apart, that is where more resamples than lie in a tail turn their order: a share of nothing.
+    0 at the start, 1 at the target, above 1 beyond it, negative below the start. The three are
+    paired: a resample draws the same clusters for all. NaN where start and target are not clearly
+    apart: where their order is reversed in more resamples than lie in a tail.
 
     Args:
         values: [n], NaN for missing.
         start: [n], NaN for missing.
-        goal: [n], NaN for missing.
+        target: [n], NaN for missing.
         cluster: [n] index of each value's cluster, 0 to K - 1.
-        resamples: B.
-        level: coverage.
-        seed: of the draws; the same as elsewhere.
+        n_resamples: B.
+        confidence_level: coverage.
+        seed: of the draws; the same for all runs, so that they share their resamples.
     """
-    known = np.isfinite(values) & np.isfinite(start) & np.isfinite(goal)
-    nothing = (float("nan"), float("nan"), float("nan"))
-    if not known.any():
-        return nothing
+    valid = np.isfinite(values) & np.isfinite(start) & np.isfinite(target)
+    undefined = (float("nan"), float("nan"), float("nan"))
+    if not valid.any():
+        return undefined
     clusters = int(cluster.max()) + 1
-    gone, whole = (
-        np.bincount(cluster[known], (end - start)[known], minlength=clusters)
-        for end in (values, goal)
+    gains, ranges = (
+        np.bincount(cluster[valid], (end - start)[valid], minlength=clusters)
+        for end in (values, target)
     )
-    draws = cluster_draws(clusters, resamples, seed)
-    sign = np.sign(whole.sum())
-    wholes = sign * (draws @ whole)
-    if not sign or (wholes <= 0).mean() > (1 - level) / 2:
-        return nothing
-    low, high = percentiles(ratio(sign * (draws @ gone), wholes), level)
-    return float(gone.sum() / whole.sum()), low, high
+    draws = cluster_draws(clusters, n_resamples, seed)
+    sign = np.sign(ranges.sum())
+    drawn_ranges = sign * (draws @ ranges)
+    if not sign or (drawn_ranges <= 0).mean() > (1 - confidence_level) / 2:
+        return undefined
+    low, high = percentiles(ratio(sign * (draws @ gains), drawn_ranges), confidence_level)
+    return float(gains.sum() / ranges.sum()), low, high
 
 
-def sign_flip(differences: Floats, cluster: NDArray[np.intp], resamples: int, seed: int) -> float:
+def sign_flip(differences: Floats, cluster: NDArray[np.intp], n_resamples: int, seed: int) -> float:
     """Two-sided p-value of a mean paired difference of 0; whole clusters change sign.
 
-    Identical systems have p = 1. The observed assignment counts as one of the resamples, so p is
+    Identical runs have p = 1. The observed assignment counts as one of the resamples, so p is
     never 0 (Phipson and Smyth 2010).
     """
     finite = np.isfinite(differences)
     sums = np.bincount(cluster[finite], differences[finite])
     rng = np.random.default_rng(seed)
-    signs = rng.integers(0, 2, size=(resamples, len(sums))).astype(np.float64) * 2 - 1
+    signs = rng.integers(0, 2, size=(n_resamples, len(sums))).astype(np.float64) * 2 - 1
     as_extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
-    return float((1 + as_extreme.sum()) / (1 + resamples))
+    return float((1 + as_extreme.sum()) / (1 + n_resamples))

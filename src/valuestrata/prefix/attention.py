@@ -1,9 +1,9 @@
-"""Networks that read forests (models/trie.py): each block attends to itself and what is above it.
+"""Networks that read forests (prefix/forests.py): a block attends to itself and what is above it.
 
 A network of transformers' has its attention replaced by one that cuts the row into blocks, gathers
 each block's keys and hands them on, as a batch of short sequences, to the attention it had before.
 Plain calls are passed on as they are, so that the same network still generates and trains as ever.
-Symbols as in models/trie.py.
+Symbols as in prefix/forests.py.
 """
 
 import sys
@@ -18,20 +18,22 @@ from torch.utils.checkpoint import checkpoint
 from valuestrata.errors import InputError
 from valuestrata.prefix.forests import Ints
 
-_OURS = "blocks_of_"
-_UNREAD = "its options cannot be scored in one pass; use the backend vllm"
+_PREFIX = "blocks_of_"
+_REMEDY = "its options cannot be scored in one pass; use backend vllm"
 _LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that may read a row that is no sequence: others look at what stands before."""
 
 
-def forest_forward(network: Any, laid: dict[str, torch.Tensor], first: int = 0, **more: Any) -> Any:
-    """One forward pass over a forest's `trie.layout`, as tensors on the network's device.
+def forest_forward(
+    network: Any, inputs: dict[str, torch.Tensor], first: int = 0, **options: Any
+) -> Any:
+    """One forward pass over a forest's model inputs, as tensors on the network's device.
 
     Args:
         network: any of transformers' causal language models, with an adapter or without.
-        laid: the layout's tensors.
+        inputs: tensors of `forests.to_model_inputs`.
         first: the number of the first node, where a cache holds those before it.
-        more: goes to the network.
+        options: go to the network.
 
     Returns:
         What the network returns; its logits are of the kept nodes [1, K, vocabulary].
@@ -41,24 +43,24 @@ def forest_forward(network: Any, laid: dict[str, torch.Tensor], first: int = 0, 
             attention be replaced.
     """
     _prepare(network)
-    keys, kept = laid["keys"], laid["kept"]
-    positions = laid["position_ids"].view(len(keys), -1)
+    keys, kept = inputs["keys"], inputs["kept"]
+    positions = inputs["position_ids"].view(len(keys), -1)
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
     with _only(_last(network), kept):
         return network(
-            input_ids=laid["input_ids"],
-            position_ids=laid["position_ids"],
-            attention_mask=mask(keys, laid["ends"], positions.shape[1], network.dtype, first),
-            tree=(keys, positions, laid["depths"]),
+            input_ids=inputs["input_ids"],
+            position_ids=inputs["position_ids"],
+            attention_mask=mask(keys, inputs["ends"], positions.shape[1], network.dtype, first),
+            tree=(keys, positions, inputs["depths"]),
             logits_to_keep=kept,
-            **more,
+            **options,
         )
 
 
-def tensors(laid: dict[str, Ints]) -> dict[str, torch.Tensor]:
-    """A `trie.layout` for `read`, on the CPU."""
-    return {name: torch.from_numpy(array) for name, array in laid.items()}
+def tensors(inputs: dict[str, Ints]) -> dict[str, torch.Tensor]:
+    """What `forests.to_model_inputs` gives, as tensors on the CPU."""
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def mask(
@@ -125,21 +127,19 @@ def _prepare(network: Any) -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     inner = network.config._attn_implementation
-    if inner.startswith(_OURS):
+    if inner.startswith(_PREFIX):
         return
     kinds = getattr(network.config.get_text_config(), "layer_types", None) or []
     if getattr(network, "_is_stateful", False) or not _LAYERS.issuperset(kinds):
         raise InputError(
-            f"{network.name_or_path}: has layers that are not plain attention; {_UNREAD}"
+            f"{network.name_or_path}: has layers that are not plain attention; {_REMEDY}"
         )
-    name = _OURS + inner
+    name = _PREFIX + inner
     ALL_ATTENTION_FUNCTIONS.register(name, partial(_attend, inner))
     ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[inner])
     network.set_attn_implementation(name)
     if network.config._attn_implementation != name:
-        raise InputError(
-            f"{network.name_or_path}: its code keeps to an attention of its own; {_UNREAD}"
-        )
+        raise InputError(f"{network.name_or_path}: custom attention cannot be replaced; {_REMEDY}")
 
 
 def _attend(
@@ -150,7 +150,7 @@ def _attend(
     value: torch.Tensor,
     attention_mask: Any,
     tree: tuple[torch.Tensor, ...] | None = None,
-    **more: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, Any]:
     """query [1, heads, T, size of a head]; key, value likewise -> [1, T, heads, size of a head].
 
@@ -158,11 +158,11 @@ def _attend(
     """
     attend = _function(inner, module, tree is not None)
     if tree is None:
-        return attend(module, query, key, value, attention_mask, **more)
-    if more.get("position_bias") is not None:
-        raise InputError(f"{module.config.name_or_path}: adds to its attention; {_UNREAD}")
+        return attend(module, query, key, value, attention_mask, **options)
+    if options.get("position_bias") is not None:
+        raise InputError(f"{module.config.name_or_path}: adds to its attention; {_REMEDY}")
     keys, positions, depths = tree
-    window = more.get("sliding_window", getattr(module, "sliding_window", None))
+    window = options.get("sliding_window", getattr(module, "sliding_window", None))
     if window is not None:
         far = positions[:, :, None] - depths[:, None] >= window
         attention_mask = attention_mask.masked_fill(far[:, None], _least(attention_mask.dtype))
@@ -173,12 +173,12 @@ def _attend(
             side[0].index_select(1, keys.flatten()).unflatten(1, keys.shape).transpose(0, 1)
             for side in (key, value)
         )
-        return attend(module, query, key, value, attention_mask, **more)[0].flatten(0, 1)[None]
+        return attend(module, query, key, value, attention_mask, **options)[0].flatten(0, 1)[None]
 
     if not (torch.is_grad_enabled() and query.requires_grad):
         return in_blocks(query, key, value), None
     # what was gathered is many times what it was gathered from: it is gathered again, not kept
-    drops = bool(more.get("dropout"))
+    drops = bool(options.get("dropout"))
     return checkpoint(
         in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=drops
     ), None

@@ -2,7 +2,7 @@
 
 Every distinct prefix is one node. A forest is a row of nodes in preorder: what lies below a node
 follows it directly, up to the node's `end`, so that a node's ancestors are those whose span it lies
-in. Rows are read in blocks (models/attention.py): all that the nodes of a block attend to are the
+in. Rows are read in blocks (prefix/attention.py): all that the nodes of a block attend to are the
 block itself and the ancestors of its first node.
 Symbols: N nodes, S steps of all options, K nodes whose next-token logits are wanted; T nodes with
 padding, B blocks of Q nodes each, M keys of a block.
@@ -87,8 +87,8 @@ def build_forest(items: Sequence[PrefixItem]) -> Forest:
     )
 
 
-def pack(items: Sequence[PrefixItem], most: int) -> list[list[int]]:
-    """Positions of items by forest, each of at most `most` nodes or of one item.
+def pack(items: Sequence[PrefixItem], max_nodes: int) -> list[list[int]]:
+    """Positions of items by forest, each of at most `max_nodes` nodes or of one item.
 
     Items that share beginnings come together; what comes together depends on the items alone. A
     forest with long paths has fewer nodes, since memory goes by the keys of all blocks.
@@ -100,13 +100,13 @@ def pack(items: Sequence[PrefixItem], most: int) -> list[list[int]]:
     below = {options: _nodes(options) for options in {item.options for item in items}}
     parts: list[list[int]] = []
     nodes = longest = 0
-    for i, known in zip(order, shared.tolist(), strict=True):
-        own = len(items[i].prompt) + below[items[i].options]
-        nodes, longest = nodes + own - known, max(longest, own)
+    for i, repeated in zip(order, shared.tolist(), strict=True):
+        size = len(items[i].prompt) + below[items[i].options]
+        nodes, longest = nodes + size - repeated, max(longest, size)
         keys = nodes * (1 + longest / BLOCK)
-        if not parts or nodes > most or keys > WIDE * most:
+        if not parts or nodes > max_nodes or keys > WIDE * max_nodes:
             parts.append([])
-            nodes, longest = own, own
+            nodes, longest = size, size
         parts[-1].append(i)
     return parts
 
@@ -122,22 +122,22 @@ def to_model_inputs(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
     nodes = len(forest)
     size = min(BLOCK, nodes)
     padded = -(-nodes // size) * size
-    own = np.arange(padded)
+    place = np.arange(padded)
     tokens, depth = np.full(padded, pad), np.zeros(padded, dtype=np.int64)
     tokens[:nodes], depth[:nodes] = forest.token, forest.depth
     # padding is trees of one node: nobody attends to it, and it attends to itself
-    end = own + 1
+    end = place + 1
     end[:nodes] = forest.end
     above = [forest.path(first)[:-1] for first in range(0, nodes, size)]
     keys = np.zeros((len(above), max(map(len, above)) + size), dtype=np.int64)
     ends = np.zeros_like(keys)
-    keys[:, :size] = own.reshape(-1, size)
+    keys[:, :size] = place.reshape(-1, size)
     ends[:, :size] = end.reshape(-1, size)
     for b, path in enumerate(above):
         keys[b, size : size + len(path)] = path
         ends[b, size : size + len(path)] = end[path]
     kept, column = np.unique(forest.before, return_inverse=True)
-    laid = {
+    inputs = {
         "input_ids": tokens[None],
         "position_ids": depth[None],
         "keys": keys,
@@ -145,7 +145,7 @@ def to_model_inputs(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
         "depths": depth[keys],
         "kept": kept,
     }
-    return laid, column
+    return inputs, column
 
 
 def _table(rows: Sequence[Tokens]) -> Ints:

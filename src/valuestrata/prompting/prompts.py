@@ -1,37 +1,35 @@
 """Persona and question as messages. One place for every wording that a model is shown.
 
-A template is a file of prompting/templates: its language, its sentences, and a glossary for the study's
-own words. Questions and their options stay in the codebook's language.
+A template is a file of prompting/templates: its language, its sentences, and a glossary for the
+study's words. Questions and their options stay in the codebook's language.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import yaml
 
+from valuestrata.prompting.settings import PromptSettings, data_file
 from valuestrata.provenance import text_digest
-from valuestrata.specs import Prompt
 
 
 @cache
 def template(name: str) -> dict[str, Any]:
-    """The wordings of prompting/templates/NAME.yaml; NAME may be followed by `@` and the file's hash."""
-    file = f"prompting/templates/{name.partition('@')[0]}.yaml"
-    text = files("valuestrata").joinpath(file).read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    """The wordings of a prompt file, by its name or its id (`english@0123456789ab`)."""
+    return dict(yaml.safe_load(data_file("templates", name).read_text(encoding="utf-8")))
 
 
-def persona(prompt: Prompt, groups: Mapping[str, str]) -> str:
+def persona(prompt: PromptSettings, groups: Mapping[str, str]) -> str:
     """The message that describes a subgroup, given as axis -> group.
 
-    >>> axes = {"sex": "{group}", "age": "aged {group}"}, {"sex": "sex", "age": "age"}
-    >>> said = Prompt("english", "Utopia", *axes, "second", "persona", "asked")
-    >>> persona(said, {"sex": "female", "age": "25-34"}).split(". ")[1]
+    >>> parts = dict(personas={"sex": "{group}", "age": "aged {group}"}, country="Singapore",
+    ...     labels={"sex": "sex", "age": "age"}, order="persona", options="asked")
+    >>> prompt = PromptSettings(template="english", persona="second", **parts)
+    >>> persona(prompt, {"sex": "female", "age": "25-34"}).split(". ")[1]
     'About you: female, aged 25-34'
-    >>> said = Prompt("mandarin", "Singapore", *axes, "list", "persona", "asked")
-    >>> print(persona(said, {"sex": "female", "age": "25-34"}))
+    >>> prompt = PromptSettings(template="mandarin", persona="list", **parts)
+    >>> print(persona(prompt, {"sex": "female", "age": "25-34"}))
     请以具有下列特征的人的身份回答每一个问题：
     - 居住国：新加坡
     - 性别：女性
@@ -45,7 +43,8 @@ def persona(prompt: Prompt, groups: Mapping[str, str]) -> str:
 
     country = translate(prompt.country)
     traits = [
-        translate(prompt.personas[axis]).format(group=translate(g)) for axis, g in groups.items()
+        translate(prompt.personas[axis]).format(group=translate(group))
+        for axis, group in groups.items()
     ]
     attributes = [
         (words["residence"], country),
@@ -58,43 +57,49 @@ def persona(prompt: Prompt, groups: Mapping[str, str]) -> str:
 
 
 def render_question(
-    prompt: Prompt,
+    prompt: PromptSettings,
     question: str,
     codes: Sequence[int],
     labels: Sequence[str],
-    ends: tuple[int, int],
+    scale: tuple[int, int],
 ) -> str:
-    """A question with the codes of its scale, `ends` = (lowest, highest), in the prompt's order.
+    """A question with the codes of its scale, (scale_min, scale_max), in the prompt's order.
 
-    >>> said = Prompt("english", "Utopia", {}, {}, "second", "persona", "reversed")
-    >>> print(asked(said, "Is it so?", [1, 2], ["yes", "no"], (1, 2)))
+    >>> prompt = PromptSettings(template="english", country="Utopia", personas={}, labels={},
+    ...     persona="second", order="persona", options="reversed")
+    >>> print(render_question(prompt, "Is it so?", [1, 2], ["yes", "no"], (1, 2)))
     Is it so?
     2 = no
     1 = yes
-    >>> ten = list(range(1, 11))
-    >>> print(asked(said, "How much?", ten, ["none", *[""] * 8, "all"], (1, 10)).splitlines()[1])
+    >>> labels = ["none", *[""] * 8, "all"]
+    >>> print(render_question(prompt, "How much?", list(range(1, 11)), labels, (1, 10)))
+    How much?
     Choose a number from 10 (all) to 1 (none).
     """
     words = template(prompt.template)
-    within = [(c, label) for c, label in zip(codes, labels, strict=True) if ends[0] <= c <= ends[1]]
-    shown = dict(_ordered(prompt, question, within))
-    if all(shown.values()):
-        lines = [words["option"].format(code=c, label=label) for c, label in shown.items()]
+    on_scale = [
+        (code, label)
+        for code, label in zip(codes, labels, strict=True)
+        if scale[0] <= code <= scale[1]
+    ]
+    options = dict(_ordered(prompt, question, on_scale))
+    if all(options.values()):
+        lines = [words["option"].format(code=c, label=label) for c, label in options.items()]
     else:
-        first, last = [code for code in shown if code in ends]
+        first, last = [code for code in options if code in scale]
         lines = [
             words["scale"].format(
-                scale_min=first,
-                scale_max=last,
-                lowest_label=shown[first],
-                highest_label=shown[last],
+                lowest=first,
+                highest=last,
+                lowest_label=options[first],
+                highest_label=options[last],
             )
         ]
     return str(words["closed"]).format(question=question, options="\n".join(lines))
 
 
 def _ordered(
-    prompt: Prompt, question: str, options: list[tuple[int, str]]
+    prompt: PromptSettings, question: str, options: list[tuple[int, str]]
 ) -> list[tuple[int, str]]:
     """Options as asked, reversed, or in an order drawn for each question by a hash."""
     if prompt.options == "reversed":
@@ -104,11 +109,12 @@ def _ordered(
     return options
 
 
-def messages(prompt: Prompt, persona: str, question: str) -> tuple[str, str]:
+def messages(prompt: PromptSettings, persona: str, question: str) -> tuple[str, str]:
     """First (system) and second (user) message of a closed prompt, from its two parts.
 
-    >>> said = Prompt("english", "Utopia", {}, {}, "second", "question", "asked")
-    >>> messages(said, "You are old.", "Is it so?")[1].splitlines()[0]
+    >>> prompt = PromptSettings(template="english", country="Utopia", personas={}, labels={},
+    ...     persona="second", order="question", options="asked")
+    >>> messages(prompt, "You are old.", "Is it so?")[1].splitlines()[0]
     'You are old.'
     """
     reply = template(prompt.template)["reply"]
@@ -118,18 +124,18 @@ def messages(prompt: Prompt, persona: str, question: str) -> tuple[str, str]:
 
 
 def closed(
-    prompt: Prompt,
+    prompt: PromptSettings,
     question: str,
     codes: Sequence[int],
     labels: Sequence[str],
-    ends: tuple[int, int],
+    scale: tuple[int, int],
 ) -> str:
-    """User message that asks for a code, where the persona came first; see `asked`."""
+    """User message that asks for a code, where the persona came first; see `render_question`."""
     reply = template(prompt.template)["reply"]
-    return f"{render_question(prompt, question, codes, labels, ends)}\n{reply}"
+    return f"{render_question(prompt, question, codes, labels, scale)}\n{reply}"
 
 
-def open_ended(prompt: Prompt, question: str) -> str:
+def open_ended(prompt: PromptSettings, question: str) -> str:
     """User message that asks for a free answer."""
     return str(template(prompt.template)["open"]).format(question=question)
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from valuestrata.io import records
+from valuestrata.report.comparison import CEILED, Metric
 from valuestrata.report.phrases import (
     CEILINGS,
     MEASURES,
@@ -19,24 +21,25 @@ from valuestrata.report.phrases import (
     percent,
 )
 from valuestrata.report.results import (
-    BASE,
     SUBGROUPS,
     Estimate,
     Results,
-    System,
-    all_runs,
-    baselines,
     cell_label,
+    stratum_label,
+    to_estimate,
+)
+from valuestrata.report.runs import (
+    BASE,
+    ModelVariant,
+    all_runs,
+    baseline_runs,
     label,
     llm_runs,
-    number,
-    records,
-    stratum_label,
-    tuned,
+    tuned_runs,
 )
 
-KEPT = "\N{NO-BREAK SPACE}"
-SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
+NO_BREAK = "\N{NO-BREAK SPACE}"
+MAIN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
 OF_DISTRIBUTIONS = (
     "wasserstein",
     "total_variation",
@@ -46,12 +49,12 @@ OF_DISTRIBUTIONS = (
     "calibration_error",
     "non_option_mass",
 )
-NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "changed")
+NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it says, its interval, and small print beneath."""
+    """A cell: its text, its interval, and small print beneath."""
 
     text: str
     interval: str = ""
@@ -69,39 +72,39 @@ class Table:
     note: str = ""
 
 
-def cell(one: Estimate | None, rate: bool = False, signed: bool = False, more: str = "") -> Cell:
-    """Value, interval, then n, missing and what else is to be said."""
-    if one is None:
+def cell(
+    estimate: Estimate | None, rate: bool = False, signed: bool = False, extra: str = ""
+) -> Cell:
+    """Value, interval, then n, missing and an extra remark."""
+    if estimate is None:
         return Cell(NONE)
-    say = percent if rate else decimal
-    known = one.known and one.ci_low == one.ci_low
-    interval = f"[{say(one.ci_low, signed)}, {say(one.ci_high, signed)}]" if known else ""
-    parts = [f"n {count(one.n)}", f"missing {count(one.missing)}", *([more] if more else [])]
-    small = ", ".join(part.replace(" ", KEPT) for part in parts)
-    return Cell(say(one.value, signed), interval, small)
+    write = percent if rate else decimal
+    ends = [write(end, signed) for end in (estimate.ci_low, estimate.ci_high)]
+    interval = f"[{', '.join(ends)}]" if estimate.has_interval else ""
+    parts = [f"n {count(estimate.n)}", f"missing {count(estimate.missing)}", extra]
+    small = ", ".join(part.replace(" ", NO_BREAK) for part in parts if part)
+    return Cell(write(estimate.value, signed), interval, small)
 
 
 def main_table(results: Results, split: str) -> Table:
     """The main results of one split, one row a run."""
-    spec = results.spec
+    settings = results.settings
     wins = [
-        (judge, dimension)
-        for judge in spec.compare.judges
+        Metric("win_rate", judge, dimension)
+        for judge in settings.judges
         for dimension in results.dimensions(judge, split)
     ]
     rows = []
-    for system in all_runs(spec):
-        cells = [cell(results.of(system, split, m), is_rate(m)) for m in SHOWN]
-        cells += [_win(results, system, split, *win) for win in wins]
-        rows.append((_name(results, system), *cells))
-    names = [metric_name(f"win_rate:{judge}:{dimension}") for judge, dimension in wins]
-    for kind, name in CEILINGS.items():
-        known = (results.ceiling(kind, split, m) for m in SHOWN)
-        rows.append((Cell(name, small="ceiling"), *map(cell, known), *(Cell(NONE) for _ in wins)))
-    role = spec.roles.get(split, "")
+    for run in all_runs(settings):
+        cells = [cell(results.metric(run, split, m), is_rate(m)) for m in MAIN]
+        cells += [_win(results, run, split, win) for win in wins]
+        rows.append((_name(results, run), *cells))
+    for name, shown in CEILINGS.items():
+        cells = [cell(results.ceiling(name, split, m)) for m in MAIN]
+        rows.append((Cell(shown, small="ceiling"), *cells, *(Cell(NONE) for _ in wins)))
     return Table(
-        caption=f"Main results, {split} ({role} split)",
-        columns=("Run", *(METRICS[m] for m in SHOWN), *names),
+        caption=f"Main results, {split} ({settings.roles.get(split, '')} split)",
+        columns=("Run", *(METRICS[m] for m in MAIN), *map(metric_name, wins)),
         rows=tuple(rows),
     )
 
@@ -109,186 +112,182 @@ def main_table(results: Results, split: str) -> Table:
 def distributions_table(results: Results, split: str) -> Table:
     """The probabilities of the options against the subgroups' distributions, one row a run."""
     rows = [
-        (_name(results, s), *(cell(results.of(s, split, m)) for m in OF_DISTRIBUTIONS))
-        for s in all_runs(results.spec)
+        (_name(results, run), *(cell(results.metric(run, split, m)) for m in OF_DISTRIBUTIONS))
+        for run in all_runs(results.settings)
     ]
     columns = ("Run", *(METRICS[m] for m in OF_DISTRIBUTIONS))
     return Table(f"Distributions, {split}", columns, tuple(rows))
 
 
-def way_table(results: Results, split: str) -> Table:
-    """How much of the way each run goes from the best persona-persona_agnostic baseline to the ceiling."""
-    spec = results.spec
-    metrics = ("accuracy", "nmae", "wasserstein")
-    rows, starts = [], dict[str, str]()
-    for system in all_runs(spec):
-        ways = [results.normalized_gain(system, split, metric) for metric in metrics]
-        starts |= {m: way[0] for m, way in zip(metrics, ways, strict=True) if way is not None}
-        cells = (cell(way[1], rate=True) if way is not None else Cell(NONE) for way in ways)
-        rows.append((_name(results, system), *cells))
-    said = [f"{METRICS[metric]} starts from {start}" for metric, start in starts.items()]
-    note = f"{'; '.join(said)}. {NONE}: no value, or baseline and ceiling are not clearly apart."
-    columns = ("Run", *(METRICS[m] for m in metrics))
-    title = f"Share of the way from the best persona-persona_agnostic baseline to perfect knowledge, {split}"
-    return Table(title, columns, tuple(rows), note=note)
+def gains_table(results: Results, split: str) -> Table:
+    """The normalized gain of each run from the best persona-agnostic baseline."""
+    rows, baselines = [], dict[str, str]()
+    for run in all_runs(results.settings):
+        gains = {metric: results.normalized_gain(run, split, metric) for metric in CEILED}
+        baselines |= {metric: gain[0] for metric, gain in gains.items() if gain is not None}
+        cells = (cell(gain[1], rate=True) if gain else Cell(NONE) for gain in gains.values())
+        rows.append((_name(results, run), *cells))
+    starts = [f"{METRICS[metric]}: from {name}" for metric, name in baselines.items()]
+    undefined = f"{NONE}: no value, or baseline and noise ceiling are not clearly apart"
+    columns = ("Run", *(METRICS[metric] for metric in CEILED))
+    note = f"{'; '.join([*starts, undefined])}."
+    return Table(f"Normalized gain, {split}", columns, tuple(rows), note=note)
 
 
-def _name(results: Results, system: System) -> Cell:
-    spec = results.spec
-    small = "baseline, no language model" if system in baselines(spec) else ""
-    references = [judge for judge, own in spec.reference.items() if own == system]
-    if references:
-        small = f"reference of {', '.join(references)}"
-    return Cell(label(system, spec), small=small)
+def _name(results: Results, run: ModelVariant) -> Cell:
+    settings = results.settings
+    small = "baseline, no language model" if run in baseline_runs(settings) else ""
+    judges = [judge for judge, reference in settings.references.items() if reference == run]
+    if judges:
+        small = f"reference of {', '.join(judges)}"
+    return Cell(label(run, settings), small=small)
 
 
-def _win(results: Results, system: System, split: str, judge: str, dimension: str) -> Cell:
-    flip = results.of(system, split, f"flip_rate:{judge}:{dimension}")
-    said = f"flips {percent(flip.value)}" if flip is not None and flip.known else ""
-    return cell(results.of(system, split, f"win_rate:{judge}:{dimension}"), more=said)
+def _win(results: Results, run: ModelVariant, split: str, win: Metric) -> Cell:
+    flip = results.metric(run, split, win._replace(metric="flip_rate"))
+    extra = f"flips {percent(flip.value)}" if flip is not None and flip.exists else ""
+    return cell(results.metric(run, split, win), extra=extra)
 
 
 def fairness_table(results: Results, split: str, level: str) -> Table:
     """Norm.Range and CV over the groups of a level, each beside its null."""
-    spec = results.spec
+    settings = results.settings
     rows = []
-    for system in all_runs(spec):
+    for run in all_runs(settings):
         for metric in ("accuracy", "nmae"):
-            found = [results.inequality(system, split, metric, s, level) for s in STATISTICS]
-            known = next((row for row in found if row is not None), None)
-            if known is None:
+            found = [results.inequality(run, split, metric, s, level) for s in STATISTICS]
+            first = next((row for row in found if row is not None), None)
+            if first is None:
                 continue
-            ends = (Cell(cell_label(str(known[end]))) for end in ("best", "worst"))
-            cells = (part for row in found for part in _unequal(row))
-            rows.append((_name(results, system), Cell(METRICS[metric]), *cells, *ends))
-    over = "subgroups" if level == SUBGROUPS else f"groups of {spec.axes.get(level, level)}"
-    parts = [(name, f"{name} by chance", "p") for name in STATISTICS.values()]
-    columns = ("Run", "Metric", *parts[0], *parts[1], "Served best", "Served worst")
+            ends = (Cell(cell_label(str(first[end]))) for end in ("best_group", "worst_group"))
+            cells = (part for row in found for part in _inequality(row))
+            rows.append((_name(results, run), Cell(METRICS[metric]), *cells, *ends))
+    over = "subgroups" if level == SUBGROUPS else f"groups of {settings.axes.get(level, level)}"
+    heads = (head for name in STATISTICS.values() for head in (name, "Null mean", "p"))
+    columns = ("Run", "Metric", *heads, "Best group", "Worst group")
     return Table(f"Inequality over {over}, {split}", columns, tuple(rows), heads=2)
 
 
-def _unequal(row: dict[str, Any] | None) -> tuple[Cell, Cell, Cell]:
-    return _against_chance(row, "" if row is None else f"{int(row['groups'])} groups")
+def _inequality(row: dict[str, Any] | None) -> tuple[Cell, Cell, Cell]:
+    return _against_null(row, "" if row is None else f"{int(row['n_groups'])} groups")
 
 
-def _against_chance(row: dict[str, Any] | None, more: str = "") -> tuple[Cell, Cell, Cell]:
-    """A number, its null, and the p-value."""
+def _against_null(row: dict[str, Any] | None, extra: str = "") -> tuple[Cell, Cell, Cell]:
+    """An estimate, the mean of its null, and the p-value."""
     if row is None:
         return Cell(NONE), Cell(NONE), Cell(NONE)
-    one, mean, high = number(row), float(row["null_mean"]), float(row["null_p95"])
-    chance = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
-    p = p_value(one.p).removeprefix("p ").removeprefix("= ").replace(" ", KEPT)
-    return cell(one, more=more), chance, Cell(p)
+    estimate, mean, high = to_estimate(row), float(row["null_mean"]), float(row["null_p95"])
+    null = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
+    p = p_value(estimate.p_value).removeprefix("p ").removeprefix("= ").replace(" ", NO_BREAK)
+    return cell(estimate, extra=extra), null, Cell(p)
 
 
 def groups_table(results: Results, split: str, metric: str) -> Table:
     """A metric by group of each axis, a column a run."""
-    spec = results.spec
+    settings = results.settings
+    runs = all_runs(settings)
     rows = []
     for level in results.levels(split):
-        for group in results.members(split, level):
-            found = [results.group(s, split, level, group, metric) for s in all_runs(spec)]
-            found.append(results.ceiling("noise_ceiling", split, metric, level, group))
-            rows.append((Cell(spec.axes[level]), Cell(group), *(cell(one) for one in found)))
-    columns = (
-        "Axis",
-        "Group",
-        *(label(s, spec) for s in all_runs(spec)),
-        CEILINGS["noise_ceiling"],
-    )
-    return Table(f"{METRICS[metric]} by group, {split}", columns, tuple(rows), heads=2)
+        for group in results.group_names(split, level):
+            estimates = [results.group(run, split, level, group, metric) for run in runs]
+            estimates.append(results.ceiling("noise_ceiling", split, metric, level, group))
+            rows.append((Cell(settings.axes[level]), Cell(group), *map(cell, estimates)))
+    names = (*(label(run, settings) for run in runs), CEILINGS["noise_ceiling"])
+    caption = f"{METRICS[metric]} by group, {split}"
+    return Table(caption, ("Axis", "Group", *names), tuple(rows), heads=2)
 
 
 def differences_table(results: Results, split: str) -> Table:
-    """Paired differences of a split: tuned less base, then each run less each baseline."""
-    spec = results.spec
-    pairs = [(s, (s[0], BASE)) for s in tuned(spec)]
-    pairs += [(s, b) for b in baselines(spec) for s in llm_runs(spec)]
-    own = results.differences[results.differences["split"] == split]
-    metrics = [m for m in dict.fromkeys(map(str, own["metric"])) if m not in NOT_IN_DIFFERENCES]
+    """Paired differences of a split: tuned minus base, then each run minus each baseline."""
+    settings = results.settings
+    pairs = [(run, (run[0], BASE)) for run in tuned_runs(settings)]
+    pairs += [(run, b) for b in baseline_runs(settings) for run in llm_runs(settings)]
+    metrics = [
+        metric
+        for metric in results.difference_metrics(split)
+        if metric.metric not in NOT_IN_DIFFERENCES
+    ]
     rows = [
         (
-            Cell(label(one, spec), small=f"less {label(other, spec)}"),
-            *(_gap(results.gap(one, other, split, m), m) for m in metrics),
+            Cell(label(first, settings), small=f"minus {label(second, settings)}"),
+            *(difference_cell(results.difference(first, second, split, m), m) for m in metrics),
         )
-        for one, other in pairs
+        for first, second in pairs
     ]
-    columns = ("Difference", *(metric_name(m) for m in metrics))
+    columns = ("Difference", *map(metric_name, metrics))
     return Table(f"Paired differences, {split}", columns, tuple(rows))
 
 
-def _gap(gap: Estimate | None, metric: str) -> Cell:
-    said = "" if gap is None else p_value(gap.p)
-    return cell(gap, is_rate(metric), signed=True, more=said)
+def difference_cell(difference: Estimate | None, metric: Metric) -> Cell:
+    """A signed difference with its p-value."""
+    p = "" if difference is None else p_value(difference.p_value)
+    return cell(difference, is_rate(metric.metric), signed=True, extra=p)
 
 
 def diversity_table(results: Results) -> Table:
-    """Conflict scores by block beside what chance gives, most divided first."""
+    """Conflict scores by block beside their nulls, most divided first."""
     frame = results.diversity
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    found = {(str(r["block"]), str(r["measure"])): r for r in records(means)}
-    known = [b for b, m in found if m == "mds" and b != "all"]
-    ranked = sorted(known, key=lambda b: -_or_zero(float(found[b, "mds"]["value"])))
+    scores = {(str(r["block"]), str(r["measure"])): r for r in records(means)}
+    blocks = [block for block, measure in scores if measure == "mds" and block != "all"]
+    ranked = sorted(blocks, key=lambda block: -_or_zero(float(scores[block, "mds"]["value"])))
     rows = [
         (
             Cell("all blocks" if block == "all" else block),
-            *(part for m in MEASURES for part in _against_chance(found.get((block, m)))),
+            *(part for m in MEASURES for part in _against_null(scores.get((block, m)))),
         )
-        for block in [*ranked, *(["all"] if ("all", "mds") in found else [])]
+        for block in [*ranked, *(["all"] if ("all", "mds") in scores else [])]
     ]
-    heads = (head for name in MEASURES.values() for head in (name, "By chance", "p"))
+    heads = (head for name in MEASURES.values() for head in (name, "Null mean", "p"))
     note = (
-        "n and missing count questions. By chance: mean and 95th percentile if respondents' places "
-        "in subgroups were dealt out anew, so that membership meant nothing."
+        "n and missing count questions. Null: mean and 95th percentile when respondents are "
+        "assigned to subgroups at random."
     )
     caption = "Conflict between subgroups by block"
     return Table(caption, ("Block", *heads), tuple(rows), note=note)
 
 
 def agreement_table(results: Results) -> Table:
-    """Whether Modal Diversity Score and Wasserstein distance rank questions alike, by stratum."""
-    found = {(str(r["stratum"]), str(r["coefficient"])): r for r in records(results.agreement)}
-    strata = dict.fromkeys(stratum for stratum, _ in found)
+    """Rank agreement of Modal Diversity Score and Wasserstein distance by stratum."""
+    scores = {(str(r["stratum"]), str(r["coefficient"])): r for r in records(results.agreement)}
+    strata = dict.fromkeys(stratum for stratum, _ in scores)
     rows = [
         (
             Cell("mean over the strata" if name == "mean" else stratum_label(name)),
-            *(cell(number(found[name, coefficient])) for coefficient in RANKS),
+            *(cell(to_estimate(scores[name, coefficient])) for coefficient in RANKS),
         )
         for name in strata
     ]
-    note = "n and missing count questions; those without an order have no distance."
-    caption = "Do both conflict scores rank questions alike?"
+    note = "n and missing count questions; nominal questions have no distance."
+    caption = "Rank agreement of both conflict scores"
     return Table(caption, ("Stratum", *RANKS.values()), tuple(rows), note=note)
 
 
 def labels_table(summary: dict[str, Any], names: Sequence[str]) -> Table:
-    """Ties among the labels of each split, and what survey weights would change."""
+    """Ties among the labels of each split, and what survey weights change."""
     rows = []
-    said = {}
+    note = ""
     for name in names:
-        about = summary["splits"].get(name)
-        if about is None:
+        if name not in summary["splits"]:
             continue
-        said = about["labels"]
+        split = summary["splits"][name]
+        labels = split["labels"]
         ties = (
-            Cell(count(said[f"tied_{how}"]), small=f"of {count(about['pairs'])} pairs")
+            Cell(count(labels[f"tied_{how}"]), small=f"of {count(split['pairs'])} pairs")
             for how in ("unweighted", "weighted")
         )
-        changed, moved = number(said["changed"]), number(said["moved"])
+        changed, moved = to_estimate(labels["changed"]), to_estimate(labels["moved"])
         rows.append((Cell(name), *ties, cell(changed, rate=True), cell(moved)))
+        note = (
+            f"This study's modal answers are {labels['mode']}, its distributions "
+            f"{labels['distribution']}. Every tied pair is listed in tables/ties.csv."
+        )
     columns = (
         "Split",
         "Ties, unweighted",
         "Ties, weighted",
         "Modal answers that weights change",
-        "How far weights move distributions",
-    )
-    note = (
-        f"This study's modal answers are {said['mode']}, its distributions {said['distribution']}. "
-        "The last column is the total variation distance, 0 to 1. Every tied pair with its codes "
-        "is listed in tables/ties.csv."
-        if said
-        else ""
+        "Total variation distance, weighted to unweighted",
     )
     return Table("Ties and weights", columns, tuple(rows), note=note)
 
@@ -298,36 +297,34 @@ def _or_zero(value: float) -> float:
 
 
 def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]) -> Table:
-    """Sizes of the splits, what rules that need no model score on them, and what can be reached."""
+    """Sizes of the splits, and the scores of simple baselines and of the noise ceiling on them."""
     rows = []
     scorers: list[str] = []
     for name in names:
-        about = summary["splits"].get(name)
-        if about is None:
+        if name not in summary["splits"]:
             continue
-        scored = {
-            **about["baselines"],
-            CEILINGS["noise_ceiling"]: about["ceilings"]["noise_ceiling"],
-        }
-        scorers = list(scored)
-        strata = ", ".join(f"{stratum_label(s)} ({n})" for s, n in about["strata"].items())
-        scores = [
-            cell(number(scored[scorer][metric]))
-            for scorer in scored
+        split = summary["splits"][name]
+        ceiling = {CEILINGS["noise_ceiling"]: split["ceilings"]["noise_ceiling"]}
+        scores = {**split["baselines"], **ceiling}
+        scorers = list(scores)
+        strata = ", ".join(f"{stratum_label(s)} ({n})" for s, n in split["strata"].items())
+        cells = [
+            cell(to_estimate(scores[scorer][metric]))
+            for scorer in scorers
             for metric in ("accuracy", "nmae")
         ]
-        sizes = (Cell(count(about[k])) for k in ("subgroups", "pairs", "tied_modes"))
-        role = results.spec.roles.get(name, "")
-        rows.append((Cell(name, small=role), Cell(strata), *sizes, *scores))
+        sizes = (Cell(count(split[k])) for k in ("subgroups", "pairs", "tied_modes"))
+        role = results.settings.roles.get(name, "")
+        rows.append((Cell(name, small=role), Cell(strata), *sizes, *cells))
     heads = [f"{METRICS[m]} of {s}" for s in scorers for m in ("accuracy", "nmae")]
     columns = ("Split", "Strata (subgroups)", "Subgroups", "Pairs", "Tied modes", *heads)
-    return Table("Splits, rules that need no model, and ceilings", columns, tuple(rows))
+    return Table("Splits", columns, tuple(rows))
 
 
 def respondents_table(summary: dict[str, Any], axes: dict[str, str]) -> Table:
     """Respondents by group, an axis a row."""
     rows = []
-    for axis, own in summary["groups"].items():
-        sizes = (f"{group}: {count(n)}".replace(" ", KEPT) for group, n in own.items())
+    for axis, groups in summary["groups"].items():
+        sizes = (f"{group}: {count(n)}".replace(" ", NO_BREAK) for group, n in groups.items())
         rows.append((Cell(axes.get(axis, axis)), Cell("; ".join(sizes))))
     return Table("Respondents by group", ("Axis", "Respondents"), tuple(rows))

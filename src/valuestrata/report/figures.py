@@ -6,8 +6,10 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from valuestrata.io import records
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.disagreement_findings import agreement
+from valuestrata.report.comparison import Metric
+from valuestrata.report.disagreement_findings import agreement_lines
 from valuestrata.report.figures_groups import fairness_figure, groups_figure
 from valuestrata.report.figures_training import Logs, training_figure
 from valuestrata.report.panels import (
@@ -19,6 +21,7 @@ from valuestrata.report.panels import (
     beside,
     ceiling_band,
     draw,
+    empty_figure,
     finish,
     grid,
     interval_note,
@@ -26,66 +29,63 @@ from valuestrata.report.panels import (
     mark,
     name_rows,
     rows_of,
-    words,
 )
 from valuestrata.report.phrases import decimal
-from valuestrata.report.results import (
+from valuestrata.report.results import Estimate, Results, to_estimate
+from valuestrata.report.runs import (
     BASE,
-    Estimate,
-    Results,
-    System,
+    ModelVariant,
     all_runs,
-    baselines,
+    baseline_runs,
     label,
     llm_runs,
-    number,
-    records,
     splits,
 )
 
 
-def figures(results: Results, logs: Logs) -> dict[str, str]:
+def draw_figures(results: Results, logs: Logs) -> dict[str, str]:
     """Every figure by name."""
-    made = {
-        "accuracy": partial(runs_figure, results, "accuracy"),
-        "nmae": partial(runs_figure, results, "nmae"),
-        "wasserstein": partial(runs_figure, results, "wasserstein"),
+    builders = {
+        "accuracy": partial(metric_figure, results, "accuracy"),
+        "nmae": partial(metric_figure, results, "nmae"),
+        "wasserstein": partial(metric_figure, results, "wasserstein"),
         "win_rates": partial(win_rates_figure, results),
         "diversity": partial(diversity_figure, results),
         "fairness": partial(fairness_figure, results),
         "groups": partial(groups_figure, results),
-        "training": partial(training_figure, results.spec, logs),
+        "training": partial(training_figure, results.settings, logs),
     }
-    return {name: draw(build) for name, build in made.items()}
+    return {name: draw(build) for name, build in builders.items()}
 
 
-def runs_figure(results: Results, metric: str) -> Figure:
+def metric_figure(results: Results, metric: str) -> Figure:
     """A metric of every run by split, one row a run."""
-    spec = results.spec
-    some = all_runs(spec)
-    places = rows_of(some)
-    figure, panels = grid(len(splits(spec)), 2, len(some) + 1)
-    for axes, split in zip(panels, splits(spec), strict=True):
-        found = [results.of(system, split, metric) for system in some]
+    settings = results.settings
+    runs = all_runs(settings)
+    rows = rows_of(runs)
+    figure, panels = grid(len(splits(settings)), 2, len(runs) + 1)
+    for axes, split in zip(panels, splits(settings), strict=True):
+        estimates = [results.metric(run, split, metric) for run in runs]
         ceiling_band(axes, results.ceiling("noise_ceiling", split, metric))
-        _join(axes, some, found, places)
-        for system, one, y in zip(some, found, places, strict=True):
-            if one is None or not one.known:
+        _join(axes, runs, estimates, rows)
+        for run, estimate, y in zip(runs, estimates, rows, strict=True):
+            if estimate is None or not estimate.exists:
                 beside(axes, y, "no value")
                 continue
-            if system in baselines(spec):
-                axes.axvline(one.value, color=BASELINE_COLOUR, lw=0.8, ls=(0, (1, 2)), zorder=1)
-            mark(axes, one, y, look_of(system, spec))
-            beside(axes, y, decimal(one.value) + _left_out(one))
-        name_rows(axes, [label(s, spec) for s in some], places)
-        axes.set_title(f"{split} ({spec.roles.get(split, 'split')} split)")
+            if run in baseline_runs(settings):
+                dotted = (0, (1, 2))
+                axes.axvline(estimate.value, color=BASELINE_COLOUR, lw=0.8, ls=dotted, zorder=1)
+            mark(axes, estimate, y, look_of(run, settings))
+            beside(axes, y, decimal(estimate.value) + _share_missing(estimate))
+        name_rows(axes, [label(run, settings) for run in runs], rows)
+        axes.set_title(f"{split} ({settings.roles.get(split, 'split')} split)")
         axes.set_xlabel(_AXIS[metric])
         axes.set_xlim(0, 1 if metric == "accuracy" else None)
-    notes = [
-        f"{interval_note(spec)} Hollow: base; filled: tuned; diamond and dotted: baseline. Ochre "
-        "line and band: perfect knowledge of every subgroup's answers, with its interval."
-    ]
-    return finish(figure, FIGURES[metric][0], notes, spec.caveat)
+    note = (
+        f"{interval_note(settings)} Hollow: base; filled: tuned; diamond and dotted: baseline. "
+        "Ochre line and band: noise ceiling with its interval."
+    )
+    return finish(figure, FIGURES[metric][0], [note], settings.caveat)
 
 
 _AXIS = {
@@ -96,96 +96,102 @@ _AXIS = {
 
 
 def _join(
-    axes: Axes, some: Sequence[System], found: Sequence[Estimate | None], places: Sequence[float]
+    axes: Axes,
+    runs: Sequence[ModelVariant],
+    estimates: Sequence[Estimate | None],
+    rows: Sequence[float],
 ) -> None:
     """A thin line from each model's base to each of its variants."""
-    for i, (model, variant) in enumerate(some):
+    for i, (model, variant) in enumerate(runs):
         if variant != BASE:
-            j = some.index((model, BASE))
-            ends = [found[j], found[i]]
-            if all(e is not None and e.known for e in ends):
-                values = [e.value for e in ends if e is not None]
-                axes.plot(values, [places[j], places[i]], color="#bdbdbd", lw=0.9, zorder=1)
+            j = runs.index((model, BASE))
+            ends = [estimates[j], estimates[i]]
+            values = [end.value for end in ends if end is not None and end.exists]
+            if len(values) == len(ends):
+                axes.plot(values, [rows[j], rows[i]], color="#bdbdbd", lw=0.9, zorder=1)
 
 
-def _left_out(one: Estimate) -> str:
-    asked = one.n + one.missing
-    return f"  ({one.missing / asked:.0%} missing)" if one.missing and asked else ""
+def _share_missing(estimate: Estimate) -> str:
+    expected = estimate.n + estimate.missing
+    return f"  ({estimate.missing / expected:.0%} missing)" if estimate.missing else ""
 
 
 def win_rates_figure(results: Results) -> Figure:
     """Win rates by judge, split and dimension, one row a run."""
-    spec = results.spec
+    settings = results.settings
     title = FIGURES["win_rates"][0]
-    judged = [s for s in splits(spec) if s in spec.compare.judged_splits]
-    panels = [
-        (j, s, d) for j in spec.compare.judges for s in judged for d in results.dimensions(j, s)
+    keys = [
+        (split, Metric("win_rate", judge, dimension))
+        for judge in settings.judges
+        for split in splits(settings)
+        if split in settings.judged_splits
+        for dimension in results.dimensions(judge, split)
     ]
-    if not panels:
-        return words(title, "No judge compared open-ended answers in this study.", spec.caveat)
-    some = llm_runs(spec)
-    places = rows_of(some)
-    figure, drawn = grid(len(panels), 3, len(some) + 1)
-    for axes, (judge, split, dimension) in zip(drawn, panels, strict=True):
+    if not keys:
+        reason = "No judge compared open-ended answers in this study."
+        return empty_figure(title, reason, settings.caveat)
+    runs = llm_runs(settings)
+    rows = rows_of(runs)
+    figure, panels = grid(len(keys), 3, len(runs) + 1)
+    for axes, (split, win) in zip(panels, keys, strict=True):
         axes.axvline(0.5, color=QUIET, lw=1)
-        for system, y in zip(some, places, strict=True):
-            one = results.of(system, split, f"win_rate:{judge}:{dimension}")
-            if one is None or not one.known:
+        for run, y in zip(runs, rows, strict=True):
+            rate = results.metric(run, split, win)
+            if rate is None or not rate.exists:
                 beside(axes, y, "no value")
                 continue
-            mark(axes, one, y, look_of(system, spec))
-            flips = results.of(system, split, f"flip_rate:{judge}:{dimension}")
-            said = f", {flips.value:.0%} flip" if flips is not None and flips.known else ""
-            beside(axes, y, f"{one.value:.2f}{said}")
-        reference = spec.reference.get(judge)
-        names = [label(s, spec) + (" (reference)" if s == reference else "") for s in some]
-        name_rows(axes, names, places)
-        axes.set_title(
-            f"{dimension}, {split}" + (f", {judge}" if len(spec.compare.judges) > 1 else "")
-        )
+            mark(axes, rate, y, look_of(run, settings))
+            flip = results.metric(run, split, win._replace(metric="flip_rate"))
+            flips = f", {flip.value:.0%} flip" if flip is not None and flip.exists else ""
+            beside(axes, y, f"{rate.value:.2f}{flips}")
+        reference = settings.references.get(win.judge)
+        names = [label(r, settings) + (" (reference)" if r == reference else "") for r in runs]
+        name_rows(axes, names, rows)
+        judge = f", {win.judge}" if len(settings.judges) > 1 else ""
+        axes.set_title(f"{win.dimension}, {split}{judge}")
         axes.set_xlabel("win rate")
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
-    notes = [
-        f"{interval_note(spec)} 0.5: as good as the reference; the reference against itself is 0.5 "
-        "by construction. Flip: share of comparisons whose verdict changed with the answers' order."
-    ]
-    return finish(figure, title, notes, spec.caveat)
+    note = (
+        f"{interval_note(settings)} 0.5: as good as the reference; the reference itself is at 0.5. "
+        "Flip: share of comparisons whose verdict changed with the order of the answers."
+    )
+    return finish(figure, title, [note], settings.caveat)
 
 
 def diversity_figure(results: Results) -> Figure:
     """MDS and Wasserstein distance by block beside their nulls, most divided block on top."""
-    spec = results.spec
-    level = spec.compare.evaluation.level
+    settings = results.settings
+    level = settings.evaluation.confidence_level
     frame = results.diversity
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    found = {(str(r["measure"]), str(r["block"])): r for r in records(means)}
-    mds = {b: number(row) for (m, b), row in found.items() if m == "mds"}
-    known = [b for b, n in mds.items() if b != "all" and n.known]
-    blocks = [*sorted(known, key=lambda b: -mds[b].value), "all"]
+    scores = {(str(row["measure"]), str(row["block"])): row for row in records(means)}
+    mds = {b: to_estimate(row) for (measure, b), row in scores.items() if measure == "mds"}
+    valid = [block for block, score in mds.items() if block != "all" and score.exists]
+    blocks = [*sorted(valid, key=lambda block: -mds[block].value), "all"]
     figure, panels = grid(2, 2, len(blocks) + 1)
-    axis = {
+    titles = {
         "mds": "Modal Diversity Score (0 to 1)",
         "wasserstein": "Wasserstein distance (share of the scale)",
     }
-    for axes, (measure, says) in zip(panels, axis.items(), strict=True):
-        places = [float(i) for i in range(len(blocks))]
-        places[-1] += 0.35
-        for block, y in zip(blocks, places, strict=True):
-            row = found.get((measure, block))
-            if row is not None and number(row).known:
+    for axes, (measure, title) in zip(panels, titles.items(), strict=True):
+        rows = [float(i) for i in range(len(blocks))]
+        rows[-1] += 0.35
+        for block, y in zip(blocks, rows, strict=True):
+            row = scores.get((measure, block))
+            if row is not None and to_estimate(row).exists:
                 look = Look(BASELINE_COLOUR if block == "all" else PALETTE[0])
                 against_null(axes, row, y, look, level)
-                beside(axes, y, decimal(number(row).value))
-        names = ["all blocks" if b == "all" else b for b in blocks]
-        name_rows(axes, [f"{n} ({mds[b].n})" for b, n in zip(blocks, names, strict=True)], places)
-        axes.set_title(says)
+                beside(axes, y, decimal(to_estimate(row).value))
+        names = {block: "all blocks" if block == "all" else block for block in blocks}
+        name_rows(axes, [f"{name} ({mds[b].n})" for b, name in names.items()], rows)
+        axes.set_title(title)
         axes.set_xlim(left=0)
-    notes = [
+    note = (
         f"In brackets: questions of the block. Lines: {level:.0%} intervals, respondents resampled."
-        " Means over the strata, then over the block's questions. Grey bar: if membership in a "
-        "subgroup meant nothing, from the mean (dark edge) to the 95th percentile. "
-        f"Filled mark: p < {1 - level:.2g}; hollow: within chance.",
-        *agreement(results),
-    ]
-    return finish(figure, FIGURES["diversity"][0], notes, spec.caveat)
+        " Means over the strata, then over the block's questions. Grey bar: null of random "
+        "subgroups, from its mean (dark edge) to its 95th percentile. "
+        f"Filled mark: p < {1 - level:.2g}."
+    )
+    notes = [note, *agreement_lines(results)]
+    return finish(figure, FIGURES["diversity"][0], notes, settings.caveat)

@@ -11,6 +11,7 @@ from valuestrata.report.panels import (
     against_null,
     beside,
     ceiling_tick,
+    empty_figure,
     finish,
     grid,
     interval_note,
@@ -18,153 +19,147 @@ from valuestrata.report.panels import (
     mark,
     name_rows,
     rows_of,
-    words,
 )
 from valuestrata.report.phrases import METRIC_NAMES, STATISTICS
-from valuestrata.report.results import (
+from valuestrata.report.results import Results, to_estimate
+from valuestrata.report.runs import (
     BASE,
-    Results,
-    System,
+    ModelVariant,
     all_runs,
-    baselines,
+    baseline_runs,
     label,
     llm_runs,
-    number,
-    tested,
+    tested_splits,
 )
+
+GroupRow = tuple[str, str, float]
+"""Axis, group and y; a heading row has the group ''."""
 
 
 def fairness_figure(results: Results) -> Figure:
     """Norm.Range and CV of accuracy and NMAE over subgroups, each beside its null."""
-    spec = results.spec
-    some = all_runs(spec)
-    places = rows_of(some)
-    wanted = [(s, m, t) for s in tested(spec) for m in ("accuracy", "nmae") for t in STATISTICS]
-    figure, panels = grid(len(wanted), 2, len(some) + 1)
-    for axes, (split, metric, statistic) in zip(panels, wanted, strict=True):
-        for system, y in zip(some, places, strict=True):
-            row = results.inequality(system, split, metric, statistic)
-            if row is None or not number(row).known:
+    settings = results.settings
+    level = settings.evaluation.confidence_level
+    runs = all_runs(settings)
+    rows = rows_of(runs)
+    keys = [(s, m, t) for s in tested_splits(settings) for m in METRIC_NAMES for t in STATISTICS]
+    figure, panels = grid(len(keys), 2, len(runs) + 1)
+    for axes, (split, metric, statistic) in zip(panels, keys, strict=True):
+        for run, y in zip(runs, rows, strict=True):
+            row = results.inequality(run, split, metric, statistic)
+            if row is None or not to_estimate(row).exists:
                 beside(axes, y, "no value")
                 continue
-            against_null(axes, row, y, look_of(system, spec), spec.compare.evaluation.level)
-            p = number(row).p
+            against_null(axes, row, y, look_of(run, settings), level)
+            p = to_estimate(row).p_value
             beside(axes, y, "" if p is None else "p < .001" if p < 0.0005 else f"p {p:.3f}"[:7])
-        name_rows(axes, [label(s, spec) for s in some], places)
+        name_rows(axes, [label(run, settings) for run in runs], rows)
         axes.set_title(f"{STATISTICS[statistic]} of {METRIC_NAMES[metric]}, {split}")
         axes.set_xlim(left=0)
-    alpha = 1 - spec.compare.evaluation.level
-    notes = [
-        "Grey bar: identical groups by chance, from their mean (dark edge) to the 95th percentile. "
-        f"Filled mark: p < {alpha:.2g}; hollow: within chance. {interval_note(spec)}"
-    ]
-    return finish(figure, FIGURES["fairness"][0], notes, spec.caveat)
+    note = (
+        "Grey bar: null of equal groups, from its mean (dark edge) to its 95th percentile. "
+        f"Filled mark: p < {1 - level:.2g}. {interval_note(settings)}"
+    )
+    return finish(figure, FIGURES["fairness"][0], [note], settings.caveat)
 
 
 def groups_figure(results: Results) -> Figure:
     """Accuracy by group of each axis on the test splits, a panel a model, base against tuned."""
-    spec = results.spec
+    settings = results.settings
     title = FIGURES["groups"][0]
-    models = list(dict.fromkeys(m for m, _ in llm_runs(spec) or baselines(spec)))
-    splits = [s for s in tested(spec) if results.levels(s)]
+    models = list(dict.fromkeys(m for m, _ in llm_runs(settings) or baseline_runs(settings)))
+    splits = [split for split in tested_splits(settings) if results.levels(split)]
     if not splits:
-        return words(title, "The test split has no subgroups to compare.", spec.caveat)
-    rows = {s: _group_rows(results, s) for s in splits}
-    high = max(r[-1][2] for r in rows.values())
-    wanted = [(s, m) for s in splits for m in models]
-    figure, panels = grid(
-        len(wanted), 2 if len(wanted) < 5 else 3, int(high) + 2, share=len(splits) == 1
-    )
-    for axes, (split, model) in zip(panels, wanted, strict=True):
-        own = [s for s in all_runs(spec) if s[0] == model]
+        reason = "The test split has no subgroups to compare."
+        return empty_figure(title, reason, settings.caveat)
+    rows = {split: _group_rows(results, split) for split in splits}
+    height = max(split_rows[-1][2] for split_rows in rows.values())
+    keys = [(split, model) for split in splits for model in models]
+    columns = 2 if len(keys) < 5 else 3
+    figure, panels = grid(len(keys), columns, int(height) + 2, share=len(splits) == 1)
+    for axes, (split, model) in zip(panels, keys, strict=True):
+        runs = [run for run in all_runs(settings) if run[0] == model]
         for level, group, y in rows[split]:
             if group:
-                ceiling_tick(
-                    axes, results.ceiling("noise_ceiling", split, "accuracy", level, group), y
-                )
-                _dumbbell(axes, results, own, split, level, group, y)
-        shown = [(group, y) for _, group, y in rows[split] if group]
-        name_rows(axes, [group for group, _ in shown], [y for _, y in shown])
+                ceiling = results.ceiling("noise_ceiling", split, "accuracy", level, group)
+                ceiling_tick(axes, ceiling, y)
+                _draw_group(axes, results, runs, split, (level, group, y))
+        named = [(group, y) for _, group, y in rows[split] if group]
+        name_rows(axes, [group for group, _ in named], [y for _, y in named])
         axes.set_ylim(rows[split][-1][2] + 0.7, -0.7)
-        _head_axes(axes, [(spec.axes[a], y) for a, group, y in rows[split] if not group])
+        _name_axes(axes, [(settings.axes[a], y) for a, group, y in rows[split] if not group])
         axes.set_title(model if len(splits) == 1 else f"{model}, {split}")
         axes.set_xlabel("accuracy")
         axes.set_xlim(0, 1)
-        _name_variants(axes, results, own, split, rows[split])
-    notes = [
-        f"Split: {', '.join(splits)}. {interval_note(spec)} Hollow: base; filled: tuned. "
-        "Ochre: perfect knowledge of the group's answers, with its interval."
-    ]
-    return finish(figure, title, notes, spec.caveat)
+        _name_variants(axes, results, runs, split, rows[split])
+    note = (
+        f"Split: {', '.join(splits)}. {interval_note(settings)} Hollow: base; filled: tuned. "
+        "Ochre: noise ceiling of the group with its interval."
+    )
+    return finish(figure, title, [note], settings.caveat)
 
 
-def _group_rows(results: Results, split: str) -> list[tuple[str, str, float]]:
-    """(axis, group, y) from the top, each axis under a heading row whose group is ''."""
-    rows: list[tuple[str, str, float]] = []
+def _group_rows(results: Results, split: str) -> list[GroupRow]:
+    """Rows from the top, each axis under a heading row."""
+    rows: list[GroupRow] = []
     y = 0.0
     for level in results.levels(split):
-        for group in ["", *results.members(split, level)]:
+        for group in ["", *results.group_names(split, level)]:
             rows.append((level, group, y))
             y += 1.0
         y += 0.25
     return rows
 
 
-def _head_axes(axes: Axes, heads: list[tuple[str, float]]) -> None:
+def _name_axes(axes: Axes, heads: list[tuple[str, float]]) -> None:
     """Write each axis' label over its groups' names, left of the first panel of a line."""
     place = axes.get_subplotspec()
     if place is not None and place.is_first_col():
         for text, y in heads:
-            across = axes.get_yaxis_transform()
+            transform = axes.get_yaxis_transform()
             style: Any = {"fontsize": 8, "fontweight": "bold", "color": QUIET}
-            axes.text(-0.02, y, text, transform=across, ha="right", va="center", **style)
+            axes.text(-0.02, y, text, transform=transform, ha="right", va="center", **style)
 
 
-def _dumbbell(
-    axes: Axes, results: Results, own: list[System], split: str, level: str, group: str, y: float
+def _draw_group(
+    axes: Axes, results: Results, runs: list[ModelVariant], split: str, row: GroupRow
 ) -> None:
     """One row: a variant's mark each, a little apart, base and tuned joined."""
-    found = [(s, results.group(s, split, level, group, "accuracy")) for s in own]
-    step = 0.3 / max(1, len(own) - 1)
-    base = next((n for s, n in found if s[1] == BASE), None)
-    for i, (system, one) in enumerate(found):
-        if one is None or not one.known:
+    level, group, y = row
+    estimates = {run: results.group(run, split, level, group, "accuracy") for run in runs}
+    step = 0.3 / max(1, len(runs) - 1)
+    base = next((estimate for run, estimate in estimates.items() if run[1] == BASE), None)
+    for i, (run, estimate) in enumerate(estimates.items()):
+        if estimate is None or not estimate.exists:
             continue
-        shifted = y + (i * step - 0.15 if len(own) > 1 else 0.0)
-        if system[1] != BASE and base is not None and base.known:
-            axes.plot(
-                [base.value, one.value], [y - 0.15, shifted], color="#c4c4c4", lw=0.9, zorder=1
-            )
-        mark(axes, one, shifted, look_of(system, results.spec), size=4.2)
+        shifted = y + (i * step - 0.15 if len(runs) > 1 else 0.0)
+        if run[1] != BASE and base is not None and base.exists:
+            values = [base.value, estimate.value]
+            axes.plot(values, [y - 0.15, shifted], color="#c4c4c4", lw=0.9, zorder=1)
+        mark(axes, estimate, shifted, look_of(run, results.settings), size=4.2)
 
 
 def _name_variants(
-    axes: Axes,
-    results: Results,
-    own: list[System],
-    split: str,
-    rows: list[tuple[str, str, float]],
+    axes: Axes, results: Results, runs: list[ModelVariant], split: str, rows: list[GroupRow]
 ) -> None:
     """Write each variant's name over its mark, in the heading's row."""
     level, group, _ = next(row for row in rows if row[1])
-    found = [(s, results.group(s, split, level, group, "accuracy")) for s in own]
-    known = [(one.value, system) for system, one in found if one is not None and one.known]
-    known.sort(key=lambda pair: pair[0])
-    places = apart([x for x, _ in known], [system[1] for _, system in known])
-    for x, (_, system) in zip(places, known, strict=True):
-        colour = look_of(system, results.spec).colour
-        axes.text(
-            x, rows[0][2], system[1], ha="center", va="center", fontsize=7.5, color=colour
-        )  # fmt: skip
+    estimates = [(run, results.group(run, split, level, group, "accuracy")) for run in runs]
+    placed = [(e.value, run) for run, e in estimates if e is not None and e.exists]
+    placed.sort(key=lambda pair: pair[0])
+    places = spread([x for x, _ in placed], [run[1] for _, run in placed])
+    for x, (_, run) in zip(places, placed, strict=True):
+        style: Any = {"fontsize": 7.5, "color": look_of(run, results.settings).colour}
+        axes.text(x, rows[0][2], run[1], ha="center", va="center", **style)
 
 
-def apart(places: list[float], words: list[str], letter: float = 0.024) -> list[float]:
+def spread(places: list[float], words: list[str], letter: float = 0.024) -> list[float]:
     """Ascending places moved just far enough apart for words centred on them not to touch."""
     moved: list[float] = []
     for i, x in enumerate(places):
         if i:
-            room = letter * ((len(words[i - 1]) + len(words[i])) / 2 + 1)
-            x = max(x, moved[-1] + room)
+            width = letter * ((len(words[i - 1]) + len(words[i])) / 2 + 1)
+            x = max(x, moved[-1] + width)
         moved.append(x)
     shift = (sum(moved) - sum(places)) / len(places) if places else 0.0
     return [x - shift for x in moved]

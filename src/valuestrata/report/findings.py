@@ -1,34 +1,47 @@
-"""Headline findings as plain sentences made from the numbers. Pure.
+"""Findings: a question, one sentence made from the numbers, and at most three details. Pure.
 
-A difference counts as clear where its interval excludes 0 and its test's p-value lies below
-1 - level; where the two disagree, the sentence says that the question is open.
+A difference counts as clear where its interval excludes 0 and its test has a p-value below
+1 - confidence_level.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from valuestrata.report.ceiling_findings import reach
-from valuestrata.report.disagreement_findings import disagreement
-from valuestrata.report.fairness_findings import inequality, paradox
-from valuestrata.report.phrases import decimal, estimate, listed, p_value, percent, plural
-from valuestrata.report.prompt_sensitivity import rewording
-from valuestrata.report.results import (
+from valuestrata.report.ceiling_findings import ceiling_finding
+from valuestrata.report.comparison import Metric
+from valuestrata.report.disagreement_findings import disagreement_finding
+from valuestrata.report.fairness_findings import inequality_finding, paradox_finding
+from valuestrata.report.phrases import (
+    count_range,
+    listed,
+    p_value,
+    percent,
+    plural,
+    sentence,
+    value_range,
+    with_interval,
+)
+from valuestrata.report.prompt_sensitivity import sensitivity_finding
+from valuestrata.report.results import Estimate, Results
+from valuestrata.report.runs import (
     BASE,
-    Estimate,
-    Results,
-    System,
-    baselines,
+    ModelVariant,
+    baseline_runs,
     label,
     llm_runs,
-    tested,
-    tuned,
-    worded,
+    prompt_variant_runs,
+    tested_splits,
+    tuned_runs,
 )
+
+Answer = tuple[str, list[str]]
+"""An answer and its details."""
+MAX_DETAILS = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A question, the answer in a sentence or two, and the numbers behind it, a line each."""
+    """A question, its answer in a sentence, and at most three details."""
 
     question: str
     answer: str
@@ -37,212 +50,200 @@ class Finding:
 
 def findings(results: Results) -> list[Finding]:
     """All findings, those on a test split for each such split."""
-    made: list[Finding] = []
-    splits = tested(results.spec)
+    questions: dict[str, Callable[[Results, str], Answer]] = {
+        "Does fine-tuning help?": tuning_finding,
+        "Do baselines still win?": baselines_finding,
+        "How close do runs come to the noise ceiling?": ceiling_finding,
+        "Who refuses to answer?": refusals_finding,
+        "Is inequality above its null?": inequality_finding,
+        "Does accuracy become fairer and error less fair with tuning?": paradox_finding,
+    }
+    if results.settings.judges:
+        questions["What does the judge prefer?"] = judge_finding
+    if prompt_variant_runs(results.settings):
+        questions["How sensitive are answers to the prompt?"] = sensitivity_finding
+    splits = tested_splits(results.settings)
+    made = []
     for split in splits:
         where = f" ({split})" if len(splits) > 1 else ""
-        said = {
-            "Does fine-tuning help on subgroups it was not tuned on?": tuning(results, split),
-            "Do simple baselines still win?": against_baselines(results, split),
-            "How much of what can be reached is reached?": reach(results, split),
-            "Who refuses to answer?": refusals(results, split),
-            "Is inequality beyond chance?": inequality(results, split),
-            "Is accuracy fairer and error less fair after tuning?": paradox(results, split),
-            "What does the judge say?": judged(results, split),
-        }
-        if worded(results.spec):
-            said["Do answers hold in another wording?"] = rewording(results, split)
-        for question, (answer, details) in said.items():
+        for question, find in questions.items():
+            answer, details = find(results, split)
             made.append(Finding(question + where, answer, tuple(details)))
-    answer, details = disagreement(results)
+    answer, details = disagreement_finding(results)
     return [*made, Finding("Where do subgroups disagree?", answer, tuple(details))]
 
 
-def tuning(results: Results, split: str) -> tuple[str, list[str]]:
+def tuning_finding(results: Results, split: str) -> Answer:
     """Each tuned variant's accuracy against its base's, on the same pairs."""
-    level = results.spec.compare.evaluation.level
-    gaps = _own_gaps(results, split, "accuracy")
+    level = results.settings.evaluation.confidence_level
+    gaps = base_differences(results, split, "accuracy")
     if not gaps:
         return "No model was fine-tuned in this study.", []
-    ways = [gap.direction(level) for _, gap in gaps]
-    up, down = ways.count(1), ways.count(-1)
+    rises = [gap.value for _, gap in gaps if gap.direction(level) > 0]
+    falls = [-gap.value for _, gap in gaps if gap.direction(level) < 0]
     of = f"of {plural(len(gaps), 'fine-tune')}"
-    if up or down:
-        rose = _range([gap.value for _, gap in gaps if gap.direction(level) > 0])
-        fell = _range([-gap.value for _, gap in gaps if gap.direction(level) < 0])
-        said = [f"raises accuracy on {split} in {up} {of}, by {rose}"] if up else []
-        if down:
-            what = f"lowers it in {down}" if up else f"lowers accuracy on {split} in {down} {of}"
-            said += [f"{what}, by {fell}"]
-        answer = f"Fine-tuning {'; it '.join(said)}."
+    clauses = []
+    if rises:
+        clauses.append(f"raises accuracy on {split} in {len(rises)} {of}, by {value_range(rises)}")
+    if falls and rises:
+        clauses.append(f"lowers it in {len(falls)}, by {value_range(falls)}")
+    elif falls:
+        clauses.append(f"lowers accuracy on {split} in {len(falls)} {of}, by {value_range(falls)}")
+    if clauses:
+        answer = f"Fine-tuning {', and '.join(clauses)}."
     else:
         answer = f"In none {of} does accuracy on {split} change clearly."
-    return answer, [_tuning_line(results, split, s, gap) for s, gap in gaps]
+    n, missing = [gap.n for _, gap in gaps], [gap.missing for _, gap in gaps]
+    details = [f"Based on {count_range(n)} pairs that both runs answered."] if any(missing) else []
+    return answer, [*details, *_open_differences(results, gaps)]
 
 
-def _range(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    low, high = decimal(min(values)), decimal(max(values))
-    return low if low == high else f"{low} to {high}"
+def base_differences(
+    results: Results, split: str, metric: str
+) -> list[tuple[ModelVariant, Estimate]]:
+    """Tuned variants minus their base."""
+    gaps = [
+        (run, results.difference(run, (run[0], BASE), split, metric))
+        for run in tuned_runs(results.settings)
+    ]
+    return [(run, gap) for run, gap in gaps if gap is not None and gap.exists]
 
 
-def _tuning_line(results: Results, split: str, system: System, gap: Estimate) -> str:
-    model, variant = system
-    before = results.of((model, BASE), split, "accuracy")
-    after = results.of(system, split, "accuracy")
-    line = (
-        f"{model}: {variant} less base {estimate(gap, signed=True)}, {p_value(gap.p)}, over "
-        f"{plural(gap.n, 'pair')} that both answered ({gap.missing:,} left out)"
-    )
-    if before and after:
-        line += f"; over all pairs that each answered, {_move(before, after)}"
-    return line + "." + _open(gap, results)
+def _open_differences(
+    results: Results, gaps: list[tuple[ModelVariant, Estimate]], rate: bool = False
+) -> list[str]:
+    """A line for the differences whose interval and test disagree."""
+    alpha = 1 - results.settings.evaluation.confidence_level
+    undecided = [
+        f"{label(run, results.settings)} ({with_interval(gap, rate, signed=True)}, "
+        f"{p_value(gap.p_value)})"
+        for run, gap in gaps
+        if gap.p_value is not None and (gap.ci_low > 0 or gap.ci_high < 0) != (gap.p_value < alpha)
+    ]
+    return [f"Interval and test disagree for {listed(undecided)}."] if undecided else []
 
 
-def _open(gap: Estimate, results: Results) -> str:
-    """A remark where interval and test disagree."""
-    level = results.spec.compare.evaluation.level
-    excludes = gap.ci_low > 0 or gap.ci_high < 0
-    tested_so = gap.p is not None and gap.p < 1 - level
-    return " Interval and test disagree, so this is open." if excludes != tested_so else ""
-
-
-def _move(before: Estimate, after: Estimate) -> str:
-    return f"{decimal(before.value)} before and {decimal(after.value)} after"
-
-
-def best_of(results: Results, split: str) -> tuple[System, Estimate] | None:
+def best_run(results: Results, split: str) -> tuple[ModelVariant, Estimate] | None:
     """The tuned run with the highest accuracy; where none is tuned, of all language models."""
-    some = tuned(results.spec) or llm_runs(results.spec)
-    found = [(s, n) for s in some if (n := results.of(s, split, "accuracy")) and n.known]
-    return max(found, key=lambda pair: pair[1].value) if found else None
+    candidates = tuned_runs(results.settings) or llm_runs(results.settings)
+    scores = [(run, results.metric(run, split, "accuracy")) for run in candidates]
+    valid = [(run, score) for run, score in scores if score is not None and score.exists]
+    return max(valid, key=lambda pair: pair[1].value) if valid else None
 
 
-def against_baselines(results: Results, split: str) -> tuple[str, list[str]]:
+def baselines_finding(results: Results, split: str) -> Answer:
     """The best tuned run against each baseline, on the same pairs."""
-    spec = results.spec
-    best = best_of(results, split)
-    if best is None or not baselines(spec):
+    settings = results.settings
+    best = best_run(results, split)
+    if best is None or not baseline_runs(settings):
         missing = "language model" if best is None else "baseline"
         return f"There is no {missing} with a score to compare.", []
-    system, own = best
-    found = [(b[0], results.gap(system, b, split, "accuracy")) for b in baselines(spec)]
-    gaps = [(name, gap) for name, gap in found if gap is not None and gap.known]
+    run, score = best
+    found = [(b[0], results.difference(run, b, split, "accuracy")) for b in baseline_runs(settings)]
+    gaps = [(name, gap) for name, gap in found if gap is not None and gap.exists]
     if not gaps:
-        return f"No baseline shares a pair with {label(system, spec)} on {split}.", []
-    kind = "tuned run" if tuned(spec) else "language model"
-    level = spec.compare.evaluation.level
-    still = [name for name, gap in gaps if gap.direction(level) < 0]
-    name = f"the best {kind} on {split}, {label(system, spec)} (accuracy {estimate(own)})"
-    if still:
-        verb = "is" if len(still) == 1 else "are"
-        answer = f"Yes: {listed(still)} {verb} still better than {name}."
-    elif all(gap.direction(level) > 0 for _, gap in gaps):
+        return f"No baseline shares a pair with {label(run, settings)} on {split}.", []
+    level = settings.evaluation.confidence_level
+    better = [name for name, gap in gaps if gap.direction(level) < 0]
+    unclear = [name for name, gap in gaps if gap.direction(level) == 0]
+    what = "tuned run" if tuned_runs(settings) else "language model"
+    name = f"the best {what} on {split}, {label(run, settings)} (accuracy {with_interval(score)})"
+    if better:
+        verb = "is" if len(better) == 1 else "are"
+        answer = f"Yes: {listed(better)} {verb} still better than {name}."
+    elif not unclear:
         answer = f"No: {name} is better than every baseline."
     else:
-        answer = f"Not clearly: no baseline is better than {name} beyond doubt."
-    lines = [_baseline_line(results, name, gap) for name, gap in gaps]
-    note = "Baselines use the survey's own counts and no language model. The best run was picked"
-    return answer, [*lines, f"{note} by this same score, which flatters it a little."]
+        answer = f"Not clearly: no baseline is clearly better than {name}."
+    details = [f"No clear difference to {listed(unclear)}."] if unclear else []
+    if len(tuned_runs(settings) or llm_runs(settings)) > 1:
+        details.append("The best run is selected by this same score, which favours it slightly.")
+    return answer, details
 
 
-def _baseline_line(results: Results, name: str, gap: Estimate) -> str:
-    """`gap` is the best run less the baseline."""
-    about = f"({p_value(gap.p)}, {plural(gap.n, 'pair')} that both answered)"
-    way = gap.direction(results.spec.compare.evaluation.level)
-    if way < 0:
-        turned = Estimate(-gap.value, -gap.ci_high, -gap.ci_low, gap.n, gap.missing, gap.p)
-        return f"The baseline {name} is still better by {estimate(turned)} in accuracy {about}."
-    if way > 0:
-        return f"The baseline {name} is beaten by {estimate(gap)} in accuracy {about}."
-    said = f"cannot be told apart: the run less the baseline is {estimate(gap, signed=True)}"
-    return f"The baseline {name} and the best run {said} {about}.{_open(gap, results)}"
-
-
-def refusals(results: Results, split: str) -> tuple[str, list[str]]:
+def refusals_finding(results: Results, split: str) -> Answer:
     """Refusal rates before and after tuning, and answers that could not be read."""
-    gaps = dict(_own_gaps(results, split, "refusal"))
-    level = results.spec.compare.evaluation.level
-    found = [(s, results.of(s, split, "refusal")) for s in llm_runs(results.spec)]
-    rates = {s: n for s, n in found if n is not None and n.known}
+    level = results.settings.evaluation.confidence_level
+    found = [(run, results.metric(run, split, "refusal")) for run in llm_runs(results.settings)]
+    rates = {run: rate for run, rate in found if rate is not None and rate.exists}
     if not rates:
         return f"No language model was asked on {split}.", []
-    before = [n.value for s, n in rates.items() if s[1] == BASE]
-    answer = f"Base models refuse {_span(before)} of the pairs on {split}" if before else ""
-    after = [n.value for s, n in rates.items() if s[1] != BASE]
-    answer += f", tuned ones {_span(after)}." if after else "."
+    before = [rate.value for run, rate in rates.items() if run[1] == BASE]
+    after = [rate.value for run, rate in rates.items() if run[1] != BASE]
+    clauses = []
+    if before:
+        refused = value_range(before, rate=True)
+        clauses.append(f"base models refuse {refused} of the pairs on {split}")
+    if after:
+        clauses.append(f"tuned ones {value_range(after, rate=True)}")
+    gaps = base_differences(results, split, "refusal")
     if gaps:
-        fell = sum(gap.direction(level) < 0 for gap in gaps.values())
-        answer += f" The change is a clear fall in {fell} of {plural(len(gaps), 'fine-tune')}."
-    return answer, [_refusal_line(results, split, s, n, gaps.get(s)) for s, n in rates.items()]
+        falls = sum(gap.direction(level) < 0 for _, gap in gaps)
+        clauses.append(f"a clear fall in {falls} of {plural(len(gaps), 'fine-tune')}")
+    details = _open_differences(results, gaps, rate=True)
+    return sentence(", ".join(clauses)), [*_unreadable(results, split), *details]
 
 
-def _refusal_line(
-    results: Results, split: str, system: System, rate: Estimate, gap: Estimate | None
-) -> str:
-    line = f"{label(system, results.spec)}: {estimate(rate, rate=True)} refused, n {rate.n:,}"
-    unread = results.of(system, split, "invalid")
-    if unread is not None and unread.value > 0:
-        line += f"; {percent(unread.value)} unreadable"
-    if gap is None:
-        return line + "."
-    change = estimate(gap, rate=True, signed=True)
-    return f"{line}; change from base {change}, {p_value(gap.p)}.{_open(gap, results)}"
-
-
-def _span(values: Sequence[float]) -> str:
-    low, high = percent(min(values)), percent(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _own_gaps(results: Results, split: str, metric: str) -> list[tuple[System, Estimate]]:
-    """Tuned variants less their base."""
-    found = [(s, results.gap(s, (s[0], BASE), split, metric)) for s in tuned(results.spec)]
-    return [(s, gap) for s, gap in found if gap is not None and gap.known]
-
-
-def judged(results: Results, split: str) -> tuple[str, list[str]]:
-    """Win rates against the reference by each judge's first dimension, and how often it flips."""
-    spec = results.spec
-    lines: list[str] = []
-    answers: list[str] = []
-    for judge in spec.compare.judges:
-        dimensions = results.dimensions(judge, split)
-        if dimensions:
-            answer, own = _one_judge(results, split, judge, dimensions[0])
-            answers.append(answer)
-            lines += own
-    if not answers:
-        return f"No judge compared open-ended answers on {split}.", []
-    return " ".join(answers), [
-        *lines,
-        "A win rate of 0.5 means as good as the reference. Each pair is judged twice with the "
-        "answers swapped; a verdict that flips with the order says more about the judge than about "
-        "the answers.",
+def _unreadable(results: Results, split: str) -> list[str]:
+    shares = {}
+    for run in llm_runs(results.settings):
+        invalid = results.metric(run, split, "invalid")
+        if invalid is not None and invalid.value > 0:
+            shares[label(run, results.settings)] = invalid.value
+    if not shares:
+        return []
+    worst = max(shares, key=lambda name: shares[name])
+    return [
+        f"{plural(len(shares), 'run')} gave invalid answers, {worst} most: "
+        f"{percent(shares[worst])} of its pairs."
     ]
 
 
-def _one_judge(results: Results, split: str, judge: str, dimension: str) -> tuple[str, list[str]]:
-    spec = results.spec
-    reference = spec.reference.get(judge)
-    found = [(s, results.of(s, split, f"win_rate:{judge}:{dimension}")) for s in llm_runs(spec)]
-    rates = [(s, n) for s, n in found if n is not None and n.known and s != reference]
-    against = label(reference, spec) if reference else "its reference"
-    better = [label(s, spec) for s, n in rates if n.ci_low > 0.5]
-    worse = [label(s, spec) for s, n in rates if n.ci_high < 0.5]
-    said = [f"{listed(better)} above {against}"] if better else []
-    said += [f"{listed(worse)} below {against}"] if worse else []
-    verdict = f"puts {listed(said)}" if said else f"tells no run apart from {against}"
-    lines, flips = [], []
-    for system, one in rates:
-        flip = results.of(system, split, f"flip_rate:{judge}:{dimension}")
-        text = f"{label(system, spec)}, {dimension}: win rate {estimate(one)}"
-        if flip is not None and flip.known:
-            flips.append(flip.value)
-            text += f", flipped in {percent(flip.value)}"
-        lines.append(f"{text} (n {one.n:,}, {one.missing:,} without a verdict).")
-    turned = f" Its verdict flips with the order in {_span(flips)} of comparisons" if flips else ""
-    if flips:
-        turned += ", so its win rates carry little weight." if max(flips) >= 0.5 else "."
-    return f"On {dimension}, the judge {judge} {verdict}.{turned}", lines
+def judge_finding(results: Results, split: str) -> Answer:
+    """Win rates against the reference by each judge's first dimension, and how often it flips."""
+    judges = [
+        (judge, dimensions[0])
+        for judge in results.settings.judges
+        if (dimensions := results.dimensions(judge, split))
+    ]
+    if not judges:
+        return f"No judge compared open-ended answers on {split}.", []
+    clauses = [_preference(results, split, judge, dimension) for judge, dimension in judges]
+    details = [line for each in judges if (line := _flips(results, split, *each))]
+    return sentence("; ".join(clauses)), details[:MAX_DETAILS]
+
+
+def _preference(results: Results, split: str, judge: str, dimension: str) -> str:
+    """`on Overall, judge puts a above b`."""
+    settings = results.settings
+    reference = settings.references.get(judge)
+    target = label(reference, settings) if reference else "its reference"
+    rates = _judged(results, split, Metric("win_rate", judge, dimension))
+    above = [label(run, settings) for run, rate in rates if rate.ci_low > 0.5]
+    below = [label(run, settings) for run, rate in rates if rate.ci_high < 0.5]
+    parts = [f"{listed(above)} above {target}"] if above else []
+    parts += [f"{listed(below)} below {target}"] if below else []
+    verdict = f"ranks {' and '.join(parts)}" if parts else f"tells no run apart from {target}"
+    return f"on {dimension}, {judge} {verdict}"
+
+
+def _flips(results: Results, split: str, judge: str, dimension: str) -> str:
+    """How often a judge's verdict depends on the order of the answers; '' if unknown."""
+    rates = _judged(results, split, Metric("flip_rate", judge, dimension))
+    if not rates:
+        return ""
+    flips = [rate.value for _, rate in rates]
+    line = f"{judge} flips its verdict with the order of answers in "
+    line += f"{value_range(flips, rate=True)} of comparisons"
+    return f"{line}: its win rates carry little weight." if max(flips) >= 0.5 else f"{line}."
+
+
+def _judged(results: Results, split: str, metric: Metric) -> list[tuple[ModelVariant, Estimate]]:
+    """A judge's rate for each run but its reference."""
+    reference = results.settings.references.get(metric.judge)
+    found = [
+        (run, results.metric(run, split, metric))
+        for run in llm_runs(results.settings)
+        if run != reference
+    ]
+    return [(run, rate) for run, rate in found if rate is not None and rate.exists]

@@ -4,32 +4,35 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from valuestrata.paths import resource
 from valuestrata.report import display
 from valuestrata.report.captions import FIGURES, alternative
-from valuestrata.report.display import Cell, Table
+from valuestrata.report.display import Table
 from valuestrata.report.findings import findings
-from valuestrata.report.phrases import caveat_sentence, count
-from valuestrata.report.prompt_sensitivity import rewording_table
-from valuestrata.report.results import (
-    SUBGROUPS,
-    Results,
-    System,
-    all_runs,
-    label,
-    splits,
-    tested,
-    tuned,
-    worded,
+from valuestrata.report.methods import methods
+from valuestrata.report.model_provenance import (
+    Adapters,
+    Origin,
+    accepted_table,
+    provenance_table,
+    recipes_table,
 )
-from valuestrata.specs import Report
-
-DATA_FILES = ["report/page.html.j2"]
+from valuestrata.report.phrases import caveat_sentence, count, listed
+from valuestrata.report.prompt_sensitivity import sensitivity_table
+from valuestrata.report.results import SUBGROUPS, Results, stratum_label
+from valuestrata.report.runs import (
+    ModelVariant,
+    prompt_variant_runs,
+    splits,
+    tested_splits,
+    tuned_runs,
+)
+from valuestrata.report.settings import ReportSettings
 
 
 @dataclass(frozen=True)
@@ -42,59 +45,83 @@ class Figure:
     svg: Markup
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """What the results are made of.
+
+    Attributes:
+        origins: the model, version and adapters of each run.
+        adapters: the recipe that each adapter was trained with.
+        accepted: results accepted although they were made otherwise, by path.
+        version: of this package.
+    """
+
+    origins: Mapping[ModelVariant, Origin]
+    adapters: Adapters
+    accepted: Mapping[str, Mapping[str, Any]]
+    version: str
+
+
 def render_page(
+    settings: ReportSettings,
     results: Results,
     summary: Mapping[str, Any],
     drawings: Mapping[str, str],
     samples: Sequence[Table],
-    origins: Mapping[System, tuple[str, str]],
-    version: str,
+    provenance: Provenance,
 ) -> str:
     """The page.
 
     Args:
+        settings: what the page says beside the results.
         results: the study's tables.
         summary: content of survey/summary.json.
         drawings: SVG text by figure name.
         samples: tables of open-ended answers.
-        origins: weights and adapter of each system, as its predictions name them.
-        version: of this package.
+        provenance: what the results are made of.
     """
-    spec = results.spec
-    drawn = {name: _figure(name, svg) for name, svg in drawings.items()}
+    all_splits, tested = splits(settings), tested_splits(settings)
+    has_prompt_variants = bool(prompt_variant_runs(settings))
     text = _template().render(
-        spec=spec,
-        caveat=caveat_sentence(spec.caveat),
+        settings=settings,
+        caveat=caveat_sentence(settings.caveat),
         findings=findings(results),
         about=_about(summary),
+        strata={s: ", ".join(map(stratum_label, settings.strata[s])) for s in tested},
         survey=_survey(results, summary),
         agreement=[display.agreement_table(results)],
-        mains=[display.main_table(results, split) for split in splits(spec)],
-        distributions=[display.distributions_table(results, split) for split in splits(spec)],
-        rewordings=[rewording_table(results, split) for split in splits(spec) if worded(spec)],
-        ways=[display.way_table(results, split) for split in splits(spec)],
-        figures=drawn,
+        mains=[display.main_table(results, split) for split in all_splits],
+        distributions=[display.distributions_table(results, split) for split in all_splits],
+        sensitivity=[
+            sensitivity_table(results, split, settings.prompt_rules)
+            for split in all_splits
+            if has_prompt_variants
+        ],
+        gains=[
+            display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
+        ],
+        figures={name: _figure(name, svg) for name, svg in drawings.items()},
         fairness=_fairness(results),
         groups=_groups(results),
-        differences=[display.differences_table(results, split) for split in splits(spec)],
+        differences=[display.differences_table(results, split) for split in all_splits],
         samples=samples,
-        recipes=_recipes(spec),
-        runs=_origins(spec, origins),
-        tested=tested(spec),
-        has_tuned=bool(tuned(spec)),
-        e=spec.compare.evaluation,
-        version=version,
+        n_tested=len(tested),
+        has_tuned=bool(tuned_runs(settings)),
+        recipes=recipes_table(provenance.adapters, settings.fold_recipes),
+        methods=methods(settings),
+        models=provenance_table(settings, provenance.origins, settings.toys),
+        accepted=accepted_table(provenance.accepted) if provenance.accepted else None,
+        version=provenance.version,
     )
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 
 
 @cache
 def _template() -> Template:
-    text = files("valuestrata").joinpath(DATA_FILES[0]).read_text(encoding="utf-8")
-    rooms = Environment(
+    environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return rooms.from_string(text)
+    return environment.from_string(resource("report/page.html.j2").read_text(encoding="utf-8"))
 
 
 def _figure(name: str, svg: str) -> Figure:
@@ -115,65 +142,39 @@ def inline(svg: str, name: str) -> Markup:
     body = body.replace("url(#", f"url(#{name}-")
     head, rest = body.split(">", 1)
     view = re.search(r'viewBox="[^"]*"', head)
-    said = Markup(' role="img" aria-label="{}"').format(alternative(name))
-    return Markup(f"<svg {view[0] if view else ''}{said}>{rest.strip()}")
+    attributes = Markup(' role="img" aria-label="{}"').format(alternative(name))
+    return Markup(f"<svg {view[0] if view else ''}{attributes}>{rest.strip()}")
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:
-    *others, last = summary["countries"]
-    named = f"{', '.join(others)} and {last}" if others else str(last)
-    sizes = {k: count(int(summary[k])) for k in ("respondents", "questions")}
-    return {**sizes, "countries": named}
+    sizes = {key: count(int(summary[key])) for key in ("respondents", "questions")}
+    return {**sizes, "countries": listed([str(name) for name in summary["countries"]])}
 
 
 def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
-    spec = results.spec
-    about = dict(summary)
+    settings = results.settings
+    content = dict(summary)
     return [
-        display.splits_table(about, results, splits(spec)),
-        display.respondents_table(about, spec.axes),
-        display.labels_table(about, splits(spec)),
+        display.splits_table(content, results, splits(settings)),
+        display.respondents_table(content, settings.axes),
+        display.labels_table(content, splits(settings)),
         display.diversity_table(results),
     ]
 
 
 def _fairness(results: Results) -> list[Table]:
     """Over subgroups of the test splits first, then over each axis' groups, then the rest."""
-    spec = results.spec
-    order = [(s, SUBGROUPS) for s in tested(spec)]
-    order += [(s, axis) for s in tested(spec) for axis in results.levels(s)]
-    order += [(s, SUBGROUPS) for s in splits(spec) if s not in tested(spec)]
+    tested = tested_splits(results.settings)
+    rest = [split for split in splits(results.settings) if split not in tested]
+    order = [(split, SUBGROUPS) for split in tested]
+    order += [(split, axis) for split in tested for axis in results.levels(split)]
+    order += [(split, SUBGROUPS) for split in rest]
     return [display.fairness_table(results, split, level) for split, level in order]
 
 
 def _groups(results: Results) -> list[Table]:
     return [
         display.groups_table(results, split, metric)
-        for split in tested(results.spec)
+        for split in tested_splits(results.settings)
         for metric in ("accuracy", "nmae")
     ]
-
-
-def _recipes(spec: Report) -> Table:
-    rows = [
-        (
-            Cell(name),
-            Cell(r.method),
-            Cell(r.split),
-            *(Cell(f"{v:g}") for v in (r.learning_rate, r.epochs, r.batch, r.rank, r.alpha)),
-        )
-        for name, r in spec.recipes.items()
-    ]
-    columns = ("Recipe", "Method", "Tuned on", "Learning rate", "Epochs", "Batch", "Rank", "Alpha")
-    return Table("Recipes of fine-tuning (LoRA)", columns, tuple(rows))
-
-
-def _origins(spec: Report, origins: Mapping[System, tuple[str, str]]) -> Table:
-    rows = []
-    for system in all_runs(spec):
-        weights, adapter = origins.get(system, ("", ""))
-        made = "toy, trained by this study" if system[0] in spec.toys else ""
-        shown = weights.rsplit("/", 1)[-1] if weights.startswith(("/", ".", "~")) else weights
-        rows.append((Cell(label(system, spec), small=made), Cell(shown), Cell(adapter or "none")))
-    columns = ("Run", "Weights: revision or hash", "Adapter: hash")
-    return Table("What answered", columns, tuple(rows))

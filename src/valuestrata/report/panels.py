@@ -10,8 +10,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from valuestrata.report.results import BASE, Estimate, System, number, variants
-from valuestrata.specs import Report
+from valuestrata.report.results import Estimate, to_estimate
+from valuestrata.report.runs import BASE, ModelVariant, variant_names
+from valuestrata.report.settings import DisplaySettings
 
 WIDTH = 9.0
 """Inches, at 72 points each; all figures are as wide."""
@@ -86,8 +87,8 @@ def grid(
     """A figure of `panels` axes, each `rows` rows high (or `height` inches), left to right."""
     columns = min(columns, panels)
     lines = -(-panels // columns)
-    each = height if height is not None else rows * ROW + 0.75
-    figure = Figure(figsize=(WIDTH, lines * each + 0.75))
+    panel_height = height if height is not None else rows * ROW + 0.75
+    figure = Figure(figsize=(WIDTH, lines * panel_height + 0.75))
     axes = figure.subplots(lines, columns, sharey=share, squeeze=False).ravel().tolist()
     for empty in axes[panels:]:
         empty.set_visible(False)
@@ -103,7 +104,7 @@ def finish(figure: Figure, title: str, notes: Sequence[str], caveat: str) -> Fig
     return figure
 
 
-def words(title: str, sentence: str, caveat: str) -> Figure:
+def empty_figure(title: str, sentence: str, caveat: str) -> Figure:
     """A small panel that says why there is nothing to draw."""
     figure = Figure(figsize=(WIDTH, 1.3))
     axes = figure.subplots()
@@ -112,78 +113,82 @@ def words(title: str, sentence: str, caveat: str) -> Figure:
     return finish(figure, title, [], caveat)
 
 
-def mark(axes: Axes, number: Estimate, y: float, look: Look, size: float = 5.5) -> None:
+def mark(axes: Axes, estimate: Estimate, y: float, look: Look, size: float = 5.5) -> None:
     """A mark at the estimate, and a line over its interval."""
-    if not number.known:
+    if not estimate.exists:
         return
-    if number.ci_low == number.ci_low:
-        axes.plot([number.ci_low, number.ci_high], [y, y], color=look.colour, lw=1.3, zorder=2)
+    if estimate.has_interval:
+        ends = [estimate.ci_low, estimate.ci_high]
+        axes.plot(ends, [y, y], color=look.colour, lw=1.3, zorder=2)
     axes.plot(
-        [number.value], [y], marker=look.marker, color=look.colour, ms=size, zorder=4,
+        [estimate.value], [y], marker=look.marker, color=look.colour, ms=size, zorder=4,
         markerfacecolor=look.face, markeredgewidth=1.2, ls="none",
     )  # fmt: skip
 
 
-def against_null(axes: Axes, row: dict[str, Any], y: float, look: Look, level: float) -> None:
-    """A grey bar from a null's mean to its 95th percentile, the mark beyond it filled, and p."""
-    one = number(row)
+def against_null(
+    axes: Axes, row: dict[str, Any], y: float, look: Look, confidence_level: float
+) -> None:
+    """A grey bar from a null's mean to its 95th percentile, and the mark, filled if p is small."""
+    estimate = to_estimate(row)
     mean, high = float(row["null_mean"]), float(row["null_p95"])
     if mean == mean:
         axes.barh(y, high - mean, left=mean, height=0.62, color=FAINT, lw=0, zorder=1)
         axes.plot([mean, mean], [y - 0.31, y + 0.31], color="#8c8c8c", lw=1.4, zorder=1)
-    beyond = one.p is not None and one.p < 1 - level
-    mark(axes, one, y, Look(look.colour, look.marker, filled=beyond))
+    p = estimate.p_value
+    filled = p is not None and p < 1 - confidence_level
+    mark(axes, estimate, y, Look(look.colour, look.marker, filled=filled))
 
 
-def ceiling_band(axes: Axes, one: Estimate | None) -> None:
-    """A line through all rows at what perfect knowledge scores, in a band over its interval."""
-    if one is not None and one.known:
-        axes.axvspan(one.ci_low, one.ci_high, color=CEILING_BAND, lw=0, zorder=0)
-        axes.axvline(one.value, color=CEILING_COLOUR, lw=1.2, zorder=1)
+def ceiling_band(axes: Axes, ceiling: Estimate | None) -> None:
+    """A line through all rows at the noise ceiling, in a band over its interval."""
+    if ceiling is not None and ceiling.exists:
+        axes.axvspan(ceiling.ci_low, ceiling.ci_high, color=CEILING_BAND, lw=0, zorder=0)
+        axes.axvline(ceiling.value, color=CEILING_COLOUR, lw=1.2, zorder=1)
 
 
-def ceiling_tick(axes: Axes, one: Estimate | None, y: float) -> None:
+def ceiling_tick(axes: Axes, ceiling: Estimate | None, y: float) -> None:
     """The same in one row alone."""
-    if one is not None and one.known:
-        axes.barh(
-            y, one.ci_high - one.ci_low, left=one.ci_low, height=0.7, color=CEILING_BAND, zorder=0.5
-        )
-        axes.plot([one.value, one.value], [y - 0.35, y + 0.35], color=CEILING_COLOUR, lw=1.2)
+    if ceiling is not None and ceiling.exists:
+        width, low, value = ceiling.ci_high - ceiling.ci_low, ceiling.ci_low, ceiling.value
+        axes.barh(y, width, left=low, height=0.7, color=CEILING_BAND, zorder=0.5)
+        axes.plot([value, value], [y - 0.35, y + 0.35], color=CEILING_COLOUR, lw=1.2)
 
 
 def beside(axes: Axes, y: float, text: str, colour: str = QUIET) -> None:
     """Small text to the right of a row."""
-    across = axes.get_yaxis_transform()
-    axes.text(1.02, y, text, transform=across, va="center", fontsize=7.5, color=colour)
+    transform = axes.get_yaxis_transform()
+    axes.text(1.02, y, text, transform=transform, va="center", fontsize=7.5, color=colour)
 
 
-def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float]) -> None:
+def name_rows(axes: Axes, names: Sequence[str], rows: Sequence[float]) -> None:
     """Label the rows, first on top, and leave half a row above and below."""
-    axes.set_yticks(list(places), list(names))
-    axes.set_ylim(max(places) + 0.7, min(places) - 0.7)
+    axes.set_yticks(list(rows), list(names))
+    axes.set_ylim(max(rows) + 0.7, min(rows) - 0.7)
 
 
-def look_of(system: System, spec: Report) -> Look:
+def look_of(run: ModelVariant, settings: DisplaySettings) -> Look:
     """Hollow grey for base, colours for tuned variants, black diamonds for baselines."""
-    model, variant = system
-    if model in spec.compare.baselines:
+    model, variant = run
+    if model in settings.baselines:
         return Look(BASELINE_COLOUR, "D")
     if variant == BASE:
         return Look(BASE_COLOUR, "o", filled=False)
-    # a fold of a k-fold recipe looks as all of them do
-    whole = next((name for name, folds in spec.folds.items() if variant in folds), variant)
-    return Look(PALETTE[(variants(spec).index(whole) - 1) % len(PALETTE)])
+    # all folds of a k-fold recipe look alike
+    folds = settings.fold_recipes.items()
+    recipe = next((name for name, names in folds if variant in names), variant)
+    return Look(PALETTE[(variant_names(settings).index(recipe) - 1) % len(PALETTE)])
 
 
-def rows_of(some: Sequence[System]) -> list[float]:
-    """Where each system's row lies: a little apart from another model's."""
-    places: list[float] = []
-    for i, (model, _) in enumerate(some):
-        step = 0.0 if not i else 1.0 if some[i - 1][0] == model else 1.35
-        places.append((places[-1] if places else 0.0) + step)
-    return places
+def rows_of(runs: Sequence[ModelVariant]) -> list[float]:
+    """The y of each run's row: a little apart from another model's."""
+    rows: list[float] = []
+    for i, (model, _) in enumerate(runs):
+        step = 0.0 if not i else 1.0 if runs[i - 1][0] == model else 1.35
+        rows.append((rows[-1] if rows else 0.0) + step)
+    return rows
 
 
-def interval_note(spec: Report) -> str:
+def interval_note(settings: DisplaySettings) -> str:
     """What the lines through marks are."""
-    return f"Lines: {spec.compare.evaluation.level:.0%} intervals, questions resampled."
+    return f"Lines: {settings.evaluation.confidence_level:.0%} intervals, questions resampled."

@@ -1,26 +1,27 @@
-"""How numbers are said: three decimals, percentages with one, thousands with commas."""
+"""How numbers are written: three decimals, percentages with one, thousands with commas."""
 
 from collections.abc import Sequence
 
+from valuestrata.report.comparison import Metric
 from valuestrata.report.results import Estimate
 
-RATES = ("refusal", "invalid", "failed", "flip_rate", "changed")
+RATES = ("refusal", "invalid", "failed", "flip_rate", "disagreement_rate")
 METRICS = {
     "accuracy": "Accuracy",
     "nmae": "NMAE",
     "wasserstein": "Wasserstein",
     "total_variation": "Total variation",
     "jensen_shannon": "Jensen-Shannon",
-    "argmax_accuracy": "Accuracy of the likeliest option",
-    "confidence": "Its probability",
+    "argmax_accuracy": "Argmax accuracy",
+    "confidence": "Confidence",
     "calibration_error": "Calibration error",
-    "non_option_mass": "Off options",
+    "non_option_mass": "Non-option mass",
     "refusal": "Refusals",
     "invalid": "Invalid",
     "failed": "Failed",
-    "changed": "Answers changed",
+    "disagreement_rate": "Disagreement rate",
 }
-CEILINGS = {"noise_ceiling": "perfect knowledge", "split_half": "half of the subgroup"}
+CEILINGS = {"noise_ceiling": "noise ceiling", "split_half": "split-half"}
 MEASURES = {"mds": "Modal Diversity Score", "wasserstein": "Wasserstein distance"}
 RANKS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ-b"}
 METRIC_NAMES = {"accuracy": "accuracy", "nmae": "NMAE"}
@@ -29,17 +30,16 @@ NONE = "–"
 
 
 def is_rate(metric: str) -> bool:
-    """Whether a metric is said in percent."""
-    return metric.split(":")[0] in RATES
+    """Whether a metric is written in percent."""
+    return metric in RATES
 
 
-def metric_name(metric: str) -> str:
-    """`win_rate:judge:Overall` -> `Win rate, Overall (judge)`."""
-    kind, _, rest = metric.partition(":")
-    if not rest:
-        return METRICS.get(kind, kind)
-    judge, _, dimension = rest.partition(":")
-    return f"{kind.replace('_', ' ').capitalize()}, {dimension} ({judge})"
+def metric_name(metric: Metric) -> str:
+    """`Accuracy`, or `Win rate, Overall (judge)`."""
+    if not metric.judge:
+        return METRICS.get(metric.metric, metric.metric)
+    name = metric.metric.replace("_", " ").capitalize()
+    return f"{name}, {metric.dimension} ({metric.judge})"
 
 
 def decimal(value: float, signed: bool = False) -> str:
@@ -47,9 +47,7 @@ def decimal(value: float, signed: bool = False) -> str:
     if value != value:
         return NONE
     text = f"{abs(value):.3f}"
-    zero = float(text) == 0
-    sign = "−" if value < 0 and not zero else "+" if signed and not zero else ""
-    return sign + text
+    return _sign(value, float(text) == 0, signed) + text
 
 
 def percent(value: float, signed: bool = False) -> str:
@@ -57,20 +55,35 @@ def percent(value: float, signed: bool = False) -> str:
     if value != value:
         return NONE
     text = f"{abs(value):.1%}"
-    zero = text == "0.0%"
-    sign = "−" if value < 0 and not zero else "+" if signed and not zero else ""
-    return sign + text
+    return _sign(value, text == "0.0%", signed) + text
 
 
-def estimate(number: Estimate | None, rate: bool = False, signed: bool = False) -> str:
+def _sign(value: float, is_zero: bool, signed: bool) -> str:
+    return "" if is_zero else "−" if value < 0 else "+" if signed else ""
+
+
+def with_interval(estimate: Estimate | None, rate: bool = False, signed: bool = False) -> str:
     """`0.633 [0.552, 0.709]`, or percentages `10.0% [2.5%, 20.1%]`."""
-    if number is None or not number.known:
+    if estimate is None or not estimate.exists:
         return NONE
-    say = percent if rate else decimal
-    if number.ci_low != number.ci_low:
-        return say(number.value, signed)
-    ends = f"{say(number.ci_low, signed)}, {say(number.ci_high, signed)}"
-    return f"{say(number.value, signed)} [{ends}]"
+    write = percent if rate else decimal
+    value = write(estimate.value, signed)
+    if not estimate.has_interval:
+        return value
+    return f"{value} [{write(estimate.ci_low, signed)}, {write(estimate.ci_high, signed)}]"
+
+
+def value_range(values: Sequence[float], rate: bool = False) -> str:
+    """`0.493 to 0.512`, or one number where both ends are written alike."""
+    write = percent if rate else decimal
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def count_range(counts: Sequence[int]) -> str:
+    """`1,425 to 1,709`, or one count."""
+    low, high = count(min(counts)), count(max(counts))
+    return low if low == high else f"{low} to {high}"
 
 
 def count(n: int) -> str:
@@ -78,9 +91,9 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
-def plural(n: int, one: str, many: str = "") -> str:
+def plural(n: int, singular: str) -> str:
     """`1 question`, `7 questions`."""
-    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+    return f"{count(n)} {singular}{'' if n == 1 else 's'}"
 
 
 def p_value(p: float | None) -> str:
@@ -97,15 +110,16 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def sentence(text: str) -> str:
+    """The text with a capital letter at its start and a full stop at its end."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def caveat_sentence(caveat: str) -> str:
     """The caveat as a sentence that says what the numbers cannot show; '' for none."""
     if not caveat:
         return ""
-    about = []
-    if "simulated" in caveat:
-        about.append("people")
-    if "toy" in caveat:
-        about.append("real models")
-    start = caveat[0].upper() + caveat[1:]
-    end = f": these numbers say nothing about {' or '.join(about)}." if about else "."
-    return start + end
+    parts = {"simulated": "people", "toy": "real models"}
+    subjects = [subject for word, subject in parts.items() if word in caveat]
+    end = f": these numbers say nothing about {' or '.join(subjects)}" if subjects else ""
+    return sentence(caveat + end)

@@ -4,75 +4,67 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from valuestrata.io import records
 from valuestrata.report.display import Cell, Table
 from valuestrata.report.phrases import NONE
-from valuestrata.report.results import System, cell_label, label, records
-from valuestrata.specs import Report
+from valuestrata.report.results import cell_label
+from valuestrata.report.runs import ModelVariant, label
+from valuestrata.report.settings import ComparisonSettings
+from valuestrata.tables import PAIR
 
-PAIR = ["stratum", "subgroup", "question"]
-SAMPLES = 3
-LONGEST = 220
-Key = tuple[str, str, str]
+N_SAMPLES = 3
+MAX_LENGTH = 220
+Pair = tuple[str, str, str]
+"""Stratum, subgroup and question."""
 
 
 def samples_table(
-    spec: Report,
+    settings: ComparisonSettings,
     split: str,
-    texts: Mapping[System, pd.DataFrame],
-    verdicts: Mapping[tuple[System, str], pd.DataFrame],
+    texts: Mapping[ModelVariant, pd.DataFrame],
+    verdicts: Mapping[tuple[ModelVariant, str], pd.DataFrame],
 ) -> Table:
     """The same few pairs for every run: what it wrote, and its score by judge and dimension."""
-    keys = _spread([_keys(frame) for frame in texts.values()])
-    written = {s: {_key(row): row for row in records(frame)} for s, frame in texts.items()}
-    scores = {k: _scores(frame) for k, frame in verdicts.items()}
+    by_pair = {run: {_pair(row): row for row in records(frame)} for run, frame in texts.items()}
+    scores = {key: _scores(frame) for key, frame in verdicts.items()}
     rows = []
-    for key in keys:
-        for system, own in written.items():
-            row = own[key]
-            said = row["text"] if isinstance(row["text"], str) else f"({row['outcome']})"
-            found = [_said(scores.get((system, judge), {}), key) for judge in spec.compare.judges]
-            pair = Cell(cell_label(key[1]), small=key[2])
-            rows.append((pair, Cell(label(system, spec)), Cell(_short(said)), *map(Cell, found)))
-    columns = (
-        "Persona, question",
-        "Run",
-        "Answer",
-        *(f"Score by {j}" for j in spec.compare.judges),
-    )
+    for pair in _spread([sorted(answers) for answers in by_pair.values()]):
+        for run, answers in by_pair.items():
+            row = answers[pair]
+            text = row["text"] if isinstance(row["text"], str) else f"({row['outcome']})"
+            judged = [scores.get((run, j), {}).get(pair, NONE) for j in settings.judges]
+            names = (Cell(cell_label(pair[1]), small=pair[2]), Cell(label(run, settings)))
+            rows.append((*names, Cell(_shortened(text)), *map(Cell, judged)))
+    judges = (f"Score by {judge}" for judge in settings.judges)
+    columns = ("Persona, question", "Run", "Answer", *judges)
     return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2)
 
 
-def _key(row: Mapping[str, object]) -> Key:
-    return (str(row["stratum"]), str(row["subgroup"]), str(row["question"]))
+def _pair(row: Mapping[str, object]) -> Pair:
+    stratum, subgroup, question = (str(row[name]) for name in PAIR)
+    return stratum, subgroup, question
 
 
-def _keys(frame: pd.DataFrame) -> list[Key]:
-    return sorted(_key(row) for row in records(frame[PAIR]))
-
-
-def _spread(keys: Sequence[list[Key]]) -> list[Key]:
-    """A few pairs that every run answered: the first, the last and what lies evenly between."""
-    if not keys:
+def _spread(pairs: Sequence[list[Pair]]) -> list[Pair]:
+    """A few pairs that every run answered: the first, the last and evenly spaced ones between."""
+    if not pairs:
         return []
-    shared = sorted(set(keys[0]).intersection(*keys[1:]))
-    if len(shared) <= SAMPLES:
+    shared = sorted(set(pairs[0]).intersection(*pairs[1:]))
+    if len(shared) <= N_SAMPLES:
         return shared
-    return [shared[i * (len(shared) - 1) // (SAMPLES - 1)] for i in range(SAMPLES)]
+    return [shared[i * (len(shared) - 1) // (N_SAMPLES - 1)] for i in range(N_SAMPLES)]
 
 
-def _scores(frame: pd.DataFrame) -> dict[Key, str]:
-    said: dict[Key, list[str]] = {}
+def _scores(frame: pd.DataFrame) -> dict[Pair, str]:
+    """What a judge gave each pair: `Overall 0.75 (flipped), Style 1`."""
+    parts: dict[Pair, list[str]] = {}
     for row in records(frame):
         score = NONE if pd.isna(row["score"]) else f"{float(row['score']):g}"
         flipped = " (flipped)" if row["flipped"] is not pd.NA and bool(row["flipped"]) else ""
-        said.setdefault(_key(row), []).append(f"{row['dimension']} {score}{flipped}")
-    return {key: ", ".join(parts) for key, parts in said.items()}
+        parts.setdefault(_pair(row), []).append(f"{row['dimension']} {score}{flipped}")
+    return {pair: ", ".join(scores) for pair, scores in parts.items()}
 
 
-def _said(scores: Mapping[Key, str], key: Key) -> str:
-    return scores.get(key, NONE)
-
-
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= LONGEST else f"{flat[:LONGEST].rstrip()} …"
+    return flat if len(flat) <= MAX_LENGTH else f"{flat[:MAX_LENGTH].rstrip()} …"

@@ -2,113 +2,131 @@
 
 import pandas as pd
 
+from valuestrata.report.comparison import Metric
 from valuestrata.report.phrases import METRICS
-from valuestrata.report.results import RUN, Results, all_runs, baselines, in_order, worded
+from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
+from valuestrata.report.runs import all_runs, prompt_variant_runs
+from valuestrata.tables import METRIC
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
-LEVELS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
+ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
+NAMES = (
+    "main",
+    "differences",
+    "fairness",
+    "groups",
+    "diversity",
+    "agreement",
+    "ceilings",
+    "ties",
+)
+"""File names of the tables."""
 
 
-def tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Every table of the report by file name."""
-    made = {
-        "main": main(results),
-        "differences": differences(results),
-        "fairness": fairness(results),
-        "groups": groups(results),
-        "diversity": diversity(results),
+def report_tables(results: Results) -> dict[str, pd.DataFrame]:
+    """Every table of the report by its name in NAMES."""
+    tables = {
+        "main": main_table(results),
+        "differences": differences_table(results),
+        "fairness": fairness_table(results),
+        "groups": groups_table(results),
+        "diversity": diversity_table(results),
         "agreement": results.agreement,
         "ceilings": results.ceilings,
-        "ties": ties(results),
+        "ties": ties_table(results),
     }
-    return {name: _with_caveat(frame, results.spec.caveat) for name, frame in made.items()}
+    return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 
-def main(results: Results) -> pd.DataFrame:
+def main_table(results: Results) -> pd.DataFrame:
     """One row a run; per metric its value, ends of the interval, n and missing as columns.
 
-    A metric's value carries the metric's name, the rest `{metric}_low` and so on; a judge's are
-    `win_rate_{judge}_{dimension}` and `flip_rate_{judge}_{dimension}`.
+    A metric's value carries the metric's name, the rest `{metric}_ci_low` and so on; a judge's are
+    `win_rate_{judge}_{dimension}`, a gain's `normalized_gain_{metric}_{baseline}`.
     """
-    spec = results.spec
-    wide = results.runs.pivot(index=list(RUN), columns="metric", values=list(PARTS))
-    present = [str(m) for m in results.runs["metric"].unique()]
-    judged = [m for m in present if m not in METRICS]
+    settings = results.settings
+    keys = [*METRIC, "baseline"]
+    wide = results.runs.pivot(index=list(RUN), columns=keys, values=list(PARTS))
+    present = results.runs[keys].drop_duplicates().itertuples(index=False, name=None)
+    metrics = [Metric(*map(str, row)) for row in present]
+    plain = [metric for name in METRICS if (metric := Metric(name)) in metrics]
     columns = {}
-    for metric in [*(m for m in METRICS if m in present), *judged]:
-        name = metric.replace(":", "_")
+    for metric in [*plain, *(m for m in metrics if m not in plain)]:
+        name = "_".join(filter(None, metric))
         for part in PARTS:
             column = name if part == "value" else f"{name}_{part}"
-            whole = part in ("n", "missing")
-            columns[column] = wide[(part, metric)].astype("Int64" if whole else "float64")
+            values = wide[(part, *metric)]
+            is_count = part in ("n", "missing")
+            columns[column] = values.astype("Int64") if is_count else values.astype("float64")
     flat = pd.DataFrame(columns, index=wide.index).reset_index()
-    known = {*all_runs(spec), *worded(spec)}
-    is_known = [
-        (str(m), str(v)) in known for m, v in zip(flat["model"], flat["variant"], strict=True)
+    shown = {*all_runs(settings), *prompt_variant_runs(settings)}
+    is_shown = [
+        (str(m), str(v)) in shown for m, v in zip(flat["model"], flat["variant"], strict=True)
     ]
-    flat = flat[is_known]
-    rules = {model for model, _ in baselines(spec)}
-    flat.insert(3, "role", flat["split"].map(dict(spec.roles)))
-    flat.insert(4, "is_baseline", flat["model"].isin(rules))
+    flat = flat[is_shown]
+    flat.insert(3, "role", flat["split"].map(dict(settings.roles)))
+    flat.insert(4, "is_baseline", flat["model"].isin(settings.baselines))
     first = ["split", "role", "model", "variant", "is_baseline"]
-    return in_order(flat[[*first, *(c for c in flat if c not in first)]], spec)
+    return in_order(flat[[*first, *(c for c in flat if c not in first)]], settings)
 
 
-def differences(results: Results) -> pd.DataFrame:
-    """Paired differences, first system less second: tuned against base, then against baselines."""
-    metrics = list(dict.fromkeys([*METRICS, *map(str, results.differences["metric"])]))
-    frame = in_order(results.differences, results.spec, {"metric": metrics})
-    is_own = frame["model"] == frame["other_model"]
-    own_first = frame.assign(rank=(~is_own).astype(int))
-    order = own_first.groupby(["split", "metric"], sort=False).ngroup()
-    ranked = own_first.assign(order=order).sort_values(["order", "rank"], kind="stable")
-    return ranked.drop(columns=["order", "rank"]).reset_index(drop=True)
+def differences_table(results: Results) -> pd.DataFrame:
+    """Paired differences, first run minus second: tuned against base, then against baselines."""
+    names = list(dict.fromkeys([*METRICS, *map(str, results.differences["metric"])]))
+    frame = in_order(results.differences, results.settings, {"metric": names})
+    is_other_model = frame["model"] != frame["other_model"]
+    order = frame.groupby(["split", *METRIC], sort=False).ngroup()
+    keys = frame.assign(order=order, is_other_model=is_other_model)
+    ranked = keys.sort_values(["order", "is_other_model"], kind="stable")
+    return ranked.drop(columns=["order", "is_other_model"]).reset_index(drop=True)
 
 
-def fairness(results: Results) -> pd.DataFrame:
+def fairness_table(results: Results) -> pd.DataFrame:
     """Inequality over subgroups, then over each axis' groups, beside the null of equal groups."""
-    levels = ["subgroups", *results.spec.axes]
-    frame = in_order(results.fairness, results.spec, {"level": levels, **LEVELS})
-    return frame[["split", "level", "metric", "statistic", *_rest(frame, 4)]]
+    levels = [SUBGROUPS, *results.settings.axes]
+    frame = in_order(results.fairness, results.settings, {"level": levels, **ORDERS})
+    return _leading(frame, ["split", "level", "metric", "statistic"])
 
 
-def groups(results: Results) -> pd.DataFrame:
+def groups_table(results: Results) -> pd.DataFrame:
     """Scores of each axis' groups, then of each subgroup, runs below one another.
 
-    `noise_ceiling` and its interval are what perfect knowledge of the group's people would score.
+    `noise_ceiling` and its interval are those of the group.
     """
-    levels = [*results.spec.axes, "subgroups"]
+    levels = [*results.settings.axes, SUBGROUPS]
     names = list(dict.fromkeys(map(str, results.groups["group"])))
-    by = {"level": levels, "metric": LEVELS["metric"], "group": names}
+    orders = {"level": levels, "metric": ORDERS["metric"], "group": names}
     keys = ["split", "level", "group", "metric"]
-    known = results.ceilings[results.ceilings["ceiling"] == "noise_ceiling"].set_index(keys)
-    ends = {"value": "noise_ceiling", "ci_low": "reachable_low", "ci_high": "reachable_high"}
-    known = known[list(ends)].rename(columns=ends)
-    frame = in_order(results.groups.join(known, on=keys), results.spec, by)
-    return frame[["split", "level", "metric", "group", *_rest(frame, 4)]]
+    ceilings = results.ceilings[results.ceilings["ceiling"] == "noise_ceiling"].set_index(keys)
+    columns = {part: f"noise_ceiling_{part}" for part in ("ci_low", "ci_high")}
+    columns = {"value": "noise_ceiling", **columns}
+    ceilings = ceilings[list(columns)].rename(columns=columns)
+    frame = in_order(results.groups.join(ceilings, on=keys), results.settings, orders)
+    return _leading(frame, ["split", "level", "metric", "group"])
 
 
-def diversity(results: Results) -> pd.DataFrame:
+def diversity_table(results: Results) -> pd.DataFrame:
     """Conflict scores: blocks from most to least divided, then questions, then each stratum."""
     frame = results.diversity.copy()
     is_block = frame["question"] == "mean"
     is_mean = (frame["stratum"] == "mean") & ~is_block
     frame["part"] = (~is_block).astype(int) + (~is_block & ~is_mean).astype(int)
-    down = -frame["value"].where(frame["part"] < 2).astype("float64").fillna(0.0)
-    frame = frame.assign(down=down).sort_values(["part", "measure", "down"], kind="stable")
-    return frame.drop(columns=["part", "down"]).reset_index(drop=True)
+    descending = -frame["value"].where(frame["part"] < 2).astype("float64").fillna(0.0)
+    keys = frame.assign(descending=descending)
+    ranked = keys.sort_values(["part", "measure", "descending"], kind="stable")
+    return ranked.drop(columns=["part", "descending"]).reset_index(drop=True)
 
 
-def ties(results: Results) -> pd.DataFrame:
+def ties_table(results: Results) -> pd.DataFrame:
     """Every pair whose modal answer is a tie: the tied codes, and the answers of each of them."""
-    frame = in_order(results.ties, results.spec)
-    codes = [" ".join(map(str, own)) for own in frame["codes"]]
-    return frame.assign(codes=codes)[["split", *(c for c in frame if c != "split")]]
+    frame = in_order(results.ties, results.settings)
+    codes = [" ".join(map(str, tied)) for tied in frame["codes"]]
+    return _leading(frame.assign(codes=codes), ["split"])
 
 
-def _rest(frame: pd.DataFrame, first: int) -> list[str]:
-    leading = ["split", "level", "metric", "statistic" if "statistic" in frame else "group"]
-    return [str(c) for c in frame if c not in leading[:first]]
+def _leading(frame: pd.DataFrame, first: list[str]) -> pd.DataFrame:
+    """The frame with these columns first."""
+    return frame[[*first, *(str(column) for column in frame if column not in first)]]
 
 
 def _with_caveat(frame: pd.DataFrame, caveat: str) -> pd.DataFrame:

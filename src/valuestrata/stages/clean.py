@@ -1,72 +1,63 @@
 """Read a survey into responses and questions."""
 
-import argparse
-import dataclasses
 import logging
 
 import pandas as pd
 
-from valuestrata import io
-from valuestrata.specs import Clean, from_json
+from valuestrata import io, paths, tables
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.study import Study
 from valuestrata.survey import codebook, readers
+from valuestrata.survey.settings import ReadingSettings, reading_settings
 
 log = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--survey", required=True)
-    parser.add_argument("--codebook", required=True)
-    parser.add_argument("--responses", required=True)
-    parser.add_argument("--questions", required=True)
-    parser.add_argument("--groups", required=True)
+class Settings(ReadingSettings):
+    """How the survey is read."""
+
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Read, clean, and write both tables and the axes' groups.
+def runs(study: Study) -> list[dict[str, str]]:
+    """One survey a study."""
+    return [{}]
 
-    Respondents' rows are readable by their owner alone.
-    """
-    spec = from_json(Clean, arguments.spec)
-    asked = codebook.select(codebook.load(arguments.codebook), spec.questions, spec.exclude)
-    chosen = [codebook.recoded(q, _codes(spec.recode.get(q.question, {}))) for q in asked]
-    labels = codebook.columns(arguments.codebook)
-    responses, found = readers.read_survey(arguments.survey, spec, chosen, labels)
-    readers.check(responses, spec, arguments.survey)
-    questions = pd.DataFrame([_row(responses, question) for question in chosen])
+
+def settings(study: Study) -> Settings:
+    """Settings of reading the survey."""
+    fields = {**reading_settings(study), "caveat": study.survey_caveat}
+    return Settings.model_validate(fields)
+
+
+def inputs(study: Study) -> Files:
+    """The survey's file and the codebook."""
+    return {"survey": study.survey_file, "codebook": study.survey.codebook}
+
+
+def outputs(study: Study) -> Files:
+    """Both tables, and the groups of each axis."""
+    return {
+        "responses": at(study, paths.RESPONSES),
+        "questions": at(study, paths.QUESTIONS),
+        "groups": at(study, paths.GROUPS_OF_AXES),
+    }
+
+
+def run(job: Job[Settings]) -> None:
+    """Read, clean and write; respondents' rows are readable by their owner alone."""
+    survey, book = job.path("survey"), job.path("codebook")
+    chosen = codebook.select(codebook.load(book), job.settings.questions, job.settings.exclude)
+    chosen = [codebook.recoded(q, job.settings.recode_of(q.question)) for q in chosen]
+    responses, groups = readers.read_survey(survey, job.settings, chosen, codebook.columns(book))
+    readers.check_axes(responses, job.settings, survey)
+    questions = pd.DataFrame([readers.question_row(responses, question) for question in chosen])
     log.info("%d respondents, %d questions", len(responses), len(questions))
     for question in questions[questions["n"] == 0]["question"]:
         log.warning("question %s has no valid answer", question)
-    io.write_table(responses, arguments.responses, "responses", spec.caveat, io.PRIVATE)
-    for axis in (name for name, axis in spec.axes.items() if axis.found):
-        shown = ", ".join(f"{group.label} {group.n}" for group in found.axes[axis])
-        log.info("axis %s: found %s", axis, shown)
-    io.write_table(questions, arguments.questions, "questions", spec.caveat)
-    io.write_json(dataclasses.asdict(found), arguments.groups)
-
-
-def _codes(recode: dict[str, int | None]) -> dict[int, int | None]:
-    return {int(code): new for code, new in recode.items()}
-
-
-def _row(responses: pd.DataFrame, question: codebook.Question) -> dict[str, object]:
-    codes, labels = readers.observed(responses, question)
-    off = [c for c in codes if not question.scale_min <= c <= question.scale_max]
-    undeclared = sorted(set(off) - set(question.extra))
-    if undeclared:
-        log.warning("question %s: codes %s are off its scale; kept", question.question, undeclared)
-    answered = int(responses[question.question].notna().sum())
-    return {
-        "question": question.question,
-        "topic": question.topic,
-        "text": question.text,
-        "block": question.block,
-        "measurement_level": question.measurement_level,
-        "scale_min": question.scale_min,
-        "scale_max": question.scale_max,
-        "codes": codes,
-        "labels": labels,
-        "n": answered,
-        "missing": len(responses) - answered,
-    }
+    for name in (name for name, axis in job.settings.axes.items() if axis.is_auto):
+        shown = ", ".join(f"{label} {n}" for label, n in groups.sizes()[name].items())
+        log.info("groups of axis %s: %s", name, shown)
+    io.write_table(responses, job.path("responses"), tables.RESPONSES, job.record, io.PRIVATE)
+    io.write_table(questions, job.path("questions"), tables.QUESTIONS, job.record)
+    io.write_json(groups.model_dump(mode="json"), job.path("groups"), job.record)

@@ -1,57 +1,84 @@
 """Measure how unequally one run serves the subgroups of a split and the groups of each axis."""
 
-import argparse
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from valuestrata import io, tables
-from valuestrata.metrics import fairness
-from valuestrata.specs import Fairness, from_json
+from valuestrata import io, paths, tables
+from valuestrata.metrics.fairness import group_intervals, inequalities
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.base import Part
+from valuestrata.study.evaluation import Evaluation
+from valuestrata.study.splits import stratum_id
+from valuestrata.study.study import Study
 from valuestrata.survey.tally import subgroup_groups
 
 HIGHER_IS_BETTER = {"accuracy": True, "nmae": False}
-NEEDS_ORDER = {"nmae"}
+ORDINAL_ONLY = {"nmae"}
 SUBGROUPS = "subgroups"
+Floats = NDArray[np.float64]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--scores", required=True, nargs="+")
-    parser.add_argument("--fairness", required=True)
-    parser.add_argument("--groups", required=True)
+class Settings(Part):
+    """What inequality and its intervals depend on."""
+
+    evaluation: Evaluation
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run of the study."""
+    return [{"model": m, "variant": v, "split": s} for m, v, s in study.runs()]
+
+
+def settings(study: Study, model: str, variant: str, split: str) -> Settings:
+    """Settings of a run's fairness."""
+    return Settings(evaluation=study.evaluation, caveat=study.run_caveat(model))
+
+
+def inputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """Scores of a run, a file a stratum."""
+    run = {"model": model, "variant": variant, "split": split}
+    strata = [stratum_id(axes) for axes in study.strata(split)]
+    return {"scores": tuple(at(study, paths.SCORES, **run, stratum=s) for s in strata)}
+
+
+def outputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """Inequality over subgroups and axes, and the groups' scores."""
+    run = {"model": model, "variant": variant, "split": split}
+    return {
+        "fairness": at(study, paths.FAIRNESS, **run),
+        "groups": at(study, paths.GROUPS, **run),
+    }
+
+
+def run(job: Job[Settings]) -> None:
     """Write inequality over subgroups and axes, and the groups' own scores."""
-    spec = from_json(Fairness, arguments.spec)
-    scores = io.read_table(arguments.scores, "scores")
-    unequal: list[dict[str, Any]] = []
-    groups: list[dict[str, Any]] = []
+    scores = io.read_table(job.paths("scores"), tables.SCORES)
+    evaluation = job.settings.evaluation
+    fairness_rows: list[dict[str, Any]] = []
+    group_rows: list[dict[str, Any]] = []
     for metric in HIGHER_IS_BETTER:
         keys = {"index": ["stratum", "subgroup"], "columns": "question"}
         values = scores.pivot(**keys, values=metric).astype("float64")
-        ordered = scores["measurement_level"].eq("ordinal") | (metric not in NEEDS_ORDER)
-        known = scores.assign(asked=ordered).pivot(**keys, values="asked")
-        asked = known.eq(True).fillna(False).to_numpy(dtype=bool)
+        applies = scores["measurement_level"].eq("ordinal") | (metric not in ORDINAL_ONLY)
+        expected = scores.assign(applies=applies).pivot(**keys, values="applies")
+        is_expected = expected.eq(True).fillna(False).to_numpy(dtype=bool)
+        array = values.to_numpy()
         for level, (names, member) in _levels(values.index.get_level_values("subgroup")).items():
-            shared = {**dict(zip(("model", "variant", "split"), spec.run, strict=True))}
-            shared |= {"level": level, "metric": metric}
-            rows = _groups(values.to_numpy(), asked, names, member, spec)
-            groups += [{**shared, **row} for row in rows]
-            unequal += [
-                {**shared, **row} for row in _unequal(metric, values.to_numpy(), member, rows, spec)
-            ]
-    columns = [c.name for c in tables.TABLES["fairness"]]
-    io.write_table(
-        pd.DataFrame(unequal, columns=columns), arguments.fairness, "fairness", spec.caveat
-    )
-    io.write_table(pd.DataFrame(groups), arguments.groups, "groups", spec.caveat)
+            key = {**job.record.run, "level": level, "metric": metric}
+            groups = _group_scores(array, is_expected, names, member, evaluation)
+            group_rows += [{**key, **row} for row in groups]
+            inequality = _inequality(metric, array, member, groups, evaluation)
+            fairness_rows += [{**key, **row} for row in inequality]
+    fairness = pd.DataFrame(fairness_rows, columns=tables.FAIRNESS.names)
+    io.write_table(fairness, job.path("fairness"), tables.FAIRNESS, job.record)
+    io.write_table(pd.DataFrame(group_rows), job.path("groups"), tables.GROUPS, job.record)
 
 
-def _levels(subgroups: pd.Index) -> dict[str, tuple[list[str], np.ndarray]]:
+def _levels(subgroups: pd.Index) -> dict[str, tuple[list[str], Floats]]:
     """Names of the groups and their members [G, S]: each subgroup alone, then each axis."""
     levels = {SUBGROUPS: (list(subgroups), np.eye(len(subgroups)))}
     parts = pd.DataFrame([subgroup_groups(name) for name in subgroups])
@@ -62,44 +89,55 @@ def _levels(subgroups: pd.Index) -> dict[str, tuple[list[str], np.ndarray]]:
     return levels
 
 
-def _groups(
-    values: np.ndarray, asked: np.ndarray, names: list[str], member: np.ndarray, spec: Fairness
+def _group_scores(
+    values: Floats,
+    is_expected: NDArray[np.bool_],
+    names: list[str],
+    member: Floats,
+    evaluation: Evaluation,
 ) -> list[dict[str, Any]]:
-    e = spec.evaluation
-    found = fairness.group_intervals(values, member, e.resamples, e.level, e.seed)
+    """The mean of each group with its interval, the scores in it and those missing."""
+    intervals = group_intervals(
+        values, member, evaluation.n_resamples, evaluation.confidence_level, evaluation.seed
+    )
     finite = np.isfinite(values)
     n = member @ finite.sum(axis=1)
-    missing = member @ (asked & ~finite).sum(axis=1)
+    missing = member @ (is_expected & ~finite).sum(axis=1)
     return [
         {"group": name, "value": v, "ci_low": low, "ci_high": high, "n": int(a), "missing": int(b)}
-        for name, (v, low, high), a, b in zip(names, found, n, missing, strict=True)
+        for name, (v, low, high), a, b in zip(names, intervals, n, missing, strict=True)
     ]
 
 
-def _unequal(
+def _inequality(
     metric: str,
-    values: np.ndarray,
-    member: np.ndarray,
-    rows: list[dict[str, Any]],
-    spec: Fairness,
+    values: Floats,
+    member: Floats,
+    groups: list[dict[str, Any]],
+    evaluation: Evaluation,
 ) -> list[dict[str, Any]]:
     """The statistics over those groups that have any score; none below two groups."""
-    scored = np.array([bool(row["n"]) for row in rows])
-    if scored.sum() < 2:
+    has_score = np.array([bool(group["n"]) for group in groups])
+    if has_score.sum() < 2:
         return []
-    kept = [row for row in rows if row["n"]]
-    e = spec.evaluation
-    found = fairness.inequalities(values, member[scored], e.resamples, e.level, e.seed)
+    statistics = inequalities(
+        values,
+        member[has_score],
+        evaluation.n_resamples,
+        evaluation.confidence_level,
+        evaluation.seed,
+    )
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    order = sorted(kept, key=lambda row: sign * float(row["value"]))
+    compared = [group for group in groups if group["n"]]
+    ranked = sorted(compared, key=lambda group: sign * float(group["value"]))
     return [
         {
-            **vars(one),
-            "n": sum(int(row["n"]) for row in rows),
-            "missing": sum(int(row["missing"]) for row in rows),
-            "groups": len(kept),
-            "best": order[-1]["group"],
-            "worst": order[0]["group"],
+            **vars(statistic),
+            "n": sum(int(group["n"]) for group in groups),
+            "missing": sum(int(group["missing"]) for group in groups),
+            "n_groups": len(compared),
+            "best_group": ranked[-1]["group"],
+            "worst_group": ranked[0]["group"],
         }
-        for one in found
+        for statistic in statistics
     ]

@@ -1,29 +1,51 @@
 """Draw the report's figures as SVG."""
 
-import argparse
 from pathlib import Path
 
 from valuestrata import io, paths
-from valuestrata.report.results import tuned
-from valuestrata.specs import Report, from_json
-from valuestrata.stages.tables import load_results
+from valuestrata.report.captions import FIGURES
+from valuestrata.report.settings import DisplaySettings, display_settings
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
+from valuestrata.study.study import Study
+
+Settings = DisplaySettings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage; outputs have fixed names under the study's folder."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+def runs(study: Study) -> list[dict[str, str]]:
+    """One set of figures a study."""
+    return [{}]
 
 
-def run(arguments: argparse.Namespace) -> None:
+def settings(study: Study) -> Settings:
+    """The runs and their order."""
+    return display_settings(study)
+
+
+def inputs(study: Study) -> Files:
+    """All tables of the study, and the adapters with their training logs."""
+    adapters = adapter_keys(display_settings(study))
+    return {
+        **result_inputs(study),
+        "adapters": tuple(at(study, paths.ADAPTER, model=m, recipe=r) for m, r in adapters),
+    }
+
+
+def outputs(study: Study) -> Files:
+    """An SVG file a figure, and their record."""
+    return {
+        "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
+        "record": str(Path(at(study, paths.FIGURE, name="")).parent / paths.MADE_OF),
+    }
+
+
+def run(job: Job[Settings]) -> None:
     """Write report/figures/*.svg."""
-    from valuestrata.report.figures import figures
+    from valuestrata.report.figures import draw_figures
 
-    spec = from_json(Report, arguments.spec)
-    logs = {}
-    for model, variant in tuned(spec):
-        for recipe in spec.folds.get(variant, (variant,)):
-            folder = arguments.results / paths.ADAPTER.format(model=model, recipe=recipe)
-            logs[(model, recipe)] = io.read_json(folder / paths.TRAINING_LOG)
-    for name, svg in figures(load_results(arguments.results, spec), logs).items():
-        io.write_text(svg, arguments.results / f"report/figures/{name}.svg")
+    adapters = zip(adapter_keys(job.settings), job.paths("adapters"), strict=True)
+    logs = {key: io.read_json(Path(folder) / paths.TRAINING_LOG) for key, folder in adapters}
+    figures = draw_figures(load_results(job), logs)
+    for path in map(Path, job.paths("figures")):
+        io.write_text(figures[path.stem], path)
+    io.write_record(job.record, Path(job.path("record")).parent)

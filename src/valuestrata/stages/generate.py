@@ -5,72 +5,113 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from valuestrata import io
+from valuestrata import io, paths, tables
+from valuestrata.inference.backends import BACKENDS, LanguageModel
+from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.protocol import Sampling
 from valuestrata.prompting import answers
 from valuestrata.provenance import text_digest
-from valuestrata.specs import Generate, from_json
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.models import (
+    add_model_options,
+    loaded_model,
+    model_files,
+    open_job_model,
+    reply_cache,
+)
+from valuestrata.study.base import Part
+from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument(
-        "--adapter", nargs="?", help="folder of the adapter, none for the base model"
+class Settings(Part):
+    """What open-ended answers depend on."""
+
+    model: LanguageModel
+    per_subgroup: int
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    caveat: str
+
+
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run that writes open-ended answers."""
+    return [{"model": m, "variant": v, "split": s} for m, v, s in study.generation_runs()]
+
+
+def settings(study: Study, model: str, variant: str, split: str) -> Settings:
+    """Settings of a run's answers.
+
+    Raises:
+        ValueError: the study asks for none.
+    """
+    if study.generation is None:
+        raise ValueError(f"{study.name} has no generation")
+    return Settings(
+        model=loaded_model(study, model),
+        per_subgroup=study.generation.per_subgroup,
+        max_new_tokens=study.generation.max_new_tokens,
+        temperature=study.generation.temperature,
+        seed=study.generation.seed,
+        caveat=study.run_caveat(model),
     )
-    parser.add_argument("--store", required=True, help="folder of stored replies")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--output", required=True)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def inputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """The pairs, and what the model is read from."""
+    return {"pairs": at(study, paths.PAIRS, split=split), **model_files(study, model, variant)}
+
+
+def outputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """One text for each pair that is drawn."""
+    return {"texts": at(study, paths.TEXTS, model=model, variant=variant, split=split)}
+
+
+def entries(settings: Settings) -> tuple[str, ...]:
+    """The backend."""
+    return (BACKENDS[settings.model.backend],)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Resources of the job."""
+    add_model_options(parser)
+
+
+def run(job: Job[Settings]) -> None:
     """Write one text for each pair drawn; the draw is the same for every model."""
-    from valuestrata.inference import protocol
-    from valuestrata.inference.backends import open_model
-    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
-
-    spec = from_json(Generate, arguments.spec)
-    pairs = drawn(io.read_table(arguments.pairs, "pairs"), spec.per_subgroup, spec.seed)
-    model = open_model(spec.model, arguments.threads, arguments.adapter)
-    asked = list(zip(pairs["persona"], pairs["open_prompt"], strict=True))
-    rendered = protocol.rendered(model, asked, spec.max_new_tokens)
-    sampling = [f"{spec.max_new_tokens} {spec.temperature} {spec.seed}"]
-    keys = protocol.cache_keys(model, rendered, [sampling] * len(asked))
-
-    def ask(part: list[int]) -> list[Reply]:
-        chosen = [asked[i] for i in part]
-        texts = model.generate(chosen, spec.max_new_tokens, spec.temperature, spec.seed)
-        return [{"text": text} for text in texts]
-
-    def is_answer(_: int, reply: Reply) -> bool:
-        return answers.free_outcome(reply["text"]) == "answer"
-
-    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_answer, model.shard)
-    texts = [reply["text"] for reply in replies]
-    frame = pd.DataFrame(
+    chosen = job.settings
+    pairs = draw(io.read_table(job.path("pairs"), tables.PAIRS), chosen.per_subgroup, chosen.seed)
+    requests = Requests(
+        messages=list(zip(pairs["persona"], pairs["open_prompt"], strict=True)),
+        sampling=Sampling(chosen.max_new_tokens, chosen.temperature, chosen.seed),
+        should_cache=lambda _, text: answers.free_outcome(text) == "answer",
+    )
+    model = open_job_model(job)
+    replies = fill(reply_cache(job, "generate"), model, requests)
+    texts = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
             "prompt": pairs["open_prompt"],
-            "text": texts,
-            "outcome": [answers.free_outcome(text) for text in texts],
-            "prompt_hash": [prompt.digest for prompt in rendered],
-            "weights": model.weights,
+            "text": [reply.text for reply in replies],
+            "outcome": [answers.free_outcome(reply.text) for reply in replies],
+            "prompt_hash": [reply.prompt_hash for reply in replies],
+            "model_version": model.version,
             "adapter": model.adapter,
         }
     )
-    io.write_table(frame, arguments.output, "texts", spec.caveat)
+    io.write_table(texts, job.path("texts"), tables.TEXTS, job.record)
 
 
-def drawn(pairs: pd.DataFrame, per_subgroup: int, seed: int) -> pd.DataFrame:
+def draw(pairs: pd.DataFrame, per_subgroup: int, seed: int) -> pd.DataFrame:
     """At most `per_subgroup` pairs of each subgroup.
 
     A subgroup's draw depends on its own name, its questions and the seed, so that another subgroup
     or stratum changes nothing.
     """
     rows = []
-    for (stratum, subgroup), own in pairs.groupby(["stratum", "subgroup"], sort=False):
-        named = [int(text_digest([str(stratum), str(subgroup)])[:8], 16), seed]
-        order = np.random.default_rng(named).permutation(len(own))
-        rows.append(own.iloc[np.sort(order[:per_subgroup])])
+    for (stratum, subgroup), group in pairs.groupby(["stratum", "subgroup"], sort=False):
+        entropy = [int(text_digest([str(stratum), str(subgroup)])[:8], 16), seed]
+        order = np.random.default_rng(entropy).permutation(len(group))
+        rows.append(group.iloc[np.sort(order[:per_subgroup])])
     return pd.concat(rows, ignore_index=True)

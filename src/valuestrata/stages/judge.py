@@ -2,107 +2,171 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from valuestrata import io
+from valuestrata import io, paths, tables
+from valuestrata.inference.backends import BACKENDS, LanguageModel
+from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.protocol import Sampling
+from valuestrata.metrics import winrate
 from valuestrata.prompting import judging
-from valuestrata.specs import Judge, from_json
+from valuestrata.prompting.settings import rubric_id
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.models import (
+    add_model_options,
+    loaded_model,
+    model_files,
+    open_job_model,
+    reply_cache,
+)
+from valuestrata.study.base import Part
+from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 
+ORDERS = ("first", "second")
+"""Where the run's answer is shown."""
+
+
+class Settings(Part):
+    """What verdicts depend on."""
+
+    model: LanguageModel
+    rubric: str
+    max_new_tokens: int
+    caveat: str
+
+
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run that writes open-ended answers, by every judge."""
+    keys = ("model", "variant", "split", "judge")
+    return [dict(zip(keys, names, strict=True)) for names in study.judgements()]
+
+
+def settings(study: Study, model: str, variant: str, split: str, judge: str) -> Settings:
+    """Settings of a judge's verdicts on a run."""
+    config = study.judges[judge]
+    return Settings(
+        model=loaded_model(study, judge),
+        rubric=rubric_id(config.rubric),
+        max_new_tokens=config.max_new_tokens,
+        caveat=_caveat(study, {model, judge, config.reference.model}),
+    )
+
+
+def _caveat(study: Study, models: set[str]) -> str:
+    """What verdicts say about the survey, and toys among judge, judged and reference."""
+    toys = sum(map(study.is_toy, models))
+    parts = [study.survey_caveat, "toy models" if toys > 1 else "toy model" if toys else ""]
+    return ", ".join(filter(None, parts))
+
+
+def inputs(study: Study, model: str, variant: str, split: str, judge: str) -> Files:
+    """The pairs, both runs' texts, and what the judge is read from."""
+    reference = study.judges[judge].reference.model_dump()
+    return {
+        "pairs": at(study, paths.PAIRS, split=split),
+        "texts": at(study, paths.TEXTS, model=model, variant=variant, split=split),
+        "reference": at(study, paths.TEXTS, **reference, split=split),
+        **model_files(study, judge),
+    }
+
+
+def outputs(study: Study, model: str, variant: str, split: str, judge: str) -> Files:
+    """A row for each pair and dimension."""
+    run = {"model": model, "variant": variant, "split": split}
+    return {"verdicts": at(study, paths.VERDICTS, **run, judge=judge)}
+
+
+def entries(settings: Settings) -> tuple[str, ...]:
+    """The backend."""
+    return (BACKENDS[settings.model.backend],)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument("--texts", required=True)
-    parser.add_argument("--reference", required=True, help="texts of the reference run")
-    parser.add_argument("--store", required=True, help="folder of stored replies")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--output", required=True)
+    """Resources of the job."""
+    add_model_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(job: Job[Settings]) -> None:
     """Write a row for each pair and dimension; answers that either run lacks count as failed."""
-    from valuestrata.inference import protocol
-    from valuestrata.inference.backends import open_model
-    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
-
-    spec = from_json(Judge, arguments.spec)
-    rubric = judging.rubric(spec.rubric)
-    pairs = _responses(arguments)
-    model = open_model(spec.model, arguments.threads)
-    both = pairs[pairs["comparable"]]
-    prompts = [
-        (rubric.system, judging.render_judge_prompt(rubric, row["persona"], row["prompt"], *shown))
-        for row in io.records(both)
-        for shown in ((row["text"], row["reference"]), (row["reference"], row["text"]))
+    rubric = judging.rubric(job.settings.rubric)
+    responses = _responses(job)
+    compared = responses[responses["comparable"]]
+    shown = {"first": ["text", "reference"], "second": ["reference", "text"]}
+    user_messages = [
+        judging.render_judge_prompt(rubric, row["persona"], row["prompt"], *(row[c] for c in both))
+        for row in io.records(compared)
+        for both in (shown[order] for order in ORDERS)
     ]
-    rendered = protocol.rendered(model, prompts, spec.max_new_tokens)
-    keys = protocol.cache_keys(model, rendered, [[str(spec.max_new_tokens)]] * len(prompts))
-
-    def ask(part: list[int]) -> list[Reply]:
-        texts = model.generate([prompts[i] for i in part], spec.max_new_tokens, 0.0, 0)
-        return [{"text": text} for text in texts]
-
-    def is_complete(_: int, reply: Reply) -> bool:
-        return None not in judging.verdicts(reply["text"], rubric.dimensions).values()
-
-    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_complete, model.shard)
-    said = [
-        None if reply["text"] is None else judging.verdicts(reply["text"], rubric.dimensions)
-        for reply in replies
-    ]
-    rows = [
-        _row(pair, name, first, second)
-        for pair, (first, second) in zip(
-            io.records(both), zip(said[0::2], said[1::2], strict=True), strict=True
-        )
-        for name in rubric.dimensions
-    ]
-    rows += [
-        _row(pair, name, None, None)
-        for pair in io.records(pairs[~pairs["comparable"]])
-        for name in rubric.dimensions
-    ]
-    frame = pd.DataFrame(rows).assign(judge=model.weights)
-    log.info("%d verdicts, %d invalid or failed", len(frame), (frame.outcome != "verdict").sum())
-    io.write_table(frame, arguments.output, "verdicts", spec.caveat)
+    requests = Requests(
+        messages=[(rubric.system, message) for message in user_messages],
+        sampling=Sampling(job.settings.max_new_tokens),
+        should_cache=lambda _, text: None not in judging.verdicts(text, rubric.dimensions).values(),
+    )
+    model = open_job_model(job)
+    cache = reply_cache(job, f"judge-{job.record.run['judge']}")
+    texts = [reply.text for reply in fill(cache, model, requests)]
+    # those that were compared come first
+    responses = pd.concat([compared, responses[~responses["comparable"]]], ignore_index=True)
+    verdicts = _verdicts(responses, texts, rubric.dimensions).assign(judge_version=model.version)
+    n_missing = int((verdicts["outcome"] != "verdict").sum())
+    log.info("%d verdicts, %d invalid or failed", len(verdicts), n_missing)
+    io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, job.record)
 
 
-def _responses(arguments: argparse.Namespace) -> pd.DataFrame:
+def _responses(job: Job[Settings]) -> pd.DataFrame:
     """The run's and the reference's texts side by side, with the persona they speak for."""
-    texts = io.read_table(arguments.texts, "texts")
-    reference = io.read_table(arguments.reference, "texts")
+    texts = io.read_table(job.path("texts"), tables.TEXTS)
+    reference = io.read_table(job.path("reference"), tables.TEXTS)
     reference = reference[[*PAIR, "text", "outcome"]]
     reference = reference.rename(columns={"text": "reference", "outcome": "reference_outcome"})
-    personas = io.read_table(arguments.pairs, "pairs", [*PAIR, "persona"])
+    personas = io.read_table(job.path("pairs"), tables.PAIRS, [*PAIR, "persona"])
     both = texts.merge(reference, on=PAIR, how="left", validate="one_to_one")
     both = both.merge(personas, on=PAIR, how="left", validate="one_to_one")
-    silent = ["failed", "invalid"]
-    spoke = ~both["outcome"].isin(silent) & ~both["reference_outcome"].isin(silent)
-    return both.assign(comparable=spoke & both["reference"].notna())
+    no_text = ["failed", "invalid"]
+    has_text = ~both["outcome"].isin(no_text) & ~both["reference_outcome"].isin(no_text)
+    return both.assign(comparable=has_text & both["reference"].notna())
 
 
-def _row(
-    pair: dict[str, object],
-    dimension: str,
-    first: dict[str, float | None] | None,
-    second: dict[str, float | None] | None,
-) -> dict[str, object]:
-    as_first = first[dimension] if first else None
-    as_second = judging.flip_score(second[dimension]) if second else None
-    known = as_first is not None and as_second is not None
-    outcome = "verdict" if known else "failed" if first is None or second is None else "invalid"
-    return {
-        **{name: pair[name] for name in PAIR},
-        "dimension": dimension,
-        "outcome": outcome,
-        "as_first": as_first,
-        "as_second": as_second,
-        "score": (as_first + as_second) / 2 if known else None,  # type: ignore[operator]
-        "flipped": as_first != as_second if known else None,
-        "length_difference": len(str(pair["text"] or "")) - len(str(pair["reference"] or "")),
-    }
+def _verdicts(
+    responses: pd.DataFrame, texts: Sequence[str | None], dimensions: Sequence[str]
+) -> pd.DataFrame:
+    """A row for each response and dimension.
+
+    Args:
+        responses: n of them, of which the first k were compared.
+        texts: [2 k] what the judge wrote, in both orders of each.
+        dimensions: what was compared.
+    """
+    n, width = len(responses), len(dimensions)
+    scores = np.full((n, len(ORDERS), width), np.nan)
+    has_reply = np.zeros((n, len(ORDERS)), dtype=bool)
+    for i, text in enumerate(texts):
+        place = divmod(i, len(ORDERS))
+        verdict = judging.verdicts(text, dimensions)
+        scores[place] = [np.nan if score is None else score for score in verdict.values()]
+        has_reply[place] = text is not None
+    as_first, as_second = scores[:, 0].ravel(), winrate.flip_score(scores[:, 1]).ravel()
+    score = winrate.score(as_first, as_second)
+    is_answered = np.repeat(has_reply.all(axis=1), width)
+    repeated = responses.loc[responses.index.repeat(width)].reset_index(drop=True)
+    lengths = repeated[["text", "reference"]].fillna("").map(len)
+    return pd.DataFrame(
+        {
+            **{name: repeated[name] for name in PAIR},
+            "dimension": list(dimensions) * n,
+            "outcome": np.where(
+                ~is_answered, "failed", np.where(np.isnan(score), "invalid", "verdict")
+            ),
+            "as_first": as_first,
+            "as_second": as_second,
+            "score": score,
+            "flipped": winrate.flipped(as_first, as_second),
+            "length_difference": lengths["text"] - lengths["reference"],
+        }
+    )

@@ -1,52 +1,57 @@
 """Put a split's labels with and without weights side by side, and list its ties."""
 
-import argparse
-
-import numpy as np
-import pandas as pd
-
-from valuestrata import io
-from valuestrata.specs import Labels, from_json
-from valuestrata.survey import modal, tally
+from valuestrata import io, paths, tables
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.tally import tally_paths
+from valuestrata.study.base import Part
+from valuestrata.study.evaluation import Labels
+from valuestrata.study.study import Study
+from valuestrata.survey.encoded import scale_of
+from valuestrata.survey.pairs import both_labels
+from valuestrata.survey.tally import from_frame
 from valuestrata.tables import PAIR
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--tallies", required=True, nargs="+")
-    parser.add_argument("--questions", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument("--labels", required=True, help="output: both readings")
-    parser.add_argument("--ties", required=True, help="output: tied pairs")
+class Settings(Part):
+    """How the study labels, which decides what is tied."""
+
+    labels: Labels
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Write a row for each pair, and one for each pair that is tied as the study reads modes."""
-    spec = from_json(Labels, arguments.spec)
-    scale = tally.scale_of(io.read_table(arguments.questions, "questions"))
-    counted = tally.from_frame(io.read_table(arguments.tallies, "tally"), scale)
-    pairs = io.read_table(arguments.pairs, "pairs")[[*PAIR, "mode", "codes", "n", "respondents"]]
-    cells = pd.MultiIndex.from_arrays([counted.strata, counted.subgroups])
-    s = cells.get_indexer(pd.MultiIndex.from_frame(pairs[["stratum", "subgroup"]]))
-    q = pd.Index(scale.questions).get_indexer(pd.Index(pairs["question"]))
-    codes, real = scale.codes[q], scale.real[q]
-    # [n, C] of each reading
-    sums = {
-        "unweighted": counted.counts[s, q],
-        "weighted": modal.comparable(counted.weighted[s, q]),
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every split."""
+    return [{"split": split} for split in study.splits]
+
+
+def settings(study: Study, split: str) -> Settings:
+    """Settings of both readings of the labels."""
+    return Settings(labels=study.labels, caveat=study.survey_caveat)
+
+
+def inputs(study: Study, split: str) -> Files:
+    """The split's tallies and pairs, and the questions."""
+    return {
+        "tallies": tally_paths(study, split),
+        "questions": at(study, paths.QUESTIONS),
+        "pairs": at(study, paths.PAIRS, split=split),
     }
-    labels = pairs.drop(columns="mode")
-    for how, own in sums.items():
-        labels[f"mode_{how}"] = codes[np.arange(len(pairs)), modal.modes(own)]
-        labels[f"tied_{how}"] = modal.tied(own)
-        share = modal.shares(own)
-        labels[f"distribution_{how}"] = [row[r] for row, r in zip(share, real, strict=True)]
-    io.write_table(labels, arguments.labels, "labels", spec.caveat)
-    own = sums[spec.labels.mode]
-    first = modal.is_mode(own)
-    listed = pairs.assign(
-        codes=[row[lead] for row, lead in zip(codes, first, strict=True)],
-        each=own.max(axis=1, initial=0),
-    )
-    io.write_table(listed[modal.tied(own)], arguments.ties, "ties", spec.caveat)
+
+
+def outputs(study: Study, split: str) -> Files:
+    """Both readings of each pair's label, and the tied pairs."""
+    return {
+        "labels": at(study, paths.LABELS, split=split),
+        "ties": at(study, paths.TIES, split=split),
+    }
+
+
+def run(job: Job[Settings]) -> None:
+    """Write a row for each pair, and one for each pair that is tied as the study labels."""
+    scale = scale_of(io.read_table(job.path("questions"), tables.QUESTIONS))
+    tally = from_frame(io.read_table(job.paths("tallies"), tables.TALLY), scale)
+    pairs = io.read_table(job.path("pairs"), tables.PAIRS)
+    pairs = pairs[[*PAIR, "mode", "codes", "n", "respondents"]]
+    both, ties = both_labels(tally, scale, pairs, job.settings.labels)
+    io.write_table(both, job.path("labels"), tables.LABELS, job.record)
+    io.write_table(ties, job.path("ties"), tables.TIES, job.record)

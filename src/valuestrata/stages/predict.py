@@ -2,103 +2,132 @@
 
 import argparse
 import logging
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp, softmax
 
-from valuestrata import io
+from valuestrata import io, paths, tables
+from valuestrata.inference.backends import BACKENDS, LanguageModel
+from valuestrata.inference.fill import Reply, Requests, fill
+from valuestrata.inference.protocol import Sampling
 from valuestrata.prompting import answers, prompts
-from valuestrata.specs import Predict, from_json
+from valuestrata.prompting.settings import prompt_settings
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.models import (
+    add_model_options,
+    loaded_model,
+    model_files,
+    open_job_model,
+    reply_cache,
+)
+from valuestrata.study.base import Part
+from valuestrata.study.study import Study, part_name, variant_name, variant_parts
 from valuestrata.tables import PAIR
 
 log = logging.getLogger(__name__)
 
 
+class Settings(Part):
+    """What structured answers depend on; `template` words the replies that are scored."""
+
+    model: LanguageModel
+    template: str
+    max_new_tokens: int
+    caveat: str
+
+
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run of a language model; of a k-fold recipe, one a fold on the pairs it left out."""
+    predictions = []
+    for model, variant, split in study.runs():
+        if study.is_baseline(model):
+            continue
+        folds = study.fold_recipes(variant) if variant in study.recipes else []
+        parts = [(fold, part_name(split, "test", i)) for i, fold in enumerate(folds)]
+        predictions += [(model, *part) for part in parts or [(variant, split)]]
+    return [{"model": m, "variant": v, "split": s} for m, v, s in predictions]
+
+
+def settings(study: Study, model: str, variant: str, split: str) -> Settings:
+    """Settings of a run's answers."""
+    return Settings(
+        model=loaded_model(study, model),
+        template=prompt_settings(study, variant_parts(variant)[1]).template,
+        max_new_tokens=study.prediction.max_new_tokens,
+        caveat=study.run_caveat(model),
+    )
+
+
+def inputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """The pairs as they are asked, and what the model is read from."""
+    asked = variant_name(split, variant_parts(variant)[1])
+    return {"pairs": at(study, paths.PAIRS, split=asked), **model_files(study, model, variant)}
+
+
+def outputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """One prediction a pair."""
+    path = at(study, paths.PREDICTIONS, model=model, variant=variant, split=split)
+    return {"predictions": path}
+
+
+def entries(settings: Settings) -> tuple[str, ...]:
+    """The backend."""
+    return (BACKENDS[settings.model.backend],)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument(
-        "--adapter", nargs="?", help="folder of the adapter, none for the base model"
-    )
-    parser.add_argument("--store", required=True, help="folder of stored replies")
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--output", required=True)
+    """Resources of the job."""
+    add_model_options(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(job: Job[Settings]) -> None:
     """Write one prediction a pair."""
-    from valuestrata.inference import protocol
-    from valuestrata.inference.backends import open_model
-    from valuestrata.inference.protocol import ScoringRequest
-    from valuestrata.inference.reply_cache import Reply, ReplyCache, get_or_compute
-
-    spec = from_json(Predict, arguments.spec)
-    pairs = io.read_table(arguments.pairs, "pairs")
-    model = open_model(spec.model, arguments.threads, arguments.adapter)
-    asked = [
-        ScoringRequest(
-            row["persona"],
-            row["closed_prompt"],
-            tuple(prompts.answer(spec.template, int(code)) for code in row["codes"]),
-        )
-        for row in io.records(pairs)
-    ]
-    said = [(question.persona, question.user) for question in asked]
-    rendered = protocol.rendered(model, said, spec.max_new_tokens)
-    options = protocol.options(model, asked, spec.max_new_tokens)
-    keys = protocol.cache_keys(
-        model, rendered, [(str(spec.max_new_tokens), *own) for own in options]
-    )
+    pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     codes = [[int(code) for code in row] for row in pairs["codes"]]
-
-    def ask(part: list[int]) -> list[Reply]:
-        found = model.answer([asked[i] for i in part], spec.max_new_tokens)
-        return [
-            {"text": one.text, "logprobs": None if one.logprobs is None else one.logprobs.tolist()}
-            for one in found
-        ]
-
-    def is_answer(i: int, reply: Reply) -> bool:
-        return answers.parse(reply["text"], codes[i])[0] == "answer"
-
-    replies = get_or_compute(ReplyCache(arguments.store), keys, ask, is_answer, model.shard)
-    frame = _predictions(pairs, codes, replies).assign(
-        tokens=pd.array([prompt.tokens for prompt in rendered], dtype="Int64"),
-        prompt_hash=[prompt.digest for prompt in rendered],
-        weights=model.weights,
-        adapter=model.adapter,
+    template = job.settings.template
+    requests = Requests(
+        messages=list(zip(pairs["persona"], pairs["closed_prompt"], strict=True)),
+        options=[tuple(prompts.answer(template, code) for code in row) for row in codes],
+        sampling=Sampling(job.settings.max_new_tokens),
+        should_cache=lambda i, text: answers.parse(text, codes[i])[0] == "answer",
     )
-    counts = frame["outcome"].value_counts().to_dict()
-    log.info("%d predictions: %s", len(frame), ", ".join(f"{v} {k}" for k, v in counts.items()))
-    io.write_table(frame, arguments.output, "predictions", spec.caveat)
+    model = open_job_model(job)
+    replies = fill(reply_cache(job, "predict"), model, requests)
+    predictions = _predictions(pairs, codes, replies).assign(
+        model_version=model.version, adapter=model.adapter
+    )
+    counts = predictions["outcome"].value_counts().items()
+    log.info("%d predictions: %s", len(pairs), ", ".join(f"{n} {name}" for name, n in counts))
+    io.write_table(predictions, job.path("predictions"), tables.PREDICTIONS, job.record)
 
 
 def _predictions(
-    pairs: pd.DataFrame, codes: list[list[int]], replies: list[dict[str, Any]]
+    pairs: pd.DataFrame, codes: list[list[int]], replies: Sequence[Reply]
 ) -> pd.DataFrame:
     """What each reply says: the text's outcome and code, and the probability of every option.
 
     Probabilities are missing where the backend cannot tell them.
     """
-    parsed = [answers.parse(r["text"], own) for r, own in zip(replies, codes, strict=True)]
-    logprobs = [reply["logprobs"] for reply in replies]
+    parsed = [answers.parse(reply.text, row) for reply, row in zip(replies, codes, strict=True)]
+    logprobs = [reply.logprobs for reply in replies]
     return pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
-            "text": [reply["text"] for reply in replies],
+            "text": [reply.text for reply in replies],
             "outcome": [outcome for outcome, _ in parsed],
             "answer": pd.array([code for _, code in parsed], dtype="Int64"),
             "codes": pairs["codes"],
             "logprobs": logprobs,
             "distribution": [None if v is None else softmax(v) for v in logprobs],
-            "non_option_mass": [np.nan if v is None else _on_no_option(v) for v in logprobs],
+            "non_option_mass": [np.nan if v is None else _non_option_mass(v) for v in logprobs],
+            "prompt_tokens": pd.array([reply.prompt_tokens for reply in replies], dtype="Int64"),
+            "prompt_hash": [reply.prompt_hash for reply in replies],
         }
     )
 
 
-def _on_no_option(logprobs: list[float]) -> float:
+def _non_option_mass(logprobs: list[float]) -> float:
     """Probability mass that fell on no option; 1 - sum would round a small one away."""
     return max(0.0, float(-np.expm1(logsumexp(logprobs))))

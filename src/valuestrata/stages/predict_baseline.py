@@ -1,48 +1,91 @@
 """Answer the structured questionnaire of a split by a rule over the survey's own answers."""
 
-import argparse
-
 import pandas as pd
 
-from valuestrata import io
-from valuestrata.baselines import rules
+from valuestrata import io, paths, tables
+from valuestrata.baselines.predict import predict
+from valuestrata.baselines.registry import described, load_rule, rule_entry
 from valuestrata.prompting import prompts
-from valuestrata.specs import Predict, from_json
-from valuestrata.survey import crosstab, tally
+from valuestrata.prompting.settings import template_id
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.base import Part
+from valuestrata.study.models import BaselineModel
+from valuestrata.study.study import Study
+from valuestrata.survey.crosstab import cross_tab
+from valuestrata.survey.encoded import encode_survey
 from valuestrata.tables import PAIR
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument("--questions", required=True)
-    parser.add_argument("--responses", required=True)
-    parser.add_argument("--output", required=True)
+class Settings(Part):
+    """The rule, and the template that words its replies."""
+
+    rule: str
+    template: str
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run of a baseline."""
+    return [
+        {"model": model, "variant": variant, "split": split}
+        for model, variant, split in study.runs()
+        if study.is_baseline(model)
+    ]
+
+
+def settings(study: Study, model: str, variant: str, split: str) -> Settings:
+    """Settings of a baseline's answers."""
+    config = study.model(model)
+    assert isinstance(config, BaselineModel), f"{model} is no baseline"
+    return Settings(
+        rule=config.rule,
+        template=template_id(study.prompt.template),
+        caveat=study.run_caveat(model),
+    )
+
+
+def entries(settings: Settings) -> tuple[str, ...]:
+    """The rule's code."""
+    return (rule_entry(settings.rule),)
+
+
+def inputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """The split's pairs, the questions and the respondents' answers."""
+    return {
+        "pairs": at(study, paths.PAIRS, split=split),
+        "questions": at(study, paths.QUESTIONS),
+        "responses": at(study, paths.RESPONSES),
+    }
+
+
+def outputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """The predictions."""
+    run = {"model": model, "variant": variant, "split": split}
+    return {"predictions": at(study, paths.PREDICTIONS, **run)}
+
+
+def run(job: Job[Settings]) -> None:
     """Write one prediction a pair."""
-    spec = from_json(Predict, arguments.spec)
-    pairs = io.read_table(arguments.pairs, "pairs")
-    scale = tally.scale_of(io.read_table(arguments.questions, "questions"))
-    cells = crosstab.cross_tab(io.read_table(arguments.responses, "responses"), scale)
-    rule = str(spec.model.rule)
-    answer, shares = rules.predict(rule, pairs, cells, scale)
+    pairs = io.read_table(job.path("pairs"), tables.PAIRS)
+    questions = io.read_table(job.path("questions"), tables.QUESTIONS)
+    responses = io.read_table(job.path("responses"), tables.RESPONSES)
+    survey = encode_survey(responses, questions)
+    rule = load_rule(job.settings.rule)
+    answer, shares = predict(rule, pairs, cross_tab(survey), survey.scale)
     frame = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
-            "text": [prompts.answer(spec.template, code) for code in answer],
+            "text": [prompts.answer(job.settings.template, code) for code in answer],
             "outcome": "answer",
             "answer": answer,
             "codes": pairs["codes"],
             "logprobs": None,
             "distribution": shares,
             "non_option_mass": 0.0,
-            "tokens": pd.NA,
+            "prompt_tokens": pd.NA,
             "prompt_hash": "",
-            "weights": rules.about(rule),
+            "model_version": described(job.settings.rule),
             "adapter": "",
         }
     )
-    io.write_table(frame, arguments.output, "predictions", spec.caveat)
+    io.write_table(frame, job.path("predictions"), tables.PREDICTIONS, job.record)

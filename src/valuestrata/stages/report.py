@@ -1,72 +1,164 @@
 """Write the report: one self-contained page, and the lines that close a run."""
 
-import argparse
 import importlib.metadata
 from pathlib import Path
 
-from valuestrata import io, paths
-from valuestrata.report import page
+from valuestrata import io, paths, tables
+from valuestrata.records import Record, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
-from valuestrata.report.results import System, all_runs, llm_runs, splits
+from valuestrata.report.model_provenance import Adapters, Origin
+from valuestrata.report.page import Provenance, render_page
+from valuestrata.report.runs import (
+    ModelVariant,
+    RunKey,
+    judged_runs,
+    judgements,
+    run_keys,
+    splits,
+)
 from valuestrata.report.samples import samples_table
-from valuestrata.specs import Report, from_json
-from valuestrata.stages.tables import load_results
+from valuestrata.report.settings import ReportSettings, report_settings
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
+from valuestrata.study.study import Study, variant_parts
+
+Settings = ReportSettings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage; outputs have fixed names under the study's folder."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+def runs(study: Study) -> list[dict[str, str]]:
+    """One report a study."""
+    return [{}]
 
 
-def run(arguments: argparse.Namespace) -> None:
+def settings(study: Study) -> Settings:
+    """What the page says beside the results."""
+    return report_settings(study)
+
+
+def inputs(study: Study) -> Files:
+    """Tables, summary and figures; texts and verdicts for samples; what carries provenance."""
+    page = report_settings(study)
+    files: dict[str, str | tuple[str, ...]] = {
+        **result_inputs(study),
+        "summary": at(study, paths.SUMMARY),
+        "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
+        "texts": tuple(_of_run(study, paths.TEXTS, run) for run in judged_runs(page)),
+        "verdicts": tuple(
+            _of_run(study, paths.VERDICTS, run, judge=judge) for *run, judge in judgements(page)
+        ),
+        "predictions": tuple(_of_run(study, paths.PREDICTIONS, run) for run in run_keys(page)),
+        "adapters": tuple(
+            at(study, paths.ADAPTER, model=model, recipe=recipe)
+            for model, recipe in adapter_keys(page)
+        ),
+    }
+    accepted = at(study, paths.ACCEPTED)
+    return {**files, "accepted": accepted} if Path(accepted).exists() else files
+
+
+def outputs(study: Study) -> Files:
+    """The page, the closing lines, and their record."""
+    page = at(study, paths.PAGE)
+    return {
+        "page": page,
+        "headline": at(study, paths.HEADLINE),
+        "record": str(Path(page).parent / paths.MADE_OF),
+    }
+
+
+def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
-    spec = from_json(Report, arguments.spec)
-    folder: Path = arguments.results
-    results = load_results(folder, spec)
-    html = page.render_page(
+    results = load_results(job)
+    figures = {Path(path).stem: path for path in job.paths("figures")}
+    page = render_page(
+        settings=job.settings,
         results=results,
-        summary=io.read_json(folder / "survey/summary.json"),
-        drawings={
-            name: (folder / f"report/figures/{name}.svg").read_text(encoding="utf-8")
-            for name in FIGURES
-        },
-        samples=_samples(folder, spec),
-        origins=_origins(folder, spec),
+        summary=io.read_json(job.path("summary")),
+        drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
+        samples=_samples(job),
+        provenance=_provenance(job),
+    )
+    io.write_text(page, job.path("page"))
+    io.write_text(headline(results), job.path("headline"))
+    io.write_record(job.record, Path(job.path("record")).parent)
+
+
+def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -> str:
+    model, variant, split = run
+    return at(study, pattern, model=model, variant=variant, split=split, **parts)
+
+
+def _samples(job: Job[Settings]) -> list[Table]:
+    """Sample answers of the splits that were judged; none without a judge."""
+    texts = dict(zip(judged_runs(job.settings), job.paths("texts"), strict=True))
+    verdicts = dict(zip(judgements(job.settings), job.paths("verdicts"), strict=True))
+    samples = []
+    for split in dict.fromkeys(s for s in splits(job.settings) if s in job.settings.judged_splits):
+        samples.append(
+            samples_table(
+                job.settings,
+                split,
+                {
+                    (model, variant): io.read_table(path, tables.TEXTS)
+                    for (model, variant, s), path in texts.items()
+                    if s == split
+                },
+                {
+                    ((model, variant), judge): io.read_table(path, tables.VERDICTS)
+                    for (model, variant, s, judge), path in verdicts.items()
+                    if s == split
+                },
+            )
+        )
+    return samples
+
+
+def _provenance(job: Job[Settings]) -> Provenance:
+    predictions: dict[ModelVariant, list[str]] = {}
+    for (model, variant, _), path in zip(
+        run_keys(job.settings), job.paths("predictions"), strict=True
+    ):
+        predictions.setdefault((model, variant_parts(variant)[0]), []).append(path)
+    return Provenance(
+        origins={run: _origin(files) for run, files in predictions.items()},
+        adapters=_adapters(job),
+        accepted=_accepted(job),
         version=_version(),
     )
-    io.write_text(html, folder / "report/index.html")
-    io.write_text(headline(results), folder / "report/headline.txt")
 
 
-def _samples(folder: Path, spec: Report) -> list[Table]:
-    """Sample answers of the splits that were judged; none without a judge."""
-    judged = splits(spec) if spec.compare.judges else []
-    tables = []
-    for split in [s for s in judged if s in spec.compare.judged_splits]:
-        texts, verdicts = {}, {}
-        for model, variant in (s for s in llm_runs(spec) if spec.compare.speaks(s[1], split)):
-            parts = {"model": model, "variant": variant, "split": split}
-            texts[model, variant] = io.read_table(folder / paths.TEXTS.format(**parts), "texts")
-            for judge in spec.compare.judges:
-                file = folder / paths.VERDICTS.format(**parts, judge=judge)
-                verdicts[(model, variant), judge] = io.read_table(file, "verdicts")
-        tables.append(samples_table(spec, split, texts, verdicts))
-    return tables
+def _origin(files: list[str]) -> Origin:
+    """What predictions of all splits and prompts, and their record, say of what made them."""
+    columns = io.read_table(files, tables.PREDICTIONS, ["model_version", "adapter"])
+    recorded = (read_record(files[0]) or Record("", {}, {})).settings
+    return Origin(
+        model=recorded.get("model", {}),
+        rule=str(recorded.get("rule", "")),
+        versions=tuple(dict.fromkeys(map(str, columns["model_version"]))),
+        adapters=tuple(dict.fromkeys(map(str, columns["adapter"]))),
+    )
 
 
-def _origins(folder: Path, spec: Report) -> dict[System, tuple[str, str]]:
-    """Weights and adapter of each system, as its predictions on its first split name them."""
-    found = {}
-    for model, variant in all_runs(spec):
-        split = next(s for s in splits(spec) if spec.compare.speaks(variant, s))
-        file = folder / paths.PREDICTIONS.format(model=model, variant=variant, split=split)
-        named = io.read_table(file, "predictions", ["weights", "adapter"])
-        adapters = ", ".join(dict.fromkeys(map(str, named["adapter"])))
-        found[model, variant] = (str(named["weights"].iloc[0]), adapters)
-    return found
+def _adapters(job: Job[Settings]) -> Adapters:
+    """The recipe in each adapter's record."""
+    adapters: dict[ModelVariant, dict[str, object]] = {}
+    for key, folder in zip(adapter_keys(job.settings), job.paths("adapters"), strict=True):
+        record = read_record(folder)
+        adapters[key] = dict(record.settings["recipe"]) if record else {}
+    return adapters
+
+
+def _accepted(job: Job[Settings]) -> dict[str, dict[str, object]]:
+    """Accepted results that have not been made anew since."""
+    entries = io.read_json(job.path("accepted")) if "accepted" in job.files else {}
+    records = {path: read_record(path) for path in entries}
+    return {
+        path: entry
+        for path, entry in entries.items()
+        if (record := records[path]) and record.digest == entry["made"]
+    }
 
 
 def _version() -> str:

@@ -1,30 +1,54 @@
 """Score one run's predictions pair by pair: one table a stratum."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from valuestrata import io
+from valuestrata import io, paths, tables
 from valuestrata.metrics import distribution, ordinal
-from valuestrata.specs import Score, from_json
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.base import Part
+from valuestrata.study.splits import stratum_id
+from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--pairs", required=True)
-    parser.add_argument("--predictions", required=True)
-    parser.add_argument("--output", required=True, nargs="+", help="a file a stratum, named by it")
+class Settings(Part):
+    """What scores depend on; their definitions have no settings."""
+
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every run of the study."""
+    return [{"model": m, "variant": v, "split": s} for m, v, s in study.runs()]
+
+
+def settings(study: Study, model: str, variant: str, split: str) -> Settings:
+    """Settings of a run's scores."""
+    return Settings(caveat=study.run_caveat(model))
+
+
+def inputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """Pairs and predictions of a run."""
+    return {
+        "pairs": at(study, paths.PAIRS, split=split),
+        "predictions": at(study, paths.PREDICTIONS, model=model, variant=variant, split=split),
+    }
+
+
+def outputs(study: Study, model: str, variant: str, split: str) -> Files:
+    """A table a stratum."""
+    run = {"model": model, "variant": variant, "split": split}
+    strata = [stratum_id(axes) for axes in study.strata(split)]
+    return {"scores": tuple(at(study, paths.SCORES, **run, stratum=s) for s in strata)}
+
+
+def run(job: Job[Settings]) -> None:
     """Score every pair; a pair without prediction or prediction without pair is an error."""
-    spec = from_json(Score, arguments.spec)
-    pairs = io.read_table(arguments.pairs, "pairs")
-    predictions = io.read_table(arguments.predictions, "predictions")
+    pairs = io.read_table(job.path("pairs"), tables.PAIRS)
+    predictions = io.read_table(job.path("predictions"), tables.PREDICTIONS)
     both = pairs.merge(
         predictions[[*PAIR, "outcome", "answer", "distribution", "non_option_mass"]],
         on=PAIR,
@@ -37,11 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
         ("outcome", "pairs have no outcome"),
     ):
         if both[column].isna().any():
-            raise ValueError(f"{arguments.predictions}: {both[column].isna().sum()} {what}")
+            raise ValueError(f"{job.path('predictions')}: {both[column].isna().sum()} {what}")
     scores = _scores(both)
-    for path in arguments.output:
-        own = scores[scores["stratum"] == Path(path).stem]
-        io.write_table(own, path, "scores", spec.caveat)
+    for path in job.paths("scores"):
+        rows = scores[scores["stratum"] == Path(path).stem]
+        io.write_table(rows, path, tables.SCORES, job.record)
 
 
 def _scores(both: pd.DataFrame) -> pd.DataFrame:

@@ -1,50 +1,68 @@
 """Count answers by subgroup, question and code: one table a stratum."""
 
-import argparse
-from pathlib import Path
-
-import numpy as np
-
-from valuestrata import io
-from valuestrata.errors import InputError
-from valuestrata.specs import Tally, from_dict, from_json, stratum_id
-from valuestrata.survey import tally
-from valuestrata.survey.groups import Groups
+from valuestrata import io, paths, tables
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.base import Part
+from valuestrata.study.splits import stratum_id
+from valuestrata.study.study import Study
+from valuestrata.survey.encoded import encode_survey
+from valuestrata.survey.groups import read_groups
+from valuestrata.survey.tally import tally_strata
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--responses", required=True)
-    parser.add_argument("--questions", required=True)
-    parser.add_argument("--groups", required=True)
-    parser.add_argument("--output", required=True, nargs="+", help="a file a stratum, named by it")
+class Settings(Part):
+    """Strata (tuples of axes) and the smallest subgroup, in respondents."""
+
+    strata: tuple[tuple[str, ...], ...]
+    min_subgroup_n: int
+    caveat: str
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Tally each stratum of the spec."""
-    spec = from_json(Tally, arguments.spec)
-    responses = io.read_table(arguments.responses, "responses")
-    scale = tally.scale_of(io.read_table(arguments.questions, "questions"))
-    encoded = tally.encode(responses, scale)
-    weight = responses["weight"].to_numpy(dtype=np.float64)
-    width = scale.codes.shape[1]
-    outputs = {Path(path).stem: path for path in arguments.output}
-    labels = from_dict(Groups, io.read_json(arguments.groups)).labels()
-    found = tally.members_of(responses, spec.strata, labels, spec.minimum)
-    for axes, (names, _) in zip(spec.strata, found, strict=True):
-        if not names:
-            largest = tally.largest(responses, axes, labels)
-            raise InputError(
-                f"{outputs[stratum_id(axes)]}: stratum {' x '.join(axes)!r} has no subgroup of "
-                f"{spec.minimum} respondents; the largest is {largest}: lower minimum.respondents, "
-                "merge groups, or take the stratum out of its split"
-            )
-    cells, sizes = [cell for _, cell in found], [len(names) for names, _ in found]
-    counts = tally.count_strata(encoded, cells, sizes, width)
-    weighted = tally.count_strata(encoded, cells, sizes, width, weight)
-    for axes, (names, cell), heads, sums in zip(spec.strata, found, counts, weighted, strict=True):
-        respondents = np.bincount(cell[cell >= 0], minlength=len(names))
-        stratum = stratum_id(axes)
-        frame = tally.to_frame(stratum, names, respondents, scale, heads, sums)
-        io.write_table(frame, outputs[stratum], "tally", spec.caveat)
+def runs(study: Study) -> list[dict[str, str]]:
+    """One run a split, so that a new stratum of one leaves the others' tallies alone."""
+    return [{"split": split} for split in study.splits]
+
+
+def settings(study: Study, split: str) -> Settings:
+    """Settings of one split's tallies."""
+    return Settings(
+        strata=study.strata(split),
+        min_subgroup_n=study.min_subgroup_n,
+        caveat=study.survey_caveat,
+    )
+
+
+def inputs(study: Study, split: str) -> Files:
+    """Responses, questions, and the groups of each axis."""
+    return {
+        "responses": at(study, paths.RESPONSES),
+        "questions": at(study, paths.QUESTIONS),
+        "groups": at(study, paths.GROUPS_OF_AXES),
+    }
+
+
+def outputs(study: Study, split: str) -> Files:
+    """A table a stratum."""
+    return {"tallies": tally_paths(study, split)}
+
+
+def tally_paths(study: Study, split: str) -> tuple[str, ...]:
+    """The tally tables of a split, or of the whole of which it is a part."""
+    whole, _ = study.parts.get(split, (split, None))
+    strata = [stratum_id(axes) for axes in study.strata(whole)]
+    return tuple(at(study, paths.TALLY, split=whole, stratum=stratum) for stratum in strata)
+
+
+def run(job: Job[Settings]) -> None:
+    """Tally each stratum."""
+    responses = io.read_table(job.path("responses"), tables.RESPONSES)
+    questions = io.read_table(job.path("questions"), tables.QUESTIONS)
+    groups = read_groups(job.path("groups"))
+    frames = tally_strata(
+        encode_survey(responses, questions),
+        job.settings.strata,
+        groups.labels(),
+        job.settings.min_subgroup_n,
+    )
+    for frame, path in zip(frames, job.paths("tallies"), strict=True):
+        io.write_table(frame, path, tables.TALLY, job.record)

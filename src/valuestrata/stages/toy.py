@@ -2,29 +2,76 @@
 
 import argparse
 
-from valuestrata import io, paths
-from valuestrata.specs import MakeToy, from_dict, from_json
-from valuestrata.survey.groups import Groups
+from valuestrata import io, paths, tables
+from valuestrata.prompting.settings import PromptSettings, prompt_settings, rubric_id
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.base import Part
+from valuestrata.study.models import LocalModel, Toy
+from valuestrata.study.study import Study
+from valuestrata.survey.groups import read_groups
+
+
+class Settings(Part):
+    """What a toy depends on; `rubric` is '' where it is no judge."""
+
+    toy: Toy
+    prompt: PromptSettings
+    rubric: str
+    caveat: str
+
+
+def runs(study: Study) -> list[dict[str, str]]:
+    """Every toy, judges' toys too."""
+    return [{"model": name} for name in study.toys()]
+
+
+def settings(study: Study, model: str) -> Settings:
+    """Settings of a toy's training."""
+    config = study.model(model)
+    assert isinstance(config, LocalModel)
+    assert config.toy
+    judge = study.judges.get(model)
+    return Settings(
+        toy=config.toy,
+        prompt=prompt_settings(study),
+        rubric=rubric_id(judge.rubric) if judge else "",
+        caveat=study.run_caveat(model),
+    )
+
+
+def inputs(study: Study, model: str) -> Files:
+    """What its texts are made of."""
+    return {
+        "questions": at(study, paths.QUESTIONS),
+        "groups": at(study, paths.GROUPS_OF_AXES),
+    }
+
+
+def outputs(study: Study, model: str) -> Files:
+    """The model's folder."""
+    return {"weights": at(study, paths.BASE_MODEL, model=model)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Inputs and outputs of the stage."""
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--questions", required=True)
-    parser.add_argument("--groups", required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--output", required=True, help="folder of the model")
+    """What no result depends on."""
+    parser.add_argument("--threads", type=int, default=4, help="CPU threads (%(default)s)")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Train on the wordings of the study's questions and write weights, tokenizer and log."""
+def run(job: Job[Settings]) -> None:
+    """Train on texts about the study's questions and write weights, tokenizer and log."""
     from valuestrata.demo import toy, toy_texts
     from valuestrata.inference import runtime
 
-    spec = from_json(MakeToy, arguments.spec)
-    runtime.prepare(arguments.threads)
-    questions = io.read_table(arguments.questions, "questions")
-    groups = from_dict(Groups, io.read_json(arguments.groups))
-    with io.replacing_folder(arguments.output) as folder:
-        history = toy.make(toy_texts.Speaker(spec, questions, groups), folder)
-        io.write_json({"caveat": spec.caveat, "steps": history}, folder / paths.TRAINING_LOG)
+    runtime.prepare(job.options.threads)
+    settings = job.settings
+    texts = toy_texts.ToyTexts(
+        settings.toy,
+        settings.prompt,
+        settings.rubric,
+        io.read_table(job.path("questions"), tables.QUESTIONS),
+        read_groups(job.path("groups")),
+    )
+    with io.replacing_folder(job.path("weights"), job.record) as folder:
+        steps = toy.make(settings.toy, texts, folder)
+        log = {"caveat": settings.caveat, "steps": steps}
+        io.write_json(log, folder / paths.TRAINING_LOG)

@@ -1,34 +1,42 @@
 """Human ceilings: what can be reached against labels that come from a sample of people.
 
-half: how well one random half of a subgroup predicts the other. The first half's mode and
+Split half: how well one random half of a subgroup predicts the other. The first half's mode and
 distribution predict the second's. Drawing the first half's counts from the multivariate
 hypergeometric distribution is the same as dealing out respondents, question by question, and needs
 no respondent. Halves are half as large as the sample that labels a pair, so it is a cautious
 figure: against the whole sample a model can score above it, as rules that pool people often do.
 
-known: what a model would score that knew what all people of a subgroup answer, against the label of
-a sample as large as the survey's (a noise ceiling, estimated by the parametric bootstrap): the
-shares found are taken for those of all people, samples of the same size are drawn from them, and
-the known mode and distribution predict the sample's. A sample's shares are more extreme than
-its people's, so with few respondents it is a little too high: by 0.02 in accuracy with 30 answers,
-by less than 0.01 from 60 on (tests/test_ceiling.py).
+Noise ceiling: what a model would score that knew what all people of a subgroup answer, against the
+label of a sample as large as the survey's, estimated by the parametric bootstrap: the survey's
+shares are taken for those of all people, samples of the same size are drawn from them, and these
+shares' mode and distribution predict the sample's. A sample's shares are more extreme than its
+people's, so with few respondents it is a little too high: by 0.02 in accuracy with 30 answers, by
+less than 0.01 from 60 on (tests/test_ceiling.py).
 
 Both count heads, whatever weights the study's labels carry.
 
 Symbols: R splits or samples, S subgroups, Q questions, C codes.
 """
 
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from valuestrata.metrics import distribution, ordinal, resample
-from valuestrata.specs import Evaluation
+from valuestrata.study.evaluation import Evaluation
 from valuestrata.survey import modal
-from valuestrata.survey.tally import Floats, Ints, Scale
+from valuestrata.survey.encoded import Floats, Ints, Scale
+from valuestrata.survey.tally import from_frame, subgroup_groups
+from valuestrata.tables import PAIR
 
 METRICS = ("accuracy", "nmae", "wasserstein")
 ALL = "all"
 SPLIT_HALF, NOISE_CEILING = "split_half", "noise_ceiling"
+DRAWS = 50
+"""Splits, and samples, of each subgroup: R."""
 
 
 def halves(counts: Ints, splits: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -46,38 +54,41 @@ def halves(counts: Ints, splits: int, rng: np.random.Generator) -> tuple[Ints, I
     wanted = rest // 2
     first = []
     for c in range(counts.shape[-1]):
-        here = np.broadcast_to(counts[..., c], rest.shape)
-        rest = rest - here
-        taken = rng.hypergeometric(here, rest, wanted)
+        with_code = np.broadcast_to(counts[..., c], rest.shape)
+        rest = rest - with_code
+        taken = rng.hypergeometric(with_code, rest, wanted)
         wanted = wanted - taken
         first.append(taken)
-    one = np.stack(first, axis=-1)
-    return one, counts[None] - one
+    half = np.stack(first, axis=-1)
+    return half, counts[None] - half
 
 
-def agreement(one: Ints, other: Ints, scale: Scale) -> dict[str, Floats]:
+def prediction_scores(predicting: Ints, predicted: Ints, scale: Scale) -> dict[str, Floats]:
     """[R, S, Q] by metric: how well the first counts predict the second; NaN where they cannot.
 
     Counts without an answer have neither mode nor distribution; nominal questions have no distance.
     """
-    asked = (one.sum(axis=-1) > 0) & (other.sum(axis=-1) > 0)
-    first, second = one.astype(np.float64), other.astype(np.float64)
+    answered = (predicting.sum(axis=-1) > 0) & (predicted.sum(axis=-1) > 0)
+    first, second = predicting.astype(np.float64), predicted.astype(np.float64)
     place = np.arange(len(scale.questions))
-    answer = np.where(asked, scale.codes[place, modal.modes(first)], np.nan)
+    answer = np.where(answered, scale.codes[place, modal.modes(first)], np.nan)
     true = scale.codes[place, modal.modes(second)].astype(np.float64)
     scale_min, scale_max = scale.scale_min.astype(np.float64), scale.scale_max.astype(np.float64)
-    pairs = (int(np.prod(one.shape[:2])), 1)  # the questions' scales, once a split and subgroup
+    pairs = (
+        int(np.prod(predicting.shape[:2])),
+        1,
+    )  # the questions' scales, once a split and subgroup
     w1 = distribution.wasserstein(
         first.reshape(-1, first.shape[-1]),
         second.reshape(-1, second.shape[-1]),
         np.tile(scale.codes.astype(np.float64), pairs),
         np.tile(scale_min, pairs[0]),
         np.tile(scale_max, pairs[0]),
-    ).reshape(asked.shape)
+    ).reshape(answered.shape)
     return {
         "accuracy": ordinal.accuracy(answer, true),
         "nmae": ordinal.nmae(answer, true, scale_min, scale_max, scale.ordinal),
-        "wasserstein": np.where(scale.ordinal & asked, w1, np.nan),
+        "wasserstein": np.where(scale.ordinal & answered, w1, np.nan),
     }
 
 
@@ -89,7 +100,7 @@ def samples(counts: Ints, draws: int, rng: np.random.Generator) -> Ints:
     return rng.multinomial(n, share, size=(draws, *n.shape))
 
 
-def of_stratum(
+def stratum_ceilings(
     stratum: str, counts: Floats, scale: Scale, draws: int, seed: int
 ) -> dict[str, dict[str, Floats]]:
     """Of each ceiling [S, Q] by metric, the mean over the draws; NaN where none has a value.
@@ -103,12 +114,97 @@ def of_stratum(
         NOISE_CEILING: (np.broadcast_to(whole, (draws, *whole.shape)), samples(whole, draws, rng)),
     }
     return {
-        kind: {metric: _mean(values) for metric, values in agreement(*two, scale).items()}
-        for kind, two in drawn.items()
+        ceiling: {metric: _mean(v) for metric, v in prediction_scores(*both, scale).items()}
+        for ceiling, both in drawn.items()
     }
 
 
-def row(values: Floats, question: Ints, evaluation: Evaluation) -> dict[str, float | int]:
+def _mean(values: Floats) -> Floats:
+    """[S, Q] mean of the finite values over the draws, [R, S, Q]."""
+    finite = np.isfinite(values)
+    return resample.ratio(np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0))
+
+
+# Tables --------------------------------------------------------------------------------------
+
+
+def pair_ceilings(tally: pd.DataFrame, scale: Scale, draws: int, seed: int) -> pd.DataFrame:
+    """A row for each subgroup and question of a stratum's tally: PAIR, q, and a column `CEILING
+    METRIC` for each ceiling and metric."""
+    arrays = from_frame(tally, scale)
+    stratum = arrays.strata[0]
+    s, q = np.indices(arrays.counts.shape[:2]).reshape(2, -1)
+    frame = pd.DataFrame(
+        {
+            "stratum": stratum,
+            "subgroup": np.asarray(arrays.subgroups, dtype=object)[s],
+            "question": np.asarray(scale.questions, dtype=object)[q],
+            "q": q,
+        }
+    )
+    columns = {
+        _column(ceiling, metric): values.reshape(-1)
+        for ceiling, by_metric in stratum_ceilings(
+            stratum, arrays.counts, scale, draws, seed
+        ).items()
+        for metric, values in by_metric.items()
+    }
+    return frame.assign(**columns)
+
+
+def _column(ceiling: str, metric: str) -> str:
+    return f"{ceiling} {metric}"
+
+
+def noise_ceiling(pairs: pd.DataFrame) -> pd.DataFrame:
+    """PAIR and the noise ceiling's metrics, of `pair_ceilings`."""
+    return pairs[PAIR].assign(**{m: pairs[_column(NOISE_CEILING, m)] for m in METRICS})
+
+
+def ceiling_rows(
+    pairs_of_splits: Mapping[str, pd.DataFrame], evaluation: Evaluation
+) -> Iterator[dict[str, Any]]:
+    """Rows of the table of ceilings: each split's levels and groups, then all pairs together.
+
+    Args:
+        pairs_of_splits: `pair_ceilings` and measurement_level of each split's pairs.
+        evaluation: of the intervals.
+    """
+    for split, pairs in pairs_of_splits.items():
+        for level, group, members in _levels(pairs):
+            about = {"split": split, "level": level, "group": group}
+            yield from _rows(about, members, evaluation)
+    every = pd.concat(list(pairs_of_splits.values())).drop_duplicates(PAIR)
+    yield from _rows({"split": ALL, "level": ALL, "group": ALL}, every, evaluation)
+
+
+def _levels(pairs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Level, group and pairs: all, each subgroup, and each axis' groups in whatever stratum."""
+    yield ALL, ALL, pairs
+    for subgroup, members in pairs.groupby("subgroup", sort=False):
+        yield "subgroups", str(subgroup), members
+    names = pairs["subgroup"].unique()
+    groups = pd.DataFrame([subgroup_groups(name) for name in names], index=names)
+    for axis in groups:
+        for group in groups[axis].dropna().unique():
+            inside = groups.index[groups[axis] == group]
+            yield str(axis), str(group), pairs[pairs["subgroup"].isin(inside)]
+
+
+def _rows(
+    about: dict[str, Any], pairs: pd.DataFrame, evaluation: Evaluation
+) -> Iterator[dict[str, Any]]:
+    """A row a ceiling and metric; only ordinal questions have a distance."""
+    for ceiling, metric in product((SPLIT_HALF, NOISE_CEILING), METRICS):
+        scored = pairs if metric == "accuracy" else pairs[pairs["measurement_level"] == "ordinal"]
+        values = scored[_column(ceiling, metric)].to_numpy(dtype=np.float64)
+        interval = mean_over_questions(values, scored["q"].to_numpy(), evaluation)
+        yield {"ceiling": ceiling, **about, "metric": metric, **interval}
+
+
+def mean_over_questions(
+    values: Floats, question: Ints, evaluation: Evaluation
+) -> dict[str, float | int]:
     """Mean of [n] values with its interval over questions, how many there are and are missing.
 
     Args:
@@ -116,24 +212,19 @@ def row(values: Floats, question: Ints, evaluation: Evaluation) -> dict[str, flo
         question: [n] question of each, any numbering.
         evaluation: of the interval.
     """
-    e = evaluation
     cluster = np.unique(question, return_inverse=True)[1]
     n = int(np.isfinite(values).sum())
-    value, low, high = resample.mean_with_interval(values, cluster, e.resamples, e.level, e.seed)
+    value, low, high = resample.mean_with_interval(
+        values, cluster, evaluation.n_resamples, evaluation.confidence_level, evaluation.seed
+    )
     return {"value": value, "ci_low": low, "ci_high": high, "n": n, "missing": len(values) - n}
 
 
-def figures(
-    ceilings: pd.DataFrame, kind: str, split: str, level: str = ALL, group: str = ALL
+def select_ceiling(
+    ceilings: pd.DataFrame, ceiling: str, split: str, level: str = ALL, group: str = ALL
 ) -> dict[str, dict[str, object]]:
-    """Metric -> value, low, high, n and missing, of a split or of one of a level's groups."""
-    wanted = {"ceiling": kind, "split": split, "level": level, "group": group}
-    own = ceilings[(ceilings[list(wanted)] == list(wanted.values())).all(axis=1)]
-    kept = own.set_index("metric")[["value", "ci_low", "ci_high", "n", "missing"]]
+    """Metric -> value, ci_low, ci_high, n and missing, of a split or of one of a level's groups."""
+    wanted = {"ceiling": ceiling, "split": split, "level": level, "group": group}
+    rows = ceilings[(ceilings[list(wanted)] == list(wanted.values())).all(axis=1)]
+    kept = rows.set_index("metric")[["value", "ci_low", "ci_high", "n", "missing"]]
     return {str(metric): dict(kept.loc[metric]) for metric in kept.index}
-
-
-def _mean(values: Floats) -> Floats:
-    """[S, Q] mean of the finite values over the draws, [R, S, Q]."""
-    known = np.isfinite(values)
-    return resample.ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))

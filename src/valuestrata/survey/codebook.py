@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from valuestrata.errors import InputError
+from valuestrata.study.yaml import read_yaml
 
 MEASUREMENT_LEVELS = ("ordinal", "nominal")
 _KEYS = {"topic", "text", "block", "measurement_level", "scale", "labels", "extra", "order"}
@@ -35,21 +34,22 @@ class Question:
 
 def load(path: Path | str) -> dict[str, Question]:
     """Read a codebook file; raises InputError naming the file, the question and the key."""
-    return {q: _question(f"{path}: {q}", q, said) for q, said in _read(path)["questions"].items()}
+    questions = _read(path)["questions"]
+    return {name: _question(f"{path}: {name}", name, keys) for name, keys in questions.items()}
 
 
 def columns(path: Path | str) -> dict[str, dict[str, str]]:
-    """Labels by code of the demographic columns that a codebook file knows.
+    """Labels by code of the demographic columns that a codebook file describes.
 
     Raises:
         InputError: a column's labels are no mapping.
     """
-    known = _read(path).get("columns", {})
-    if not isinstance(known, dict) or not all(isinstance(v, dict) for v in known.values()):
+    described = _read(path).get("columns", {})
+    if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise InputError(f"{path}: columns: maps each column to its labels, code: label")
     return {
         str(column): {str(code): str(label) for code, label in labels.items()}
-        for column, labels in known.items()
+        for column, labels in described.items()
     }
 
 
@@ -60,27 +60,24 @@ def recoded(question: Question, recode: Mapping[int, int | None]) -> Question:
     codes the recoding brings into their order becomes ordinal.
     """
     moved = {code: recode.get(code, code) for code in (*question.labels, *question.extra)}
-    said = {**question.labels, **question.extra}
+    old = {**question.labels, **question.extra}
     # a code that stays keeps its label; one that joins it brings none
     named = sorted(moved, key=lambda code: moved[code] == code)
-    labels = {new: said[code] for code in named if (new := moved[code]) is not None}
-    places = [recode.get(code, code) for code in question.order]
-    known = [code for code in places if code is not None]
-    in_order = len(known) == len(places) > 0 and known in (sorted(known), sorted(known)[::-1])
-    ends = (question.scale_min, question.scale_max)
+    labels = {new: old[code] for code in named if (new := moved[code]) is not None}
+    order = [recode.get(code, code) for code in question.order]
+    kept = [code for code in order if code is not None]
+    in_order = len(kept) == len(order) > 0 and kept in (sorted(kept), sorted(kept)[::-1])
+    on_scale = {c for c in labels if question.scale_min <= c <= question.scale_max}
     return replace(
         question,
-        labels={c: labels[c] for c in sorted(labels) if ends[0] <= c <= ends[1]},
-        extra={c: labels[c] for c in sorted(labels) if not ends[0] <= c <= ends[1]},
+        labels={code: labels[code] for code in sorted(labels) if code in on_scale},
+        extra={code: labels[code] for code in sorted(labels) if code not in on_scale},
         measurement_level="ordinal" if in_order else question.measurement_level,
     )
 
 
 def _read(path: Path | str) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable codebook: {str(error).splitlines()[0]}") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict) or not isinstance(raw.get("questions"), dict):
         raise InputError(f"{path}: a codebook is a mapping with the key `questions`")
     return raw
@@ -89,36 +86,38 @@ def _read(path: Path | str) -> dict[str, Any]:
 def select(
     book: Mapping[str, Question], chosen: tuple[str, ...] | None, exclude: tuple[str, ...]
 ) -> list[Question]:
-    """The chosen questions in the order given, or all but the excluded ones."""
-    for name in (*(chosen or ()), *exclude):
-        if name not in book:
-            raise InputError(f"survey.questions: the codebook has no question {name!r}")
+    """The chosen questions in the order given, or all but the excluded ones.
+
+    Raises:
+        InputError: one line with all questions that the codebook lacks.
+    """
+    absent = [name for name in dict.fromkeys((*(chosen or ()), *exclude)) if name not in book]
+    if absent:
+        noun = "questions" if len(absent) > 1 else "question"
+        raise InputError(f"survey.questions: the codebook has no {noun} {', '.join(absent)}")
     if chosen is not None:
         return [book[name] for name in chosen if name not in exclude]
     return [question for name, question in book.items() if name not in exclude]
 
 
-def _question(where: str, name: str, said: Any) -> Question:
-    if not isinstance(said, dict):
+def _question(where: str, name: str, keys: Any) -> Question:
+    """A checked question from its keys in the file."""
+    if not isinstance(keys, dict):
         raise InputError(f"{where}: not a mapping")
-    unknown = sorted(set(said) - _KEYS)
-    absent = sorted(_KEYS - _OPTIONAL - set(said))
+    unknown = sorted(set(keys) - _KEYS)
+    absent = sorted(_KEYS - _OPTIONAL - set(keys))
     if unknown or absent:
         raise InputError(
             f"{where}: " + (f"unknown key {unknown[0]!r}" if unknown else f"no {absent[0]!r}")
         )
-    scale, labels, extra = said["scale"], said["labels"], said.get("extra", {})
-    if not (isinstance(scale, list) and len(scale) == 2 and all(type(v) is int for v in scale)):
-        raise InputError(f"{where}: scale is [lowest, highest], two integers")
-    scale_min, scale_max = scale
-    if scale_min >= scale_max:
-        raise InputError(f"{where}: the scale's lowest code is not below its highest")
-    if said["measurement_level"] not in MEASUREMENT_LEVELS:
-        raise InputError(f"{where}: kind is one of {', '.join(MEASUREMENT_LEVELS)}")
+    scale_min, scale_max = _scale(where, keys["scale"])
+    if keys["measurement_level"] not in MEASUREMENT_LEVELS:
+        raise InputError(f"{where}: measurement_level is one of {', '.join(MEASUREMENT_LEVELS)}")
+    labels, extra = keys["labels"], keys.get("extra", {})
     for key, named in (("labels", labels), ("extra", extra)):
         if not (isinstance(named, dict) and all(type(code) is int for code in named)):
             raise InputError(f"{where}: {key} maps codes, which are integers, to labels")
-    order = said.get("order", [])
+    order = keys.get("order", [])
     if order and (not isinstance(order, list) or {*order} != {*range(scale_min, scale_max + 1)}):
         raise InputError(f"{where}: order names each code of the scale once")
     outside = [code for code in labels if not scale_min <= code <= scale_max]
@@ -129,13 +128,22 @@ def _question(where: str, name: str, said: Any) -> Question:
         raise InputError(f"{where}: extra code {inside[0]} is on the scale")
     return Question(
         question=name,
-        topic=str(said["topic"]),
-        text=str(said["text"]),
-        block=str(said["block"]),
-        measurement_level=said["measurement_level"],
+        topic=str(keys["topic"]),
+        text=str(keys["text"]),
+        block=str(keys["block"]),
+        measurement_level=keys["measurement_level"],
         scale_min=scale_min,
         scale_max=scale_max,
-        labels={int(k): str(v) for k, v in labels.items()},
-        extra={int(k): str(v) for k, v in extra.items()},
+        labels={int(code): str(label) for code, label in labels.items()},
+        extra={int(code): str(label) for code, label in extra.items()},
         order=tuple(order),
     )
+
+
+def _scale(where: str, scale: Any) -> tuple[int, int]:
+    """Lowest and highest code."""
+    if not (isinstance(scale, list) and len(scale) == 2 and all(type(v) is int for v in scale)):
+        raise InputError(f"{where}: scale is [lowest, highest], two integers")
+    if scale[0] >= scale[1]:
+        raise InputError(f"{where}: the scale's lowest code is not below its highest")
+    return scale[0], scale[1]

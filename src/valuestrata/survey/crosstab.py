@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from valuestrata.survey import tally
-from valuestrata.survey.tally import Floats, Ints, Scale
+from valuestrata.survey.encoded import EncodedSurvey, Floats, Ints
+from valuestrata.survey.tally import count, subgroup_groups
 
 Masks = NDArray[np.bool_]
 
@@ -40,10 +40,10 @@ class CrossTab:
 
     def group(self, axis: str, label: str) -> Masks:
         """[K] whether a cell lies in a group; none does where the survey has nobody in it."""
-        known = self.labels[self.axis(axis)]
-        if label not in known:
+        labels = self.labels[self.axis(axis)]
+        if label not in labels:
             return np.zeros(len(self.groups), dtype=bool)
-        return np.asarray(self.groups[:, self.axis(axis)] == known.index(label))
+        return np.asarray(self.groups[:, self.axis(axis)] == labels.index(label))
 
     def within(self, axis: str, label: str) -> "CrossTab":
         """The cells of one group, without its axis."""
@@ -59,7 +59,7 @@ class CrossTab:
     def subgroup(self, name: str) -> Masks:
         """[K] whether a cell lies in a subgroup; all do in everyone."""
         inside = np.ones(len(self.groups), dtype=bool)
-        for axis, label in tally.subgroup_groups(name).items():
+        for axis, label in subgroup_groups(name).items():
             inside &= self.group(axis, label)
         return inside
 
@@ -67,8 +67,8 @@ class CrossTab:
         """The non-empty subgroups of a stratum: [S, len(axes)] groups, [S, K] their cells."""
         here = self.groups[:, [self.axis(axis) for axis in axes]]
         grouped = (here != NO_GROUP).all(axis=1)
-        found = np.unique(here[grouped], axis=0)
-        return found, (here[None, :, :] == found[:, None, :]).all(axis=2)
+        subgroups = np.unique(here[grouped], axis=0)
+        return subgroups, (here[None, :, :] == subgroups[:, None, :]).all(axis=2)
 
     def total(self, masks: Masks) -> Floats:
         """[..., Q, C] answers of each mask's cells, [..., K]; whole numbers, so exact."""
@@ -76,22 +76,17 @@ class CrossTab:
         return (masks.astype(np.float64) @ flat).reshape(*masks.shape[:-1], *self.counts.shape[1:])
 
 
-def cross_tab(responses: pd.DataFrame, scale: Scale) -> CrossTab:
-    """Cross-tabulate respondents over all axes, in one pass.
-
-    The axes are the columns that are neither a question nor the respondent's id or weight.
-    """
-    others = {"respondent", "weight", *scale.questions}
-    axes = tuple(str(name) for name in responses.columns if name not in others)
-    found = [pd.Categorical(responses[axis]) for axis in axes]
-    places = np.stack([c.codes.astype(np.int64) for c in found], axis=1)
+def cross_tab(survey: EncodedSurvey) -> CrossTab:
+    """Cross-tabulate respondents over all axes, in one pass."""
+    axes = tuple(map(str, survey.groups.columns))
+    columns = [pd.Categorical(survey.groups[axis]) for axis in axes]
+    places = np.stack([column.codes.astype(np.int64) for column in columns], axis=1)
     groups, cell = np.unique(places, axis=0, return_inverse=True)
     cell = cell.reshape(-1)
-    encoded = tally.encode(responses, scale)
     return CrossTab(
         axes=axes,
-        labels=tuple(tuple(map(str, c.categories)) for c in found),
+        labels=tuple(tuple(map(str, column.categories)) for column in columns),
         groups=groups,
         respondents=np.bincount(cell, minlength=len(groups)),
-        counts=tally.count(encoded, cell, len(groups), scale.codes.shape[1]),
+        counts=count(survey.answers, cell, len(groups), survey.width),
     )

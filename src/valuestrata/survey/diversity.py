@@ -1,198 +1,214 @@
-"""How much the subgroups of a stratum disagree: Modal Diversity Score and Wasserstein distance.
+"""How much the subgroups of each stratum disagree: scores, intervals, nulls, rank agreement.
 
-Symbols: B resamples, N respondents, S subgroups, Q questions, C codes. "..." may be B or nothing.
+Symbols: M measures, B resamples, T strata, N respondents, S subgroups, Q questions, C codes.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
-from valuestrata.survey.tally import Floats, Ints, Scale, finest_cells
+from valuestrata.metrics.agreement import rank_agreement
+from valuestrata.metrics.resample import against_null, bias_corrected, ratio
+from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.splits import COUNTRY
+from valuestrata.survey import modal
+from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
+from valuestrata.survey.encoded import EncodedSurvey, Floats, Ints
+from valuestrata.survey.groups import Groups
+from valuestrata.survey.resampled import permuted_counts, resampled_counts, respondent_draws
+from valuestrata.survey.tally import Members, count, stratum_members
 
-BEHIND = 2.0
-"""Stands in for the share of a subgroup that does not enter: larger than any."""
+log = logging.getLogger(__name__)
+MEASURES = ("mds", "wasserstein")
+MEAN = "mean"
 
 
-def modal_diversity(modes: Ints, present: NDArray[np.bool_], scale: Scale) -> Floats:
-    """[..., Q] Modal Diversity Score, 0 (one mode for all) to 1 (as spread as can be).
+@dataclass(frozen=True)
+class ScoredStrata:
+    """Conflict scores of all strata, and of their mean behind them.
 
-    H = -sum_m p(m) log2 p(m) over the modes m of the subgroups, divided by
-    log2 min(subgroups present, points of the scale); NaN with fewer than two subgroups
-    (paper.md, Conflict scores).
-
-    Args:
-        modes: [..., S, Q] positions of the modal codes.
-        present: [..., S, Q] whether a subgroup has enough answers to have a mode.
-        scale: the questions' scales.
+    names: T + 1. sizes: [T] subgroups. entered: [T, Q] subgroups with enough answers. scores:
+    [M, 1 + B, T + 1, Q], the estimate first, then its bootstrap resamples. null: [M, B, T + 1, Q].
     """
-    *lead, questions = modes.shape[:-2] + modes.shape[-1:]
-    width = scale.codes.shape[1]
-    # one bin a (resample, question, code); those who have no mode go to a bin of their own
-    bins = np.arange(int(np.prod(lead)) * questions).reshape(*lead, 1, questions) * (width + 1)
-    place = bins + np.where(present, modes, width)
-    found = np.bincount(place.ravel(), minlength=int(np.prod(lead)) * questions * (width + 1))
-    found = found.reshape(*lead, questions, width + 1)[..., :width]
-    here = present.sum(axis=-2)
-    share = found / np.maximum(here, 1)[..., None]
-    logs = np.log2(share, out=np.zeros_like(share), where=share > 0)
-    # modes off the scale can be more than the scale has points
-    points = np.maximum(scale.width, (share > 0).sum(axis=-1))
-    bound = np.minimum(here, points)
-    widest = np.where(bound > 1, np.log2(np.maximum(bound, 2)), np.nan)
-    return np.asarray(np.abs((share * logs).sum(axis=-1)) / widest)
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    entered: Ints
+    scores: Floats
+    null: Floats
 
 
-def mean_wasserstein(weighted: Floats, present: NDArray[np.bool_], scale: Scale) -> Floats:
-    """[..., Q] mean over pairs of subgroups of the Wasserstein-1 distance, scale width 1.
+@dataclass(frozen=True)
+class Scorer:
+    """Scores conflict in one survey; min_pair_n is the fewest answers that make a pair."""
 
-    Codes off the scale are left out and the rest sums to 1; nominal questions are NaN. With the
-    cumulative shares F sorted over the S subgroups, sum over pairs |F_i - F_j| is
-    sum_i (2i - S + 1) F_(i), i from 0, so no pair is ever formed.
+    survey: EncodedSurvey
+    min_pair_n: int
+    labels: Labels
+    evaluation: Evaluation
 
-    Args:
-        weighted: [..., S, Q, C] weighted counts.
-        present: [..., S, Q] whether a subgroup enters.
-        scale: the questions' scales.
+    def score(
+        self, strata: Sequence[tuple[str, ...]], groups: Groups, min_subgroup_n: int
+    ) -> ScoredStrata:
+        """Score the sets of subgroups that each stratum compares."""
+        compared = groups.compared(strata)
+        members = [
+            stratum_members(self.survey.groups, axes, labels, min_subgroup_n)
+            for _, axes, labels in compared
+        ]
+        present = [self._present(subgroups) for subgroups in members]
+        scores = []
+        for (name, _, _), subgroups, enough in zip(compared, members, present, strict=True):
+            scores.append(self._resampled(subgroups, enough))
+            log.info("scored stratum %s", name)
+        is_within = [labels != groups.labels() for _, _, labels in compared]
+        null = _with_mean(self._permuted(members, present, is_within))
+        log.info("permuted %d times", null.shape[1])
+        return ScoredStrata(
+            names=(*(name for name, _, _ in compared), MEAN),
+            sizes=tuple(subgroups.size for subgroups in members),
+            entered=np.array([enough.sum(axis=0) for enough in present]),
+            scores=_with_mean(np.stack(scores, axis=2)),
+            null=null,
+        )
+
+    def _present(self, subgroups: Members) -> NDArray[np.bool_]:
+        """[S, Q] whether enough of a subgroup answered a question."""
+        counts = count(self.survey.answers, subgroups.cell, subgroups.size, self.survey.width)
+        return np.asarray(counts.sum(axis=-1) >= self.min_pair_n)
+
+    def _resampled(self, subgroups: Members, present: NDArray[np.bool_]) -> Floats:
+        """[M, 1 + B, Q] a stratum's scores, then those of its bootstrap resamples."""
+        survey, settings = self.survey, self.evaluation
+        cell, size = subgroups.cell, subgroups.size
+        counts = count(survey.answers, cell, size, survey.width)
+        weighted = count(survey.answers, cell, size, survey.width, survey.weight)
+        draws = respondent_draws(len(cell), settings.n_resamples, settings.seed)
+        scores = [self._scores(counts[None], weighted[None], present)]
+        for heads, sums in resampled_counts(survey, subgroups, draws):
+            scores.append(self._scores(heads, sums, present))
+        return np.concatenate(scores, axis=1)
+
+    def _permuted(
+        self,
+        strata: Sequence[Members],
+        present: Sequence[NDArray[np.bool_]],
+        is_within: Sequence[bool],
+    ) -> Floats:
+        """[M, B, T, Q] scores of all strata where subgroups mean nothing.
+
+        Where a stratum lies within a country, its people change places with their compatriots.
+        """
+        settings, questions = self.evaluation, self.survey.answers.shape[1]
+        null = np.empty((len(MEASURES), settings.n_resamples, len(strata), questions))
+        for within in sorted(set(is_within)):
+            indices = [i for i, value in enumerate(is_within) if value == within]
+            country = pd.factorize(self.survey.groups[COUNTRY])[0] if within else None
+            slabs = permuted_counts(
+                self.survey,
+                [strata[i] for i in indices],
+                settings.n_resamples,
+                settings.seed,
+                block=country,
+            )
+            done = 0
+            for tallies in slabs:
+                for i, (heads, sums) in zip(indices, tallies, strict=True):
+                    enough = present[i] & (heads.sum(axis=-1) > 0)
+                    null[:, done : done + len(heads), i] = self._scores(heads, sums, enough)
+                done += len(tallies[0][0])
+        return null
+
+    def _scores(self, counts: Floats, weighted: Floats, present: NDArray[np.bool_]) -> Floats:
+        """[M, B, Q] of [B, S, Q, C] counts."""
+        sums = {"unweighted": counts, "weighted": weighted}
+        modes, scale = modal.modes(sums[self.labels.mode]), self.survey.scale
+        distances = mean_wasserstein(sums[self.labels.distribution], present, scale)
+        return np.stack([modal_diversity(modes, present, scale), distances])
+
+
+def _with_mean(scores: Floats) -> Floats:
+    """[..., T + 1, Q] the strata's scores and, behind them, their mean."""
+    return np.concatenate([scores, _mean(scores, axis=-2)[..., None, :]], axis=-2)
+
+
+# Tables --------------------------------------------------------------------------------------
+
+
+def diversity_rows(
+    scored: ScoredStrata, questions: pd.DataFrame, confidence_level: float
+) -> Iterator[dict[str, object]]:
+    """Rows of the diversity table: each stratum, then their mean; in each the questions, then the
+    blocks and all together.
+
+    A question of a stratum counts subgroups, a mean over strata counts these, a block questions.
     """
-    step = np.diff(scale.codes, axis=1, append=scale.codes[:, -1:])
-    step = np.where(scale.on_scale & np.roll(scale.on_scale, -1, axis=1), step, 0)
-    # only these cumulative shares enter: not padding, not the last code's, which is 1
-    q, c = np.nonzero((step > 0) & scale.ordinal[:, None])
-    cumulative = weighted * scale.on_scale
-    for code in range(1, scale.codes.shape[1]):  # cumsum is slow on a short axis
-        cumulative[..., code] += cumulative[..., code - 1]
-    total = cumulative[..., -1]
-    enters = present & (total > 0)
-    flat = cumulative.reshape(*total.shape[:-1], -1)
-    # absent subgroups sort behind all others and get weight 0
-    below = np.take(flat, q * scale.codes.shape[1] + c, axis=-1)
-    below /= np.where(enters, total, 1.0)[..., q]
-    if not enters.all():
-        below[~enters[..., q]] = BEHIND
-    # contiguous numbers sort many times faster: subgroups to the end
-    ordered = np.ascontiguousarray(np.swapaxes(below, -1, -2))
-    ordered.sort(axis=-1)
-    ordered[ordered == BEHIND] = 0.0
-    here = enters.sum(axis=-2)
-    size = weighted.shape[-3]
-    # sum_i (2i - here + 1) F_(i), with S for here and then mended
-    gaps = ordered @ (2.0 * np.arange(size) - size + 1)
-    gaps += ordered.sum(axis=-1) * (size - here)[..., q]
-    gaps *= step[q, c]
-    sums = np.zeros((*gaps.shape[:-1], len(scale.questions)))
-    some, first = np.unique(q, return_index=True)
-    if len(some):
-        sums[..., some] = np.add.reduceat(gaps, first, axis=-1)
-    pairs = here * (here - 1) / 2
-    span = (scale.scale_max - scale.scale_min) * np.where(pairs > 0, pairs, np.nan)
-    return np.asarray(np.where(scale.ordinal, sums / span, np.nan))
+    blocks = questions["block"].to_numpy()
+    inside = {str(block): blocks == block for block in dict.fromkeys(blocks)}
+    inside["all"] = np.ones(len(blocks), dtype=bool)
+    for m, measure in enumerate(MEASURES):
+        for t, stratum in enumerate(scored.names):
+            scores, null = scored.scores[m, :, t], scored.null[m, :, t]
+            about = {"stratum": stratum, "measure": measure}
+            for q, question in enumerate(questions["question"]):
+                if stratum == MEAN:
+                    sizes = _sizes(scored.scores[m, 0, :-1, q])
+                else:
+                    n = int(scored.entered[t, q])
+                    sizes = {"n": n, "missing": scored.sizes[t] - n}
+                ends = _estimate(scores[:, q], null[:, q], confidence_level)
+                yield {**about, "question": question, "block": blocks[q], **sizes, **ends}
+            for block, members in inside.items():
+                ends = _estimate(
+                    _mean(scores[:, members], axis=1),
+                    _mean(null[:, members], axis=1),
+                    confidence_level,
+                )
+                sizes = _sizes(scores[0, members])
+                yield {**about, "question": MEAN, "block": block, **sizes, **ends}
 
 
-def respondent_draws(respondents: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """[B, N] how often each respondent is drawn in each bootstrap resample; rows sum to N.
+def agreement_rows(scored: ScoredStrata, evaluation: Evaluation) -> Iterator[dict[str, object]]:
+    """Rank agreement of the two measures over the questions of each stratum and of the mean.
 
-    All strata share the draws: the same people stand in several of them.
+    Questions are resampled; those without an order have no distance and are missing.
     """
-    rng = np.random.default_rng(seed)
-    share = np.full(respondents, 1 / respondents)
-    return rng.multinomial(respondents, share, size=resamples).astype(np.float32)
+    scores = scored.scores[:, 0]  # [M, T + 1, Q]
+    for t, stratum in enumerate(scored.names):
+        both = scores[:, t][:, np.isfinite(scores[:, t]).all(axis=0)]
+        n = both.shape[1]
+        coefficients = rank_agreement(
+            both[0],
+            both[1],
+            evaluation.n_resamples,
+            evaluation.confidence_level,
+            evaluation.seed,
+        )
+        for coefficient, ends in coefficients.items():
+            interval = dict(zip(("value", "ci_low", "ci_high"), ends, strict=True))
+            sizes = {"n": n, "missing": scores.shape[2] - n}
+            yield {"stratum": stratum, "coefficient": coefficient, **interval, **sizes}
 
 
-def resampled_counts(
-    encoded: Ints,
-    cell: Ints,
-    subgroups: int,
-    width: int,
-    weight: Floats,
-    draws: NDArray[np.float32],
-    slab: int = 64,
-) -> Iterator[tuple[Floats, Floats]]:
-    """Tallies of bootstrap resamples, a slab of resamples at a time.
-
-    Each is a product of draws [B, n] with one-hot answers [n, Q*C]; no respondent is visited twice.
-
-    Yields:
-        counts and weighted counts, each [B, S, Q, C].
-    """
-    questions = encoded.shape[1]
-    hot = _one_hot(encoded, width)
-    rows = [np.flatnonzero(cell == s) for s in range(subgroups)]
-    answers = [hot[own] for own in rows]
-    weights = weight.astype(np.float32)
-    for start in range(0, len(draws), slab):
-        part = draws[start : start + slab]
-        heads = np.empty((len(part), subgroups, questions * width), dtype=np.float32)
-        sums = np.empty_like(heads)
-        for s, own in enumerate(rows):
-            drawn = part[:, own]
-            heads[:, s] = drawn @ answers[s]
-            sums[:, s] = (drawn * weights[own]) @ answers[s]
-        shape = (len(part), subgroups, questions, width)
-        yield heads.reshape(shape).astype(np.float64), sums.reshape(shape).astype(np.float64)
+def _sizes(values: Floats) -> dict[str, int]:
+    valid = int(np.isfinite(values).sum())
+    return {"n": valid, "missing": len(values) - valid}
 
 
-def permuted_counts(
-    encoded: Ints,
-    cells: Sequence[Ints],
-    subgroups: Sequence[int],
-    width: int,
-    weight: Floats,
-    permutations: int,
-    seed: int,
-    slab: int = 16,
-    block: Ints | None = None,
-) -> Iterator[list[tuple[Floats, Floats]]]:
-    """Tallies of all strata if subgroups meant nothing, a slab of permutations at a time.
-
-    Respondents change places: each is dealt another one's subgroups, of all strata at once, and
-    brings along answers, gaps and weight. So subgroups keep their sizes and strata their overlap,
-    and the answers of one respondent stay together: a mean over questions or strata varies as it
-    should, which drawing each question's table from its margins (multivariate hypergeometric)
-    would understate. Everyone takes part, those in no subgroup of a stratum too. As gaps move, a
-    question that whole subgroups were not asked is compared on fewer answers than were given; noise
-    makes subgroups differ, so the null then lies high and its p-values err on the cautious side.
-
-    Args:
-        encoded: [N, Q] positions, NO_ANSWER for none.
-        cells: for each stratum [N] subgroup of each respondent, -1 for none.
-        subgroups: S of each stratum.
-        width: C.
-        weight: [N].
-        permutations: B.
-        seed: of the permutations.
-        slab: permutations at a time.
-        block: [N] respondents change places within their block alone; None for one block.
-
-    Yields:
-        For each stratum counts and weighted counts, each [B, S, Q, C].
-    """
-    respondents, questions = encoded.shape
-    hot = _one_hot(encoded, width)
-    finest, merge = finest_cells(cells, subgroups)
-    rng = np.random.default_rng([seed, 1])  # not the bootstrap's
-    ends = np.cumsum(subgroups)[:-1]
-    everyone = np.zeros(respondents, dtype=np.int64) if block is None else block
-    blocks = [np.flatnonzero(everyone == b) for b in np.unique(everyone)]
-    for start in range(0, permutations, slab):
-        size = min(slab, permutations - start)
-        dealt = np.empty((size, respondents), dtype=np.int64)
-        for own in blocks:
-            dealt[:, own] = rng.permuted(np.tile(own, (size, 1)), axis=1)
-        who = dealt.ravel()
-        place = (np.arange(size)[:, None] * merge.shape[1] + finest).ravel()
-        every = sparse.kron(sparse.eye_array(size), merge, format="csr").astype(np.float32)
-        tallies = []
-        for each in (np.ones(len(who)), weight[who]):
-            shape = (size * merge.shape[1], respondents)
-            fine = sparse.csr_array((each.astype(np.float32), (place, who)), shape=shape) @ hot
-            sums = (every @ fine).reshape(size, -1, questions, width)
-            tallies.append(np.split(sums.astype(np.float64), ends, axis=1))
-        yield list(zip(*tallies, strict=True))
+def _estimate(draws: Floats, null: Floats, confidence_level: float) -> dict[str, float]:
+    """The estimate, which comes first, its interval from the rest, and its null."""
+    value = float(draws[0])
+    ci_low, ci_high = bias_corrected(value, draws[1:], confidence_level, (0.0, 1.0))
+    mean, p95, p_value = against_null(value, null)
+    interval = {"value": value, "ci_low": ci_low, "ci_high": ci_high}
+    return {**interval, "null_mean": mean, "null_p95": p95, "p_value": p_value}
 
 
-def _one_hot(encoded: Ints, width: int) -> NDArray[np.float32]:
-    """[N, Q * C] 1 where a respondent gave a code; a row of a question without answer is 0."""
-    hot = encoded[:, :, None] == np.arange(width)
-    return hot.reshape(len(encoded), -1).astype(np.float32)
+def _mean(values: Floats, axis: int) -> Floats:
+    """Mean over the finite entries; NaN where there are none."""
+    finite = np.isfinite(values)
+    return ratio(np.where(finite, values, 0.0).sum(axis=axis), finite.sum(axis=axis))

@@ -3,108 +3,89 @@
 import codecs
 import csv
 import logging
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
-from valuestrata.survey import labelled, sheets, table
-from valuestrata.survey.table import Found, RawTable
+from valuestrata.survey import labelled
+from valuestrata.survey.sheets import open_workbook
+from valuestrata.survey.table import AUTO, SLICE, RawTable, ReadOptions
+from valuestrata.survey.zipped import open_zip
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"
 DELIMITERS = ",;\t|"
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
-KINDS = (*TEXT, *labelled.READERS, ".xlsx")
-READ = f"{', '.join(KINDS)}, or a .zip that holds one of these"
+SUFFIXES = (*TEXT, *labelled.KINDS, ".xlsx")
+FORMATS = f"{', '.join(SUFFIXES)}, or a .zip that holds one of these"
 FOREIGN = (".xls", ".ods", ".rds", ".rdata", ".rda", ".sas7bdat", ".xpt", ".por", ".gz", ".7z")
-UNPACKED = 16 * 2**30
-"""Bytes that a zipped file may unpack to."""
 
 
-def opened(
-    path: Path | str, delimiter: str, names: Sequence[str]
-) -> AbstractContextManager[RawTable]:
-    """Open a survey file.
-
-    Args:
-        path: the file; its suffix says the format, and one that is unknown means csv.
-        delimiter: of a csv file, or `auto`.
-        names: the wanted columns. They decide between delimiters, sheets and zipped files.
+@contextmanager
+def open_survey(path: Path | str, options: ReadOptions) -> Iterator[RawTable]:
+    """Open a survey file; its suffix says the format, and one that is unknown means csv.
 
     Raises:
         InputError: one line with the file, what is wrong and what to do.
     """
-    return _opened(Path(path), delimiter, lambda headers: table.found(headers, names))
-
-
-@contextmanager
-def _opened(path: Path, delimiter: str, found: Found) -> Iterator[RawTable]:
+    path = Path(path)
     try:
         if path.is_dir():
             raise InputError(f"{path}: a folder, not a survey file; name the file in it")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: not readable as a survey: the file is empty (0 bytes)")
     except OSError as error:
-        said = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise InputError(f"{path}: {said}") from None
+        is_missing = isinstance(error, FileNotFoundError)
+        raise InputError(f"{path}: {'no such file' if is_missing else error.strerror}") from None
     except ValueError:  # a NUL in the path
         raise InputError(f"{str(path)!r}: not a file's name") from None
-    opener = _zipped if path.suffix.lower() == ".zip" else _plain
+    is_zip = path.suffix.lower() == ".zip"
     try:
-        with opener(path, str(path), delimiter, found) as opened_table:
-            yield opened_table
+        with (_open_zip if is_zip else _open_plain)(path, str(path), options) as table:
+            yield table
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _plain(
-    path: Path, label: str, delimiter: str, found: Found
-) -> AbstractContextManager[RawTable]:
-    kind = path.suffix.lower()
-    if kind in FOREIGN:
-        raise InputError(f"{label}: {kind} files are not read; take the release as one of {READ}")
-    if kind in labelled.READERS:
-        return labelled.opened(path, label, kind)
-    if kind == ".xlsx":
-        return sheets.opened(path, label, found)
-    return _text(path, label, delimiter, found)
+def _open_plain(path: Path, label: str, options: ReadOptions) -> AbstractContextManager[RawTable]:
+    suffix = path.suffix.lower()
+    if suffix in FOREIGN:
+        raise InputError(
+            f"{label}: {suffix} files are not read; take the release as one of {FORMATS}"
+        )
+    if suffix in labelled.KINDS:
+        return labelled.open_labelled(path, label, suffix)
+    if suffix == ".xlsx":
+        return open_workbook(path, label, options)
+    return _open_text(path, label, options)
+
+
+def _open_zip(path: Path, label: str, options: ReadOptions) -> AbstractContextManager[RawTable]:
+    return open_zip(path, label, options, _open_plain, SUFFIXES, TEXT)
 
 
 # Text ----------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _text(path: Path, label: str, delimiter: str, found: Found) -> Iterator[RawTable]:
-    encoding = _encoding(path, label)
+def _open_text(path: Path, label: str, options: ReadOptions) -> Iterator[RawTable]:
+    encoding = _encoding(path, label, options.headers_only)
+    delimiters = DELIMITERS if options.delimiter == AUTO else (options.delimiter,)
     try:
-        heads = {
-            sep: _head(path, encoding, sep)
-            for sep in (DELIMITERS if delimiter == AUTO else (delimiter,))
-        }
+        heads = {delimiter: _head(path, encoding, delimiter) for delimiter in delimiters}
     except (ValueError, TypeError, csv.Error) as error:
         raise _unreadable(label, error) from None
-    sep = max(heads, key=lambda s: (found(heads[s]), len(heads[s])))
+    sep = max(heads, key=lambda s: (options.count_wanted(heads[s]), len(heads[s])))
     if not heads[sep]:
         raise InputError(f"{label}: not a readable csv file: no line of headers")
-    named = [p for p, header in enumerate(heads[sep]) if header.strip()]
-    try:
-        row = _short_row(path, encoding, sep, named[-1] + 1 if named else 0)
-    except csv.Error as error:
-        raise _unreadable(label, error) from None
-    if row:
-        raise InputError(
-            f"{label}: not readable to its end: row {row} below the headers stops early; download "
-            "the file again, or mend or drop that row"
-        )
+    if not options.headers_only:
+        _check_rows(path, label, encoding, sep, heads[sep])
     shape: dict[str, Any] = {"sep": sep, "encoding": encoding}
     yield RawTable(label, heads[sep], lambda where: _rows(path, label, where, shape))
 
@@ -116,6 +97,20 @@ def _head(path: Path, encoding: str, sep: str) -> tuple[str, ...]:
             if len(fields) > 1 or "".join(fields).strip():
                 return tuple(fields)
     return ()
+
+
+def _check_rows(path: Path, label: str, encoding: str, sep: str, headers: Sequence[str]) -> None:
+    """Refuse a file with a row that has fewer fields than headers."""
+    named = [position for position, header in enumerate(headers) if header.strip()]
+    try:
+        row = _short_row(path, encoding, sep, named[-1] + 1 if named else 0)
+    except csv.Error as error:
+        raise _unreadable(label, error) from None
+    if row:
+        raise InputError(
+            f"{label}: not readable to its end: row {row} below the headers stops early; download "
+            "the file again, or mend or drop that row"
+        )
 
 
 def _short_row(path: Path, encoding: str, sep: str, width: int) -> int:
@@ -137,7 +132,9 @@ def _short_row(path: Path, encoding: str, sep: str, width: int) -> int:
 
 def _rows(
     path: Path, label: str, where: Sequence[int], shape: dict[str, Any]
-) -> Iterator[pd.DataFrame]:
+) -> "Iterator[pd.DataFrame]":
+    import pandas as pd
+
     kept = sorted(where)
     try:
         slices = pd.read_csv(
@@ -147,7 +144,7 @@ def _rows(
             index_col=False,  # a row that ends in a stray delimiter must not shift the columns
             dtype="string",
             keep_default_na=False,
-            chunksize=table.SLICE,
+            chunksize=SLICE,
             engine="c",
             **shape,
         )
@@ -159,11 +156,11 @@ def _rows(
 
 
 def _unreadable(label: str, error: Exception) -> InputError:
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{label}: not a readable csv file: {said}")
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return InputError(f"{label}: not a readable csv file: {reason}")
 
 
-def _encoding(path: Path, label: str) -> str:
+def _encoding(path: Path, label: str, head_only: bool) -> str:
     """UTF-8 or, by its mark, UTF-16; else cp1252, with a warning."""
     with path.open("rb") as file:
         start = file.read(2)
@@ -172,8 +169,8 @@ def _encoding(path: Path, label: str) -> str:
     else:
         candidates = ("utf-8-sig", "cp1252")
     for encoding in candidates:
-        if _decodes(path, encoding):
-            if encoding == "cp1252":
+        if _decodes(path, encoding, head_only):
+            if encoding == "cp1252" and not head_only:
                 log.warning("%s: not UTF-8; read as cp1252 (Windows Latin-1)", label)
             return encoding
     raise InputError(
@@ -181,90 +178,16 @@ def _encoding(path: Path, label: str) -> str:
     )
 
 
-def _decodes(path: Path, encoding: str) -> bool:
+def _decodes(path: Path, encoding: str, head_only: bool) -> bool:
+    """Whether a file, or its first two million bytes, are text in an encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         with path.open("rb") as file:
             while block := file.read(2**20):
                 decoder.decode(block)
+                if head_only and file.tell() >= 2**21:
+                    return True
         decoder.decode(b"", final=True)
     except UnicodeError:
         return False
     return True
-
-
-# Zip -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _zipped(path: Path, label: str, delimiter: str, found: Found) -> Iterator[RawTable]:
-    """The one survey file in a zip, or the one with most of the wanted columns.
-
-    What is unpacked lies in a folder that only its owner can enter, and goes with the block.
-    """
-    with ExitStack() as stack:
-        try:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-        except OSError:
-            raise
-        except Exception:  # damaged archives raise nearly anything
-            raise InputError(
-                f"{label}: not a whole zip file; it may be truncated: download it again"
-            ) from None
-        members = _members(archive, label)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="valuestrata-")))
-        candidates: list[tuple[int, str, Path]] = []
-        for number, member in enumerate(members):
-            file = folder / f"{number}{Path(member.filename).suffix.lower()}"
-            _unpack(archive, member, file, label)
-            inner = f"{label}: {member.filename!r}"
-            count = 0
-            if len(members) > 1:
-                with _plain(file, inner, delimiter, found) as one:
-                    count = found(one.headers)
-            candidates.append((count, inner, file))
-        most = max(count for count, _, _ in candidates)
-        best = [(inner, file) for count, inner, file in candidates if count == most]
-        if len(best) > 1:
-            names = ", ".join(repr(m.filename) for m in members[:4])
-            raise InputError(
-                f"{label}: holds {len(members)} survey files ({names}) and the columns do not "
-                "tell which is meant; unpack it and name one"
-            )
-        yield stack.enter_context(_plain(best[0][1], best[0][0], delimiter, found))
-
-
-def _members(archive: zipfile.ZipFile, label: str) -> list[zipfile.ZipInfo]:
-    members = [
-        member
-        for member in archive.infolist()
-        if Path(member.filename).suffix.lower() in KINDS
-        and not Path(member.filename).name.startswith((".", "~"))
-        and not member.filename.startswith("__MACOSX")
-    ]
-    if not members:
-        inner = [m.filename for m in archive.infolist() if m.filename.lower().endswith(".zip")]
-        if inner:
-            raise InputError(
-                f"{label}: holds another zip ({inner[0]!r}); unpack it and name the file in it: "
-                f"{READ}"
-            )
-        raise InputError(f"{label}: holds no survey file; read are {', '.join(KINDS)}")
-    if any(member.flag_bits & 1 for member in members):
-        raise InputError(f"{label}: is encrypted; unpack it and name the file")
-    if sum(member.file_size for member in members) > UNPACKED:
-        raise InputError(f"{label}: unpacks to more than {UNPACKED >> 30} GiB; unpack it yourself")
-    return members
-
-
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path, label: str) -> None:
-    try:
-        with archive.open(member) as packed, file.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, 2**20)
-    except Exception as error:  # damaged archives raise nearly anything
-        raise InputError(
-            f"{label}: {member.filename!r} cannot be unpacked ({type(error).__name__}); "
-            "download it again"
-        ) from None
-    if not file.stat().st_size:
-        raise InputError(f"{label}: {member.filename!r} is empty (0 bytes)")

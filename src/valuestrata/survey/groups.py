@@ -1,4 +1,4 @@
-"""The groups of each axis as a survey has them: listed in the study, or found in the data.
+"""The groups of each axis as a survey has them: listed in the study, or taken from the data.
 
 `clean` writes them down once, and every stage that needs an axis' groups reads them from there.
 """
@@ -6,19 +6,21 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
-from valuestrata.specs import COUNTRY, Prompt, stratum_id
+from valuestrata import io
+from valuestrata.prompting.settings import PromptSettings
+from valuestrata.study.base import FrozenMap, Part
+from valuestrata.study.splits import COUNTRY, stratum_id
 
 log = logging.getLogger(__name__)
 
 BLANK = ("", "NA", "NaN", "nan", ".")
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Part):
     """A group: its label, the codes that mean it (none of a band), its respondents."""
 
     label: str
@@ -26,8 +28,7 @@ class Group:
     n: int
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(Part):
     """The groups of each axis, in order.
 
     countries: names of the countries that were taken out of a cross-national file; none where the
@@ -35,16 +36,19 @@ class Groups:
     """
 
     countries: tuple[str, ...]
-    axes: dict[str, tuple[Group, ...]]
-    caveat: str = ""
+    axes: FrozenMap[str, tuple[Group, ...]]
 
     def labels(self) -> dict[str, tuple[str, ...]]:
         """Axis -> labels."""
         return {axis: tuple(g.label for g in groups) for axis, groups in self.axes.items()}
 
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Axis -> label -> respondents."""
+        return {axis: {g.label: g.n for g in groups} for axis, groups in self.axes.items()}
+
     def persona_phrase(
-        self, prompt: Prompt, groups: Mapping[str, str]
-    ) -> tuple[Prompt, dict[str, str]]:
+        self, prompt: PromptSettings, groups: Mapping[str, str]
+    ) -> tuple[PromptSettings, dict[str, str]]:
         """Wording and traits of a subgroup's persona, who lives in the subgroup's country.
 
         The country is no trait besides, unless there is nothing else to say of the subgroup.
@@ -53,7 +57,7 @@ class Groups:
             return prompt, dict(groups)
         traits = {axis: group for axis, group in groups.items() if axis != COUNTRY}
         country = groups.get(COUNTRY, self.countries[0])
-        return replace(prompt, country=country), traits or dict(groups)
+        return prompt.replace(country=country), traits or dict(groups)
 
     def compared(
         self, strata: Sequence[tuple[str, ...]]
@@ -64,48 +68,53 @@ class Groups:
         countries differ for more reasons than the axes.
         """
         labels = self.labels()
-        found = []
+        sets = []
         for axes in strata:
             if COUNTRY in axes and len(axes) > 1:
                 rest = stratum_id(tuple(axis for axis in axes if axis != COUNTRY))
-                found += [
+                sets += [
                     (f"{country}: {rest}", axes, {**labels, COUNTRY: (country,)})
                     for country in labels[COUNTRY]
                 ]
             else:
-                found.append((stratum_id(axes), axes, labels))
-        return found
+                sets.append((stratum_id(axes), axes, labels))
+        return sets
 
 
-def find(
+def read_groups(path: Path | str) -> Groups:
+    """Read the groups that `clean` wrote."""
+    return Groups.model_validate(io.read_json(path))
+
+
+def auto_groups(
     cells: pd.Series,
-    least: int,
+    min_n: int,
     missing: Sequence[int],
-    known: Sequence[Mapping[str, str]],
+    labels: Sequence[Mapping[str, str]],
     country: pd.Series | None = None,
 ) -> dict[str, str]:
-    """Code -> label of each code that `least` respondents of a country have, in order of code.
+    """Code -> label of each code that `min_n` respondents of a country have, in order of code.
 
     Args:
         cells: [N] codes as text.
-        least: respondents.
+        min_n: respondents.
         missing: codes that mean no answer.
-        known: labels by code, the first that has the code counts.
+        labels: labels by code, the first that has the code counts.
         country: [N], where there are several: each has ethnic groups of its own.
     """
     valid = cells[~cells.isin([*BLANK, *map(str, missing)])]
-    within = [valid] if country is None else [own for _, own in valid.groupby(country)]
-    sizes = [own.value_counts() for own in within]
-    codes = {str(code) for size in sizes for code in size[size >= least].index}
-    return {code: label(code, known, str(cells.name)) for code in sorted(codes, key=_order)}
+    within = [valid] if country is None else [part for _, part in valid.groupby(country)]
+    sizes = [part.value_counts() for part in within]
+    codes = {str(code) for size in sizes for code in size[size >= min_n].index}
+    return {code: label_of(code, labels, str(cells.name)) for code in sorted(codes, key=_order)}
 
 
-def label(code: str, known: Sequence[Mapping[str, str]], column: str) -> str:
-    """What a code means; the code itself, with a warning, where nothing says it."""
-    said = next((names[code] for names in known if names.get(code)), "")
-    if not said and _order(code)[0] == 0:
-        log.warning("column %s: code %s has no label; it stands for itself", column, code)
-    return _tidy(said or code)
+def label_of(code: str, labels: Sequence[Mapping[str, str]], column: str) -> str:
+    """What a code means; the code itself, with a warning, where it has no label."""
+    label = next((names[code] for names in labels if names.get(code)), "")
+    if not label and _order(code)[0] == 0:
+        log.warning("column %s: code %s has no label; the code is used instead", column, code)
+    return _tidy(label or code)
 
 
 def _tidy(text: str) -> str:
@@ -119,20 +128,21 @@ def _order(code: str) -> tuple[int, int, str]:
     return (0, int(code), "") if re.fullmatch(r"-?\d+", code) else (1, 0, code)
 
 
-def counted(
-    labels: Mapping[str, str] | Sequence[str], cells: pd.Series | None
-) -> tuple[Group, ...]:
+def count_groups(labels: Mapping[str, str] | Sequence[str], cells: pd.Series) -> tuple[Group, ...]:
     """The groups of an axis with their respondents.
 
     Args:
         labels: code -> label, where several codes may share one; or labels without codes.
         cells: [N] label of each respondent.
     """
-    sizes = {} if cells is None else cells.value_counts().to_dict()
+    sizes = cells.value_counts().to_dict()
     codes: dict[str, tuple[str, ...]] = {}
     if isinstance(labels, Mapping):
         for code, name in labels.items():
             codes[name] = (*codes.get(name, ()), code)
     else:
         codes = dict.fromkeys(labels, ())
-    return tuple(Group(name, own, int(sizes.get(name, 0))) for name, own in codes.items())
+    return tuple(
+        Group(label=name, codes=meaning, n=int(sizes.get(name, 0)))
+        for name, meaning in codes.items()
+    )

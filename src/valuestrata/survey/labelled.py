@@ -14,38 +14,37 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from numbers import Real
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-import pyreadstat
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
 from valuestrata.survey.table import ColumnLabels, RawTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 SLICE = 10_000
 """Rows a request: each starts again at the head of the file, so more than of a csv file."""
-SECONDS, SECONDS_A_MEGABYTE = 60, 2
+CPU_SECONDS, CPU_SECONDS_PER_MB = 60, 2
 MEMORY = 6 * 2**30
-READERS: dict[str, tuple[str, Callable[..., Any]]] = {
-    ".sav": ("an SPSS file", pyreadstat.read_sav),
-    ".zsav": ("an SPSS file", pyreadstat.read_sav),
-    ".dta": ("a Stata file", pyreadstat.read_dta),
-}
+SPSS, STATA = "an SPSS file", "a Stata file"
+KINDS = {".sav": SPSS, ".zsav": SPSS, ".dta": STATA}
+"""What a file is, by its suffix."""
 
 
 @contextmanager
-def opened(path: Path, label: str, kind: str) -> Iterator[RawTable]:
-    """Open a file; `kind` is one of the suffixes in READERS.
+def open_labelled(path: Path, label: str, suffix: str) -> Iterator[RawTable]:
+    """Open a file; `suffix` is one of KINDS.
 
     Raises:
         InputError: the file is none of its kind, or a damaged one.
     """
+    kind = KINDS[suffix]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["pyreadstat", __name__])
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, str(path), kind), daemon=True)
     with _no_main():
@@ -76,14 +75,12 @@ def _no_main() -> Iterator[None]:
 
 def _answer(pipe: Connection, label: str, kind: str) -> Any:
     try:
-        said, answer = pipe.recv()
+        status, answer = pipe.recv()
     except (EOFError, OSError):
-        said, answer = "error", "it stops the reader"
-    if said == "error":
-        raise InputError(
-            f"{label}: not {READERS[kind][0]}, or a damaged one ({answer}); download it again"
-        )
-    if said == "cp1252":
+        status, answer = "error", "it stops the reader"
+    if status == "error":
+        raise InputError(f"{label}: not {kind}, or a damaged one ({answer}); download it again")
+    if status == "cp1252":
         log.warning("%s: the text is not in the encoding it declares; read as cp1252", label)
         return _answer(pipe, label, kind)
     return answer
@@ -91,7 +88,7 @@ def _answer(pipe: Connection, label: str, kind: str) -> Any:
 
 def _slices(
     pipe: Connection, headers: Sequence[str], where: Sequence[int], label: str, kind: str
-) -> Iterator[pd.DataFrame]:
+) -> "Iterator[pd.DataFrame]":
     names = [headers[p] for p in where]
     start = 0
     while True:
@@ -110,22 +107,25 @@ def _slices(
 
 def _serve(pipe: Connection, path: str, kind: str) -> None:
     size = Path(path).stat().st_size
-    seconds = SECONDS + SECONDS_A_MEGABYTE * size // 2**20
+    seconds = CPU_SECONDS + CPU_SECONDS_PER_MB * size // 2**20
     _limit(resource.RLIMIT_CPU, seconds)
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold respondents
     warnings.simplefilter("ignore")  # of damaged files; standard error is the caller's
-    read = _Reader(pipe, path, READERS[kind][1])
     # SPSS declares codes missing, and a study may recode them; Stata's .a to .z are no codes
-    declared = kind != ".dta"
+    declared = kind == SPSS
     try:
+        import pyreadstat
+
+        function = pyreadstat.read_sav if kind == SPSS else pyreadstat.read_dta
+        read = _Reader(pipe, path, function)
         _, meta = read(metadataonly=True, user_missing=True)
         headers = tuple(str(name or "") for name in meta.column_names)
-        pipe.send(("fine", (headers, _labels(meta))))
+        pipe.send(("ok", (headers, _labels(meta))))
         while True:
             names, start = pipe.recv()
             part, _ = read(usecols=names, row_offset=start, row_limit=SLICE, user_missing=declared)
-            pipe.send(("fine", part[names]))
+            pipe.send(("ok", part[names]))
     except EOFError:
         return
     except Exception as error:  # whatever a damaged file leads to
@@ -145,16 +145,16 @@ class _Reader:
         self.pipe, self.path, self.function = pipe, path, function
         self.encoding: str | None = None
 
-    def __call__(self, **said: Any) -> Any:
-        said = {**said, "disable_datetime_conversion": True}
+    def __call__(self, **options: Any) -> Any:
+        options = {**options, "disable_datetime_conversion": True}
         try:
-            return self.function(self.path, encoding=self.encoding, **said)
+            return self.function(self.path, encoding=self.encoding, **options)
         except Exception as error:
-            text = isinstance(error, UnicodeDecodeError) or "encoding" in str(error)
-            if self.encoding or not text:
+            is_encoding = isinstance(error, UnicodeDecodeError) or "encoding" in str(error)
+            if self.encoding or not is_encoding:
                 raise
             self.encoding = "WINDOWS-1252"
-            answer = self.function(self.path, encoding=self.encoding, **said)
+            answer = self.function(self.path, encoding=self.encoding, **options)
             self.pipe.send(("cp1252", None))
             return answer
 
@@ -164,16 +164,16 @@ def _labels(meta: Any) -> tuple[ColumnLabels, ...]:
     return tuple(
         ColumnLabels(
             title=titles.get(name) or "",
-            codes={float(c): str(v) for c, v in codes.get(name, {}).items() if _number(c)},
+            codes={float(c): str(v) for c, v in codes.get(name, {}).items() if _is_number(c)},
             missing=tuple(
                 (float(r["lo"]), float(r["hi"]))
                 for r in meta.missing_ranges.get(name, [])
-                if _number(r["lo"]) and _number(r["hi"])
+                if _is_number(r["lo"]) and _is_number(r["hi"])
             ),
         )
         for name in meta.column_names
     )
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)

@@ -6,7 +6,7 @@ Symbols: S subgroups, Q questions, C codes; leading axes may be resamples.
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.survey.tally import Floats, Ints
+from valuestrata.survey.encoded import Floats, Ints
 
 
 def modes(counts: Floats) -> Ints:

@@ -4,37 +4,48 @@ Only the columns that a study uses are read, in slices, and rows of other countr
 they come, so a cross-national file never stands in memory whole.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
 from valuestrata.errors import InputError
-from valuestrata.specs import COUNTRY, Axis, Clean
-from valuestrata.survey import files, groups, table
+from valuestrata.study.splits import COUNTRY
+from valuestrata.study.survey import Axis
+from valuestrata.survey import columns, groups
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.columns import Columns
+from valuestrata.survey.files import open_survey
 from valuestrata.survey.groups import Groups
-from valuestrata.survey.table import Headers, RawTable
+from valuestrata.survey.settings import ReadingSettings
+from valuestrata.survey.table import ColumnLabels, cell
 
-LARGEST = 32_767
+log = logging.getLogger(__name__)
+
+MAX_CODE = 32_767
 """Largest answer code: what two bytes hold."""
+
+FileLabels = dict[str, ColumnLabels]
+"""What the file says of each column, by the study's names."""
 
 
 def read_survey(
     path: Path | str,
-    spec: Clean,
+    settings: ReadingSettings,
     questions: Sequence[Question],
-    labels: Mapping[str, Mapping[str, str]] | None = None,
+    labels: Mapping[str, Mapping[str, str]],
 ) -> tuple[pd.DataFrame, Groups]:
     """Read and clean a survey.
 
     Args:
         path: the file.
-        spec: how it is read.
+        settings: how it is read.
         questions: what is kept of it.
-        labels: column -> code -> label, of groups that are found and of countries.
+        labels: column -> code -> label, of groups that the data decide and of countries.
 
     Returns:
         One row a respondent kept: respondent, weight (mean 1), the country where there are
@@ -44,40 +55,49 @@ def read_survey(
     Raises:
         InputError: one line with file, column and remedy.
     """
-    twice = sorted(set(spec.axes) & {q.question for q in questions})
-    if twice:
-        raise InputError(f"survey.axes.{twice[0]}: a question has the same name; rename the axis")
-    raw, axes, said = _raw(Path(path), spec, [q.question for q in questions])
-    known = _Known(labels or {}, said)
-    columns: dict[str, pd.Series] = {
-        "respondent": _respondents(raw[spec.respondent], path),
-        "weight": _weights(raw, spec, path),
+    shared = sorted(set(settings.axes) & {q.question for q in questions})
+    if shared:
+        raise InputError(f"survey.axes.{shared[0]}: a question has the same name; rename the axis")
+    raw, axes, file_labels = _read_rows(Path(path), settings, [q.question for q in questions])
+    code_labels = _CodeLabels(labels, file_labels)
+    result: dict[str, pd.Series] = {
+        "respondent": _respondents(raw[settings.respondent], path),
+        "weight": _weights(raw, settings.weight, path),
     }
-    found = {}
-    country, names = _countries(raw, spec, known)
-    if len(names) > 1:
-        columns[COUNTRY] = country
-        found[COUNTRY] = groups.counted(names, country)
+    axis_groups = {}
+    country, countries = _countries(raw, settings, code_labels)
+    if len(countries) > 1:
+        result[COUNTRY] = country
+        axis_groups[COUNTRY] = groups.count_groups(countries, country)
+    by_country = country if len(countries) > 1 else None
     for name, axis in axes.items():
-        where = f"{path}: column {axis.column}"
-        cells = _plain(_declared(raw[axis.column], said, axis.groups or {}))
-        if axis.found:
-            by = country if len(names) > 1 else None
-            meant = groups.find(cells, axis.found, spec.missing, known.of(axis.column), by)
-            axis = replace(axis, groups=meant)
-        columns[name] = _groups(cells, axis, where)
-        found[name] = groups.counted(axis.groups or axis.names(), columns[name])
-        if axis.found is None and columns[name].isna().all():
-            raise InputError(
-                f"{where}: no row falls in a group of axis {name}; "
-                f"the first cell is {raw[axis.column].iloc[0]!r}"
+        cells = raw[axis.column]
+        listed = axis.groups if isinstance(axis.groups, dict) else None
+        plain = _plain(_without_declared_missing(cells, file_labels, listed or ()))
+        if axis.is_auto:
+            labels_of_codes = code_labels.of(axis.column)
+            listed = groups.auto_groups(
+                plain, settings.min_subgroup_n, settings.missing, labels_of_codes, by_country
             )
+        result[name] = _group_of_each(plain, listed, axis, f"{path}: column {axis.column}")
+        axis_groups[name] = groups.count_groups(
+            axis.names() if listed is None else listed, result[name]
+        )
+        if not axis.is_auto and result[name].isna().all():
+            _refuse_empty(path, name, cells)
     for question in questions:
-        where = f"{path}: column {question.question}"
-        recode = spec.recode.get(question.question, {})
-        cells = _declared(raw[question.question], said, recode)
-        columns[question.question] = _codes(cells, recode, spec.missing, where)
-    return pd.DataFrame(columns), Groups(names, found, spec.caveat)
+        name = question.question
+        recode = settings.recode_of(name)
+        plain = _plain(_without_declared_missing(raw[name], file_labels, map(str, recode)))
+        result[name] = _codes(plain, recode, settings.missing, f"{path}: column {name}")
+    return pd.DataFrame(result), Groups(countries=countries, axes=axis_groups)
+
+
+def _refuse_empty(path: Path | str, axis: str, cells: pd.Series) -> NoReturn:
+    raise InputError(
+        f"{path}: column {cells.name}: no row falls in a group of axis {axis}; "
+        f"the first cell is {cells.iloc[0]!r}"
+    )
 
 
 def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], list[str]]:
@@ -88,186 +108,126 @@ def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], li
     return codes, [labels.get(code, "") for code in codes]
 
 
-def check(responses: pd.DataFrame, spec: Clean, path: Path | str) -> None:
+def question_row(responses: pd.DataFrame, question: Question) -> dict[str, object]:
+    """A question's row of the table of questions."""
+    codes, labels = observed(responses, question)
+    off_scale = [c for c in codes if not question.scale_min <= c <= question.scale_max]
+    undeclared = sorted(set(off_scale) - set(question.extra))
+    if undeclared:
+        log.warning("question %s: codes %s are off its scale; kept", question.question, undeclared)
+    n = int(responses[question.question].notna().sum())
+    return {
+        "question": question.question,
+        "topic": question.topic,
+        "text": question.text,
+        "block": question.block,
+        "measurement_level": question.measurement_level,
+        "scale_min": question.scale_min,
+        "scale_max": question.scale_max,
+        "codes": codes,
+        "labels": labels,
+        "n": n,
+        "missing": len(responses) - n,
+    }
+
+
+def check_axes(responses: pd.DataFrame, settings: ReadingSettings, path: Path | str) -> None:
     """Refuse a survey that has nothing to compare.
 
     Raises:
         InputError: all respondents that have a group of an axis are in the same one.
     """
-    for name, axis in spec.axes.items():
+    for name, axis in settings.axes.items():
         seen = responses[name].dropna().unique()
         if len(seen) < 2:
             only = ", ".join(map(repr, seen)) or "none"
-            least = f" of {axis.found} respondents" if axis.found else ""
+            size = f" of {settings.min_subgroup_n} respondents" if axis.is_auto else ""
             raise InputError(
-                f"{path}: column {axis.column}: axis {name} has fewer than two groups{least} "
+                f"{path}: column {axis.column}: axis {name} has fewer than two groups{size} "
                 f"({only}); leave it out (survey.axes.{name}: null), or look at the study's "
                 "filter, countries and groups"
             )
 
 
-Said = dict[str, table.ColumnLabels]
-"""What the file says of each column, by the study's names."""
-
-
 @dataclass(frozen=True)
-class _Known:
-    """What codes mean: the study's own words come before the file's."""
+class _CodeLabels:
+    """What codes mean: the codebook's labels come before the file's."""
 
-    labels: Mapping[str, Mapping[str, str]]
-    said: Said
+    book: Mapping[str, Mapping[str, str]]
+    file: FileLabels
 
     def of(self, column: str) -> list[Mapping[str, str]]:
-        file = self.said.get(column, table.ColumnLabels()).codes
+        in_file = self.file.get(column, ColumnLabels()).codes
         return [
-            self.labels.get(column, {}),
-            {table.cell(code): label for code, label in file.items()},
+            self.book.get(column, {}),
+            {cell(code): label for code, label in in_file.items()},
         ]
 
 
-def _raw(
-    path: Path, spec: Clean, questions: list[str]
-) -> tuple[pd.DataFrame, dict[str, Axis], Said]:
+# Rows ----------------------------------------------------------------------------------------
+
+
+def _read_rows(
+    path: Path, settings: ReadingSettings, questions: list[str]
+) -> tuple[pd.DataFrame, dict[str, Axis], FileLabels]:
     """The needed columns as text, the axes as the file can make them, and its labels."""
-    named = [
-        spec.respondent,
-        *([spec.weight] if spec.weight else []),
-        *spec.filter,
-        *questions,
-    ]
-    either = [
-        name
-        for axis in spec.axes.values()
-        for name in (axis.column, *([axis.otherwise.column] if axis.otherwise else []))
-    ]
-    countries = spec.countries.columns if spec.countries else ()
-    wanted = [n for name in (*named, *either, *countries) for n in _aliases(name, spec.rename)]
-    with files.opened(path, spec.delimiter, list(dict.fromkeys(wanted))) as opened:
-        columns = _Columns(opened, spec.rename)
-        where = columns.all_of(list(dict.fromkeys(named)))
-        axes = {name: columns.axis(name, axis) for name, axis in spec.axes.items()}
-        where |= columns.all_of([axis.column for axis in axes.values()])
-        where |= columns.any_of(countries)
-        positions = list(dict.fromkeys(where.values()))
-        others: set[str] = set()
-        kept = [_kept(part, where, spec, others) for part in opened.slices(positions)]
-        said = {name: opened.labels[p] for name, p in where.items() if opened.labels}
-    raw = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
-    _check_countries(raw, others, spec, path)
+    with open_survey(path, columns.read_options(settings, questions)) as table:
+        needed: Columns = columns.find_columns(table, settings, questions)
+        positions = list(dict.fromkeys(needed.positions.values()))
+        other_countries: set[str] = set()
+        parts = [
+            _kept_rows(part, needed.positions, settings, other_countries)
+            for part in table.slices(positions)
+        ]
+        labels = {name: table.labels[p] for name, p in needed.positions.items() if table.labels}
+    raw = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    _check_countries(raw, other_countries, settings, path)
     if raw.empty:
-        raise InputError(f"{path}: no row is left after survey.filter {spec.filter or ''}".rstrip())
-    return raw, axes, said
+        shown = dict(settings.filter) or ""
+        raise InputError(f"{path}: no row is left after survey.filter {shown}".rstrip())
+    return raw, needed.axes, labels
 
 
-def _check_countries(raw: pd.DataFrame, others: set[str], spec: Clean, path: Path) -> None:
-    """Refuse a country that the file does not have."""
-    if spec.countries is None:
-        return
-    columns = [c for c in spec.countries.columns if c in raw]
-    present = {code for column in columns for code in _plain(raw[column]).unique()}
-    for code in spec.countries.codes:
-        if code not in present:
-            there = sorted(present | others)
-            raise InputError(
-                f"{path}: survey.countries: no row of country {code!r} in column "
-                f"{' or '.join(spec.countries.columns)}; there are {', '.join(there[:80])}"
-            )
-
-
-def _aliases(name: str, rename: Mapping[str, str]) -> list[str]:
-    """What a column may be called in the file, the likeliest first."""
-    return [*(old for old, new in rename.items() if new == name), name]
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Finds a study's columns in a file; raises InputError where one is not there."""
-
-    opened: RawTable
-    rename: Mapping[str, str]
-
-    def find(self, name: str) -> int | None:
-        index = Headers(self.opened.headers)
-        try:
-            hits = (index.find(alias) for alias in _aliases(name, self.rename))
-            return next((hit for hit in hits if hit is not None), None)
-        except InputError as error:
-            raise InputError(f"{self.opened.label}: {error}") from None
-
-    def all_of(self, names: list[str]) -> dict[str, int]:
-        where = {name: self.find(name) for name in names}
-        absent = [name for name, position in where.items() if position is None]
-        if absent:
-            only = len(self.opened.headers) == 1
-            hint = "is survey.delimiter right?" if only else "check the study's column names"
-            raise InputError(
-                f"{self.opened.label}: no column {absent[0]} "
-                f"({len(absent)} of {len(names)} missing); {hint}, or map them by survey.rename"
-            )
-        return {name: position for name, position in where.items() if position is not None}
-
-    def any_of(self, names: Sequence[str]) -> dict[str, int]:
-        """Those of the columns that there are, at least one."""
-        where = {name: self.find(name) for name in names}
-        found = {name: position for name, position in where.items() if position is not None}
-        return found or self.all_of(list(names))
-
-    def axis(self, name: str, axis: Axis) -> Axis:
-        """The axis, or what it says to use otherwise."""
-        if self.find(axis.column) is not None:
-            return axis
-        other = axis.otherwise
-        if other and self.find(other.column) is not None:
-            return replace(axis, column=other.column, bands=other.bands, groups=None)
-        neither = f"{axis.column} nor {other.column}" if other else axis.column
-        raise InputError(
-            f"{self.opened.label}: no column {neither}, so axis {name} cannot be built; remove the "
-            "axis from the study, take a release that has the column, or check the study's column "
-            "names (survey.rename)"
-        )
-
-
-def _kept(
-    part: pd.DataFrame, where: Mapping[str, int], spec: Clean, others: set[str]
+def _kept_rows(
+    part: pd.DataFrame,
+    positions: Mapping[str, int],
+    settings: ReadingSettings,
+    other_countries: set[str],
 ) -> pd.DataFrame:
-    """The rows of the filter and the countries, as text; `others` gathers what else there is."""
+    """The rows of the filter and the countries, as text; collects the countries that there are."""
     keep = pd.Series(True, index=part.index)
-    for name, values in spec.filter.items():
-        keep &= _plain(table.text(part[where[name]])).isin(list(values))
-    if spec.countries:
+    for name, values in settings.filter.items():
+        keep &= _plain(_text(part[positions[name]])).isin(list(values))
+    if settings.countries:
         chosen = pd.Series(False, index=part.index)
-        for name in (c for c in spec.countries.columns if c in where):
-            codes = _plain(table.text(part[where[name]]))
-            chosen |= codes.isin(list(spec.countries.codes))
-            others |= set(codes.unique())
+        for name in (column for column in settings.country_columns if column in positions):
+            codes = _plain(_text(part[positions[name]]))
+            chosen |= codes.isin(list(settings.countries))
+            other_countries |= set(codes.unique())
         keep &= chosen
     rows = part[keep]
-    return pd.DataFrame({name: table.text(rows[p]) for name, p in where.items()})
+    return pd.DataFrame({name: _text(rows[position]) for name, position in positions.items()})
 
 
-def _countries(raw: pd.DataFrame, spec: Clean, known: _Known) -> tuple[pd.Series, tuple[str, ...]]:
-    """[N] name of each respondent's country, and the names in the study's order, if it has any."""
-    country = pd.Series(pd.NA, index=raw.index, dtype="string")
-    if spec.countries is None:
-        return country, ()
-    names: dict[str, str] = {}
-    for column in (c for c in spec.countries.columns if c in raw):
-        codes = _plain(raw[column])
-        for code in (c for c in spec.countries.codes if (codes == c).any()):
-            names[code] = groups.label(code, known.of(column), column)
-            country = country.mask(country.isna() & (codes == code), names[code])
-    own = [names[code] for code in spec.countries.codes]
-    twice = [code for code in names if own.count(names[code]) > 1]
-    if twice:
-        raise InputError(
-            f"survey.countries: {' and '.join(twice)} are both {names[twice[0]]}; name it once"
-        )
-    return country, tuple(own)
+def _text(cells: pd.Series) -> pd.Series:
+    """A column as text; what is missing is empty."""
+    if isinstance(cells.dtype, pd.StringDtype):
+        return cells
+    codes, values = pd.factorize(cells)
+    texts = np.array([*map(cell, values), ""], dtype=object)
+    return pd.Series(texts[codes], index=cells.index, dtype="string")
 
 
-def _declared(cells: pd.Series, said: Said, named: Iterable[str]) -> pd.Series:
+def _plain(cells: pd.Series) -> pd.Series:
+    """Cells without blanks, and integers written as 702.0 as 702."""
+    return cells.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+
+
+def _without_declared_missing(
+    cells: pd.Series, file_labels: FileLabels, named: Iterable[str]
+) -> pd.Series:
     """Cells without the codes that the file declares missing, but for those the study names."""
-    ranges = said.get(str(cells.name), table.ColumnLabels()).missing
+    ranges = file_labels.get(str(cells.name), ColumnLabels()).missing
     if not ranges:
         return cells
     plain = _plain(cells)
@@ -278,9 +238,45 @@ def _declared(cells: pd.Series, said: Said, named: Iterable[str]) -> pd.Series:
     return cells.mask(missing & ~plain.isin(list(named)), "")
 
 
-def _plain(cells: pd.Series) -> pd.Series:
-    """Cells without blanks, and integers written as 702.0 as 702."""
-    return cells.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+# Countries -----------------------------------------------------------------------------------
+
+
+def _check_countries(
+    raw: pd.DataFrame, others: set[str], settings: ReadingSettings, path: Path
+) -> None:
+    """Refuse a country that the file does not have."""
+    here = [column for column in settings.country_columns if column in raw]
+    present = {code for column in here for code in _plain(raw[column]).unique()}
+    for code in settings.countries:
+        if code not in present:
+            existing = sorted(present | others)
+            raise InputError(
+                f"{path}: survey.countries: no row of country {code!r} in column "
+                f"{' or '.join(settings.country_columns)}; there are {', '.join(existing[:80])}"
+            )
+
+
+def _countries(
+    raw: pd.DataFrame, settings: ReadingSettings, labels: _CodeLabels
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """[N] name of each respondent's country, and the names in the study's order, if it has any."""
+    country = pd.Series(pd.NA, index=raw.index, dtype="string")
+    names: dict[str, str] = {}
+    for column in (c for c in settings.country_columns if c in raw):
+        codes = _plain(raw[column])
+        for code in (c for c in settings.countries if (codes == c).any()):
+            names[code] = groups.label_of(code, labels.of(column), column)
+            country = country.mask(country.isna() & (codes == code), names[code])
+    in_order = [names[code] for code in settings.countries]
+    shared = [code for code in names if in_order.count(names[code]) > 1]
+    if shared:
+        raise InputError(
+            f"survey.countries: {' and '.join(shared)} are both {names[shared[0]]}; name it once"
+        )
+    return country, tuple(in_order)
+
+
+# Columns -------------------------------------------------------------------------------------
 
 
 def _respondents(cells: pd.Series, path: Path | str) -> pd.Series:
@@ -291,48 +287,51 @@ def _respondents(cells: pd.Series, path: Path | str) -> pd.Series:
             f"{path}: column {cells.name}: {blank} respondents have no id; "
             "drop those rows, or name the column that identifies them"
         )
-    twice = respondent[respondent.duplicated()]
-    if len(twice):
+    duplicates = respondent[respondent.duplicated()]
+    if len(duplicates):
         raise InputError(
-            f"{path}: column {cells.name}: {len(twice)} respondents share an id; "
+            f"{path}: column {cells.name}: {len(duplicates)} respondents share an id; "
             "keep one row each, or name the column that identifies them"
         )
     return respondent
 
 
-def _weights(raw: pd.DataFrame, spec: Clean, path: Path | str) -> pd.Series:
-    if spec.weight is None:
+def _weights(raw: pd.DataFrame, column: str | None, path: Path | str) -> pd.Series:
+    """[N] weights with mean 1."""
+    if column is None:
         return pd.Series(1.0, index=raw.index)
-    weight = pd.to_numeric(_plain(raw[spec.weight]), errors="coerce").astype("float64")
+    weight = pd.to_numeric(_plain(raw[column]), errors="coerce").astype("float64")
     bad = ~(np.isfinite(weight) & (weight > 0))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{path}: column {spec.weight}: {int(bad.sum())} weights are not positive numbers "
-            f"(the first is {raw[spec.weight].iloc[row]!r}); mend them or drop those rows"
+            f"{path}: column {column}: {int(bad.sum())} weights are not positive numbers "
+            f"(the first is {raw[column].iloc[row]!r}); mend them or drop those rows"
         )
     relative = weight / weight.max()
     return relative / relative.mean()
 
 
-def _groups(plain: pd.Series, axis: Axis, where: str) -> pd.Series:
-    """[N] label of each cell's group; missing for none."""
-    if axis.groups is not None:
-        return plain.map(axis.groups).astype("string")
+def _group_of_each(
+    plain: pd.Series, labels: Mapping[str, str] | None, axis: Axis, where: str
+) -> pd.Series:
+    """[N] label of each cell's group, by code or, without labels, by band; missing for none."""
+    if labels is not None:
+        return plain.map(dict(labels)).astype("string")
     number = pd.to_numeric(plain.where(plain != ""), errors="coerce")
     text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
     if text.any():
-        raise InputError(f"{where}: bands need numbers, found {plain[text].iloc[0]!r}")
+        raise InputError(f"{where}: bands need numbers, not {plain[text].iloc[0]!r}")
     bands = np.asarray(axis.bands)
     position = np.searchsorted(bands, number.fillna(bands[0] - 1).to_numpy(), side="right") - 1
-    labels = np.array([*axis.names(), ""], dtype=object)[position]
-    return pd.Series(labels, index=plain.index, dtype="string").replace("", pd.NA)
+    names = np.array([*axis.names(), ""], dtype=object)[position]
+    return pd.Series(names, index=plain.index, dtype="string").replace("", pd.NA)
 
 
 def _codes(
-    cells: pd.Series, recode: dict[str, int | None], missing: Iterable[int], where: str
+    plain: pd.Series, recode: Mapping[int, int | None], missing: Iterable[int], where: str
 ) -> pd.Series:
-    plain = _plain(cells)
+    """[N] answer codes, recoded; missing where there is no answer."""
     blank = plain.isin(groups.BLANK)
     number = pd.to_numeric(plain.where(~blank), errors="coerce")
     text = number.isna() & ~blank
@@ -345,12 +344,12 @@ def _codes(
     if (finite % 1 != 0).any():
         raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
     if recode:
-        mapping = {int(k): (np.nan if v is None else v) for k, v in recode.items()}
+        mapping = {code: (np.nan if new is None else new) for code, new in recode.items()}
         number = number.map(lambda code: mapping.get(code, code), na_action="ignore")
-    too_large = number[number.abs() > LARGEST]
+    too_large = number[number.abs() > MAX_CODE]
     if len(too_large):
         raise InputError(
-            f"{where}: {too_large.iloc[0]:g} is no answer code (at most {LARGEST}); "
+            f"{where}: {too_large.iloc[0]:g} is no answer code (at most {MAX_CODE}); "
             "is this the column of a question?"
         )
     codes = number.astype("Int16")

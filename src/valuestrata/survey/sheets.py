@@ -5,28 +5,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import openpyxl
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
-from valuestrata.survey import table
-from valuestrata.survey.table import Found, RawTable
+from valuestrata.survey.table import SLICE, RawTable, ReadOptions, cell
 
-LONGEST = 1_048_576
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 1_048_576
 """Rows of the largest sheet that Excel writes; more is a damaged file."""
-HEAD = 100
+HEADER_ROWS = 100
 """Rows in which the headers are looked for."""
 
 
 @contextmanager
-def opened(path: Path, label: str, found: Found) -> Iterator[RawTable]:
+def open_workbook(path: Path, label: str, options: ReadOptions) -> Iterator[RawTable]:
     """Open a workbook at the sheet that has most of the wanted columns, the first of equals.
 
     Raises:
         InputError: the file is no workbook, or a damaged one.
     """
+    import openpyxl
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions it skips
         book = None
@@ -38,7 +39,7 @@ def opened(path: Path, label: str, found: Found) -> Iterator[RawTable]:
                 raise _unreadable(label, error) from None
             if not heads:
                 raise InputError(f"{label}: the workbook has no sheet with cells")
-            best = max(range(len(heads)), key=lambda i: found(heads[i][1]))
+            best = max(range(len(heads)), key=lambda i: options.count_wanted(heads[i][1]))
             sheet, (row, headers) = book.worksheets[best], heads[best]
             yield RawTable(label, headers, lambda where: _slices(sheet, row, where, label))
         finally:
@@ -50,24 +51,24 @@ def _head(sheet: Any) -> tuple[int, tuple[str, ...]]:
     """The row below the headers, and the headers: the first row with a cell in it."""
     sheet.reset_dimensions()
     rows = sheet.iter_rows(values_only=True)
-    for number, cells in enumerate(islice(rows, HEAD), start=1):
-        said = tuple(table.cell(value) for value in cells)
-        if any(said):
-            return number + 1, said
-    return HEAD, ()
+    for number, cells in enumerate(islice(rows, HEADER_ROWS), start=1):
+        headers = tuple(cell(value) for value in cells)
+        if any(headers):
+            return number + 1, headers
+    return HEADER_ROWS, ()
 
 
-def _slices(sheet: Any, first: int, where: Sequence[int], label: str) -> Iterator[pd.DataFrame]:
+def _slices(sheet: Any, first: int, where: Sequence[int], label: str) -> "Iterator[pd.DataFrame]":
     held: list[list[str]] = []
     try:
         rows = sheet.iter_rows(min_row=first, values_only=True)
         for number, cells in enumerate(rows):
-            if number > LONGEST:
+            if number > MAX_ROWS:
                 raise InputError(f"{label}: more rows than a sheet can have; the file is damaged")
-            kept = [table.cell(cells[p]) if p < len(cells) else "" for p in where]
+            kept = [cell(cells[p]) if p < len(cells) else "" for p in where]
             if any(kept):
                 held.append(kept)
-            if len(held) == table.SLICE:
+            if len(held) == SLICE:
                 yield _frame(held, where)
                 held = []
     except InputError:
@@ -77,7 +78,9 @@ def _slices(sheet: Any, first: int, where: Sequence[int], label: str) -> Iterato
     yield _frame(held, where)
 
 
-def _frame(rows: list[list[str]], where: Sequence[int]) -> pd.DataFrame:
+def _frame(rows: list[list[str]], where: Sequence[int]) -> "pd.DataFrame":
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=list(where), dtype="string")
 
 

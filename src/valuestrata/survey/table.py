@@ -1,20 +1,20 @@
 """A survey file's table, whatever its format: headers, and columns read in slices."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SLICE = 4_000
 """Rows of a file held at a time."""
 
-Found = Callable[[Sequence[str]], int]
-"""How many of the wanted columns stand in headers."""
+AUTO = "auto"
+"""The delimiter of a csv file is found."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,29 @@ class RawTable:
 
     label: str
     headers: tuple[str, ...]
-    slices: Callable[[Sequence[int]], Iterator[pd.DataFrame]]
+    slices: "Callable[[Sequence[int]], Iterator[pd.DataFrame]]"
     labels: tuple[ColumnLabels, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to open a survey file.
+
+    Attributes:
+        delimiter: of a csv file, or AUTO.
+        names: the wanted columns, which decide between delimiters, sheets and zipped files.
+        headers_only: the rows will not be read: what only they need is left out.
+    """
+
+    delimiter: str = AUTO
+    names: tuple[str, ...] = ()
+    headers_only: bool = False
+
+    def count_wanted(self, headers: Sequence[str]) -> int:
+        """How many of the wanted columns stand in headers, ambiguous ones included."""
+        present = {header.partition(":")[0].strip().casefold() for header in headers}
+        present |= {header.strip().casefold() for header in headers}
+        return sum(name.casefold() in present for name in self.names)
 
 
 class Headers:
@@ -45,8 +66,8 @@ class Headers:
         for position, header in enumerate(headers):
             short = header.partition(":")[0].strip()
             forms = (header.strip(), short, short.casefold())
-            for known, form in zip(self._forms, forms, strict=True):
-                known.setdefault(form, []).append(position)
+            for positions, form in zip(self._forms, forms, strict=True):
+                positions.setdefault(form, []).append(position)
 
     def find(self, name: str) -> int | None:
         """Position of a column, None where there is none.
@@ -54,40 +75,29 @@ class Headers:
         Raises:
             InputError: where two columns match equally well; the caller names the file.
         """
-        for known, form in zip(self._forms, (name, name, name.casefold()), strict=True):
-            hits = known.get(form, [])
+        for positions, form in zip(self._forms, (name, name, name.casefold()), strict=True):
+            hits = positions.get(form, [])
             if len(hits) > 1:
-                said = " and ".join(repr(self.headers[p][:60]) for p in hits[:2])
+                shown = " and ".join(repr(self.headers[p][:60]) for p in hits[:2])
                 raise InputError(
-                    f"column {name}: {len(hits)} columns match, {said}; rename or drop one"
+                    f"column {name}: {len(hits)} columns match, {shown}; rename or drop one"
                 )
             if hits:
                 return hits[0]
         return None
 
-
-def found(headers: Sequence[str], names: Sequence[str]) -> int:
-    """How many of the names have a column, ambiguous ones included."""
-    known = {header.partition(":")[0].strip().casefold() for header in headers}
-    known |= {header.strip().casefold() for header in headers}
-    return sum(name.casefold() in known for name in names)
+    def names(self) -> list[str]:
+        """What columns can be called: the headers, up to their colon."""
+        return list(self._forms[1])
 
 
 def cell(value: Any) -> str:
     """A cell as a csv file would hold it; whole numbers without a point."""
     if value is None:
         return ""
-    if isinstance(value, float | np.floating):
-        if math.isnan(value):
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        number = float(value)
+        if number != number:  # NaN
             return ""
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
+        return str(int(number)) if number.is_integer() else repr(number)
     return str(value)
-
-
-def text(cells: pd.Series) -> pd.Series:
-    """A column as text; what is missing is empty."""
-    if isinstance(cells.dtype, pd.StringDtype):
-        return cells
-    codes, values = pd.factorize(cells)
-    said = np.array([*map(cell, values), ""], dtype=object)
-    return pd.Series(said[codes], index=cells.index, dtype="string")

@@ -1,7 +1,7 @@
-"""The state of a training on disk, so that a killed one goes on from where it was.
+"""The state of a training on disk, so that a killed one resumes where it was.
 
 A checkpoint is one file, written whole or not at all. Its name holds a digest of what it was made
-of (settings, data, weights, code); one that was made of anything else is never gone on from.
+of (settings, code, inputs); one that was made of anything else is never resumed from.
 """
 
 import logging
@@ -37,7 +37,7 @@ class Checkpoint:
         self.seconds = seconds
         self._last = time.monotonic()
 
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether it is time to save; only the first process does."""
         return distributed.rank() == 0 and time.monotonic() - self._last >= self.seconds
 
@@ -49,35 +49,36 @@ class Checkpoint:
         for file in self.folder.iterdir():
             if file not in kept:  # also what a kill left half-written
                 _delete(file)
-        self.saved()
+        self.restart_clock()
 
-    def saved(self) -> None:
-        """Start the clock anew."""
+    def restart_clock(self) -> None:
+        """Count the time to the next one from now."""
         self._last = time.monotonic()
 
-    def home(self) -> Path:
-        """A folder of this very training, for who saves several files; all else is deleted."""
-        home = self.folder / self.key
+    def subfolder(self) -> Path:
+        """A folder of this very training, for a library that saves files itself; all else goes."""
+        mine = self.folder / self.key
         if distributed.rank() == 0:
-            for other in set(self.folder.glob("*")) - {home}:
-                log.warning("%s is of other settings, data, weights or code: deleted", other)
+            for other in set(self.folder.glob("*")) - {mine}:
+                log.warning("%s has other settings, code or inputs: deleted", other)
                 _delete(other)
-        return home
+        return mine
 
     def load(self) -> dict[str, Any] | None:
-        """The last whole state of this very training, None if there is none."""
+        """The last readable state of this very training, None if there is none."""
         for file in self._files():
             try:
-                found = torch.load(file, map_location="cpu", weights_only=True)
+                state = torch.load(file, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises what its readers raise
-                log.warning("%s is damaged (%s): not gone on from", file, type(error).__name__)
+                log.warning("%s is corrupt (%s), ignored", file, type(error).__name__)
                 continue
-            log.info("going on from %s", file)
-            return dict(found)
+            log.info("resuming from %s", file)
+            return dict(state)
         foreign = set(self.folder.glob("*.pt")) - set(self._files())
         if foreign:
             log.warning(
-                "%s is of other settings, data, weights or code: starting anew", max(foreign)
+                "%s has other settings, code or inputs, ignored: training from the start",
+                max(foreign),
             )
         return None
 

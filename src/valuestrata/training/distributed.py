@@ -1,14 +1,16 @@
-"""One training over several processes, a GPU each, as accelerate or torchrun start them.
+"""One training over several processes, a GPU each, as torchrun or accelerate start them.
 
-Every process holds the whole model and reads its own part of each batch; what they find is added
-up. A training that was started as one process takes no part in any of this.
+Every process holds the whole model and reads its own part of each batch; gradients and losses are
+summed. A training that was started as one process takes no part in any of this.
 """
 
 import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -30,6 +32,21 @@ def rank() -> int:
     return int(_state().process_index)
 
 
+def is_launched() -> bool:
+    """Whether this process was started as one of several."""
+    return "LOCAL_RANK" in os.environ
+
+
+def relaunch(processes: int) -> NoReturn:
+    """Replace this process by several that run the same command line, one thread each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *launcher, "-m", "valuestrata", *sys.argv[1:]]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, command)
+
+
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum over the processes of a tensor that lies on the CPU."""
     if world_size() == 1:
@@ -46,17 +63,17 @@ def sync_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     from accelerate.utils import reduce
 
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat: Any = reduce(torch.cat([g.flatten() for g in grads]), "sum")
-    for p, own in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
-        p.grad = own.view_as(p)
+    total: Any = reduce(torch.cat([g.flatten() for g in grads]), "sum")
+    for p, grad in zip(parameters, total.split([g.numel() for g in grads]), strict=True):
+        p.grad = grad.view_as(p)
 
 
 @contextmanager
 def distributed_context() -> Iterator[bool]:
     """Join the processes that were started with this one; gives whether this one is the first.
 
-    It is the first that writes, files as well as the log's lines. They part at the end of the
-    block, once all have come there.
+    The first writes, files as well as the log's lines. They part at the end of the block, once all
+    have come there.
     """
     state = _state()
     if not state.is_main_process:

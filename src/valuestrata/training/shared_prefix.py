@@ -1,9 +1,9 @@
-"""Training batches as grids of personas x questions, whose shared beginnings are read once.
+"""Training batches of personas x questions, whose shared beginnings are read once.
 
-A plain batch holds pairs drawn at random. A grid batch holds the pairs of a few personas with a few
-questions, so that laid out as a forest (models/trie.py), what the prompts of one persona share (or
-those of one question, where that comes first) is read once. Losses and gradients are those of the
-plain layout of the same pairs; which pairs come together differs.
+A plain batch holds pairs drawn at random. Here a batch holds the pairs of a few personas with a few
+questions, so that laid out as a forest (prefix/forests.py), what the prompts of one persona share
+(or those of one question, where that comes first) is read once. Losses and gradients are those of
+the plain layout of the same pairs; which pairs come together differs.
 Symbols: n replies of a batch, K tokens of the longest.
 """
 
@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from valuestrata.prefix import attention, forests
-from valuestrata.training import loop
-from valuestrata.training.objectives import Pair
+from valuestrata.training.completion import CompletionObjective
+from valuestrata.training.examples import Example, Pair
+from valuestrata.training.objective import Batch
 
 
 def make_batches(
@@ -26,58 +27,59 @@ def make_batches(
 ) -> Iterator[list[Pair]]:
     """Grids of all examples, each epoch other ones in another order.
 
-    Personas and questions are dealt at random into parts of like size; a grid is every example
+    Personas and questions are divided at random into parts of like size; a grid is every example
     of one part of both. It is at most `size` unless a pair is there twice, and smaller where a
     pair is not there.
     """
     rng = np.random.default_rng(seed)
-    high, wide = shape(size)
+    n_personas, n_questions = grid_shape(size)
     row = _codes([example.group for example in examples])
     column = _codes([example.question for example in examples])
     for _ in range(epochs):
-        across = _random_parts(rng, column.max() + 1, wide)
-        grid = _random_parts(rng, row.max() + 1, high)[row] * len(across) + across[column]
+        across = _random_parts(rng, column.max() + 1, n_questions)
+        down = _random_parts(rng, row.max() + 1, n_personas)
+        grid = down[row] * len(across) + across[column]
         order = np.argsort(grid, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(grid[order])) + 1)
-        for part in rng.permutation(len(parts)):
-            yield [examples[i] for i in parts[part]]
+        batches = np.split(order, np.flatnonzero(np.diff(grid[order])) + 1)
+        for batch in rng.permutation(len(batches)):
+            yield [examples[i] for i in batches[batch]]
 
 
 @dataclass(frozen=True)
-class SharedPrefixObjective(loop.CompletionObjective):
-    """The objective `loop.CompletionObjective`, shared beginnings read once; `pad` fills up the last block."""
+class SharedPrefixObjective(CompletionObjective):
+    """`CompletionObjective` with shared beginnings read once; `pad` fills up the last block."""
 
-    def collate(self, part: Sequence[loop.Example]) -> loop.Batch:
+    def collate(self, examples: Sequence[Example]) -> Batch:
         """The batch's forest, and where each reply's logits stand.
 
-        The tensors of `forests.to_model_inputs`; nodes: how many there are; column, labels [n, K]: the kept
-        logits of each reply's tokens, and the tokens, -100 after a reply's end.
+        The tensors of `forests.to_model_inputs`; nodes: how many there are; column, labels [n, K]:
+        the kept logits of each reply's tokens, and the tokens, -100 after a reply's end.
         """
-        forest = forests.build_forest([forests.PrefixItem(e.prompt, (e.reply,)) for e in part])
-        laid, column = forests.to_model_inputs(forest, self.pad)
+        forest = forests.build_forest([forests.PrefixItem(e.prompt, (e.reply,)) for e in examples])
+        inputs, kept = forests.to_model_inputs(forest, self.pad)
         inside = np.arange(forest.lengths.max()) < forest.lengths[:, None]
-        columns, labels = np.zeros(inside.shape, dtype=np.int64), np.full(inside.shape, -100)
-        columns[inside], labels[inside] = column, forest.follows
+        column, labels = np.zeros(inside.shape, dtype=np.int64), np.full(inside.shape, -100)
+        column[inside], labels[inside] = kept, forest.follows
         return {
-            **attention.tensors(laid),
+            **attention.tensors(inputs),
             "nodes": torch.tensor(len(forest)),
-            "column": torch.from_numpy(columns),
+            "column": torch.from_numpy(column),
             "labels": torch.from_numpy(labels),
         }
 
-    def logits(self, network: Any, batch: loop.Batch) -> torch.Tensor:
+    def logits(self, network: Any, batch: Batch) -> torch.Tensor:
         """[n, K, vocabulary] what predicts the labels."""
         return attention.forest_forward(network, batch, use_cache=False).logits[0, batch["column"]]
 
-    def num_tokens(self, batch: loop.Batch) -> int:
+    def num_tokens(self, batch: Batch) -> int:
         """Nodes of the forest."""
         return int(batch["nodes"])
 
 
-def shape(size: int) -> tuple[int, int]:
+def grid_shape(size: int) -> tuple[int, int]:
     """How many personas and questions make a batch of `size`: as near to a square as divides it.
 
-    >>> shape(32), shape(8), shape(7)
+    >>> grid_shape(32), grid_shape(8), grid_shape(7)
     ((4, 8), (2, 4), (1, 7))
     """
     personas = next(d for d in range(isqrt(size), 0, -1) if size % d == 0)

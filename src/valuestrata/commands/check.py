@@ -1,0 +1,77 @@
+"""Check study files, each with the overlays that follow it, and against the survey's file."""
+
+import argparse
+import json
+from pathlib import Path
+
+from valuestrata.errors import InputError
+from valuestrata.study.checks import unpinned
+from valuestrata.study.load import is_overlay, load_files
+from valuestrata.study.study import Study, dump
+from valuestrata.study.yaml import read_mapping
+from valuestrata.survey.columns import check_columns
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which files."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        help="study files; a file without splits and models is laid over the study before it, as "
+        "snakemake's --configfile does, or over config.yaml if it comes first",
+    )
+    parser.add_argument(
+        "--survey", action="store_true", help="the survey file and local models must exist, too"
+    )
+    parser.add_argument(
+        "--merged", action="store_true", help="print the merged study, defaults included, as JSON"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what each study is, and its warnings; the faults of bad ones end in exit 2."""
+    faults = []
+    for files in grouped(arguments.files):
+        name = " + ".join(files)
+        try:
+            study = load_files(files, files=arguments.survey)
+            faults += [f"{name}: {line}" for line in check_columns(study, Path())]
+            print(f"{name}: {described(study)}: fine")
+            for warning in warnings(study):
+                print(f"{name}: warning: {warning}")
+            if arguments.merged:
+                print(json.dumps(dump(study), indent=2, ensure_ascii=False))
+        except InputError as error:
+            faults.append(f"{name}: {error}")
+    if faults:
+        raise InputError("\n".join(faults))
+
+
+def grouped(files: list[str]) -> list[list[str]]:
+    """Each study file with the overlays behind it."""
+    groups: list[list[str]] = []
+    for path in files:
+        if groups and is_overlay(read_mapping(path)):
+            groups[-1].append(path)
+        else:
+            groups.append([path])
+    return groups
+
+
+def described(study: Study) -> str:
+    """What a study is, in one line."""
+    splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
+    variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    return (
+        f"study {study.name}: {study.survey.name}; axes {', '.join(study.axes)}; splits {splits}; "
+        f"{len(study.models)} models, {len(study.recipes)} recipes, {len(study.judges)} judges"
+        f"{variants}; {len(study.runs())} runs"
+    )
+
+
+def warnings(study: Study) -> list[str]:
+    """What is doubtful and no fault: revisions that may move, a survey file that is not here."""
+    lines = unpinned(study)
+    if not study.survey.simulate and not Path(study.survey_file).is_file():
+        lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
+    return lines

@@ -1,0 +1,144 @@
+"""Replies of a model to a batch of prompts, from the reply cache or by asking.
+
+The key of a reply holds all that it depends on and nothing else. Of a service that is messages,
+model, address and sampling: a paid reply outlives every change of our code. Of a local model it is
+also the weights, the adapter, token ids, precision, attention kernel and the code that the backend
+reaches.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from valuestrata.errors import InputError
+from valuestrata.inference.protocol import (
+    Backend,
+    Messages,
+    RenderedPrompt,
+    Sampling,
+    ScoringRequest,
+)
+from valuestrata.inference.reply_cache import CachedReply, ReplyCache, get_or_compute
+from valuestrata.provenance import code_digest, text_digest
+
+
+@dataclass(frozen=True)
+class Requests:
+    """A batch of prompts that are answered in the same way.
+
+    Attributes:
+        messages: of each prompt.
+        sampling: how texts are written.
+        should_cache: whether a text, the reply to the prompt at a position, may be cached.
+        options: of each prompt, replies whose log-probabilities are wanted; None for texts alone.
+    """
+
+    messages: Sequence[Messages]
+    sampling: Sampling
+    should_cache: Callable[[int, str | None], bool]
+    options: Sequence[tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply and the prompt that it answers.
+
+    Attributes:
+        text: what the model wrote, new tokens only; None where the call failed.
+        logprobs: log p of each option's whole reply [C]; None where nobody asked, or can tell.
+        prompt_hash: hash of the prompt as it was read.
+        prompt_tokens: its length in tokens, None where only the service knows.
+    """
+
+    text: str | None
+    logprobs: list[float] | None
+    prompt_hash: str
+    prompt_tokens: int | None
+
+
+def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
+    """The reply to each prompt; what is not cached is asked, and cached if it should be.
+
+    Raises:
+        InputError: a prompt or an option is too long, or the model cannot be loaded or reached.
+    """
+    prompts = _render(model, requests)
+    keys = cache_keys(model, requests, prompts)
+
+    def compute(part: list[int]) -> list[CachedReply]:
+        return _ask(model, requests, part)
+
+    def should_cache(i: int, reply: CachedReply) -> bool:
+        return requests.should_cache(i, reply["text"])
+
+    replies = get_or_compute(cache, keys, compute, should_cache, model.shard_size)
+    return [
+        Reply(reply["text"], reply.get("logprobs"), prompt.digest, prompt.num_tokens)
+        for reply, prompt in zip(replies, prompts, strict=True)
+    ]
+
+
+def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPrompt]) -> list[str]:
+    """The reply cache's key of each prompt: a hash of all that its reply depends on.
+
+    Raises:
+        InputError: an option takes more tokens than a reply may have; one line that names it.
+    """
+    sampling = requests.sampling
+    asked = [model.version, str(sampling.max_new_tokens), repr(sampling.temperature)]
+    if sampling.temperature > 0:
+        asked.append(str(sampling.seed))
+    if model.entries:
+        asked += [code_digest(model.entries), model.adapter, *model.numerics]
+    options = _encode_options(model, requests) or [[]] * len(prompts)
+    return [
+        text_digest([*asked, prompt.digest, *replies])
+        for prompt, replies in zip(prompts, options, strict=True)
+    ]
+
+
+def _render(model: Backend, requests: Requests) -> list[RenderedPrompt]:
+    """Every prompt as the model will read it.
+
+    Raises:
+        InputError: a prompt leaves no room for a reply; one line that names it.
+    """
+    prompts = [model.render(messages) for messages in requests.messages]
+    room = requests.sampling.max_new_tokens
+    for prompt, messages in zip(prompts, requests.messages, strict=True):
+        num_tokens = prompt.num_tokens or 0
+        if model.max_length is not None and num_tokens + room > model.max_length:
+            shown = " ".join(" ".join(messages).split())
+            raise InputError(
+                f"{model.version}: a prompt of {num_tokens} tokens and {room} for the reply "
+                f"are more than its max_length of {model.max_length}: {shown[:100]!r}..."
+            )
+    return prompts
+
+
+def _encode_options(model: Backend, requests: Requests) -> list[list[str]] | None:
+    """Every prompt's options as the model reads them; None where it does not read options."""
+    if requests.options is None or model.chat is None:
+        return None
+    texts = sorted({text for options in requests.options for text in options})
+    ids = {text: model.chat.encode_reply(text) for text in texts}
+    longest = max(texts, key=lambda text: len(ids[text]), default="")
+    needed, room = len(ids.get(longest, ())), requests.sampling.max_new_tokens
+    if needed > room:
+        raise InputError(
+            f"{model.version}: the reply {longest!r} takes {needed} tokens with its end and "
+            f"prediction.max_new_tokens is {room}; set it to {needed} or more"
+        )
+    return [[" ".join(map(str, ids[text])) for text in options] for options in requests.options]
+
+
+def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedReply]:
+    """Replies to the prompts at some positions."""
+    messages = [requests.messages[i] for i in part]
+    if requests.options is None:
+        return [{"text": text} for text in model.generate(messages, requests.sampling)]
+    options = [requests.options[i] for i in part]
+    asked = [ScoringRequest(*pair) for pair in zip(messages, options, strict=True)]
+    return [
+        {"text": r.text, "logprobs": None if r.logprobs is None else r.logprobs.tolist()}
+        for r in model.score(asked, requests.sampling.max_new_tokens)
+    ]

@@ -1,0 +1,248 @@
+"""The page's Methods, made from the study's settings: what it does, and nothing else. Pure."""
+
+from collections.abc import Iterator
+
+from valuestrata.report.phrases import listed, plural, sentence
+from valuestrata.report.prompt_sensitivity import rule_text
+from valuestrata.report.results import stratum_label
+from valuestrata.report.runs import prompt_variant_runs, tuned_runs
+from valuestrata.report.settings import ReportSettings
+from valuestrata.study.splits import Fold, Selection, Split
+
+Method = tuple[str, str]
+"""A term and what it means in this study."""
+
+RULES = {
+    "uniform": "the middle code of the scale, every code as likely",
+    "national_mode": "the modal answer of everyone outside the subgroup",
+    "first_axis": "the answers of the subgroup's group on the first axis of its stratum",
+    "second_axis": "the answers of the subgroup's group on the second axis of its stratum",
+    "axis_mode": "the mode of the mean of the distributions of the subgroup's groups, one an axis",
+    "best_axis": "the axis that predicts the stratum's other subgroups best on the question",
+    "additive": "a logistic model with an effect for each group of each axis, no interactions",
+    "nearest": "the five nearest other subgroups of the stratum",
+}
+PERSONAS = {
+    "second": "in the second person (You are a person ...)",
+    "third": "in the third person (Think of a person ...)",
+    "list": "as a list of attributes",
+}
+OPTIONS = {
+    "asked": "in the survey's order",
+    "reversed": "in reversed order",
+    "shuffled": "in an order drawn for each question",
+}
+
+
+def methods(settings: ReportSettings) -> list[Method]:
+    """Terms and texts of the Methods section."""
+    return [
+        *_data(settings),
+        *_prompts(settings),
+        *_metrics(settings),
+        *_inequality(settings),
+        *(_judging(settings) if settings.judges else ()),
+        *_baselines(settings),
+        *_statistics(settings),
+    ]
+
+
+def _data(settings: ReportSettings) -> Iterator[Method]:
+    mode, distribution = settings.labels.mode, settings.labels.distribution
+    weights = "" if settings.has_weights else " All respondents weigh the same."
+    yield (
+        "Labels",
+        f"A pair is a subgroup and a question; its label is the subgroup's modal answer, {mode}. A "
+        f"tie goes to the lowest code. Distributions are {distribution}.{weights}",
+    )
+    yield (
+        "Minimum sizes",
+        f"A subgroup has at least {plural(settings.min_subgroup_n, 'respondent')}, a pair at least "
+        f"{plural(settings.min_pair_n, 'valid answer')}, both unweighted.",
+    )
+    splits = "; ".join(
+        split_text(name, split, settings.strata[name])
+        for name, split in settings.split_rules.items()
+    )
+    tuned = " No variant is tested on a pair that it was tuned on." if tuned_runs(settings) else ""
+    yield "Splits", f"{splits}.{tuned}"
+
+
+def split_text(name: str, split: Split, strata: tuple[str, ...]) -> str:
+    """A split in words: its role, its strata, and what of them it keeps."""
+    parts = [f"{name} ({split.role}): {', '.join(map(stratum_label, strata))}"]
+    if split.questions:
+        parts.append(f"questions {_selection(split.questions)}")
+    parts += [f"{axis} {_selection(kept)}" for axis, kept in split.groups.items()]
+    if isinstance(split.fold, Fold):
+        parts.append(f"{len(split.fold.parts())} of {split.fold.of} parts by {split.fold.unit}")
+    if split.folds:
+        parts.append(f"{split.folds.of}-fold cross-validation by {split.folds.unit}")
+    return ", ".join(parts)
+
+
+def _selection(selection: Selection) -> str:
+    if selection.only is not None:
+        return f"only {listed(selection.only)}"
+    return f"without {listed(selection.without)}"
+
+
+def _prompts(settings: ReportSettings) -> Iterator[Method]:
+    prompt = settings.prompt
+    yield (
+        "Prompt",
+        f"Template {prompt.template}, the persona {PERSONAS[prompt.persona]}, options "
+        f"{OPTIONS[prompt.options]}.",
+    )
+    if prompt_variant_runs(settings):
+        variants = (f"{name} ({rule_text(rule)})" for name, rule in settings.prompt_rules.items())
+        tuned = " Models are tuned in the study's prompt." if tuned_runs(settings) else ""
+        yield "Prompt variants", f"{sentence(', '.join(variants))}{tuned}"
+        yield (
+            "Disagreement rate (share of pairs)",
+            "Pairs with another answer than in the study's prompt, of those answered in both.",
+        )
+
+
+def _metrics(settings: ReportSettings) -> Iterator[Method]:
+    mode, distribution = settings.labels.mode, settings.labels.distribution
+    yield (
+        "Accuracy (share of pairs, 0 to 1)",
+        f"Pairs whose answer is the subgroup's modal answer ({mode}). Pairs without a valid answer "
+        "are left out.",
+    )
+    yield (
+        "NMAE, normalised mean absolute error (share of the scale)",
+        "Mean of |answer − mode| / (highest − lowest code), over questions with an ordered scale.",
+    )
+    yield (
+        "Wasserstein distance (share of the scale, 0 to 1)",
+        "Between the run's probabilities over the answers and the subgroup's distribution "
+        f"({distribution}), over questions with an ordered scale. A refusal does not leave a pair "
+        "out, as probabilities are enough.",
+    )
+    yield (
+        "Total variation (0 to 1), Jensen-Shannon divergence (bits, 0 to 1)",
+        "Between the same two distributions, without the order of the answers.",
+    )
+    yield (
+        "Argmax accuracy, confidence, non-option mass (0 to 1)",
+        "Accuracy of the likeliest option; its probability; and the probability of replies that "
+        "are no option.",
+    )
+    yield (
+        "Calibration error (0 to 1)",
+        "Expected calibration error of the likeliest option in ten bins of equal width. Its "
+        "interval is corrected for bias, as noise raises it.",
+    )
+    yield (
+        "Refusals, invalid, failed (share of pairs)",
+        "The text declined to answer; held no valid answer; or never came. Texts of up to "
+        f"{plural(settings.prediction.max_new_tokens, 'token')} are read.",
+    )
+    yield (
+        "Missing",
+        "Pairs that were asked but have no value. They are left out, not counted as wrong. Paired "
+        "differences use only the pairs for which both runs have a value.",
+    )
+
+
+def _inequality(settings: ReportSettings) -> Iterator[Method]:
+    n = f"{settings.evaluation.n_resamples:,}"
+    yield (
+        "MDS, Modal Diversity Score (0 to 1)",
+        "Entropy of the subgroups' modes in a stratum, −Σ p log₂ p, over log₂ of the smaller of "
+        "the number of subgroups and of answers; averaged over strata, then over a block's "
+        "questions. 0: all subgroups share a mode.",
+    )
+    yield (
+        "Null of random subgroups",
+        f"Respondents are permuted among the subgroups of all strata, {n} times, with their "
+        "answers, gaps and weights. p is the share of permutations, the observed one included, "
+        "with a score at least as high.",
+    )
+    yield (
+        "Rank agreement (−1 to 1)",
+        "Spearman's ρ and Kendall's τ-b between Modal Diversity Score and Wasserstein distance "
+        "over questions; questions are resampled.",
+    )
+    yield (
+        "Norm.Range and CV",
+        "Over the groups' means: (highest − lowest) / highest, and standard deviation / mean. Both "
+        "depend on the mean: the same gap counts for more where the mean is low.",
+    )
+    yield (
+        "Null of equal groups",
+        f"Within each question, scores are permuted among the subgroups, {n} times. p is the share "
+        "of permutations, the observed one included, that reach the observed value.",
+    )
+
+
+def _judging(settings: ReportSettings) -> Iterator[Method]:
+    if settings.generation:
+        n = plural(settings.generation.per_subgroup, "question")
+        sampling = "greedily"
+        if settings.generation.temperature:
+            sampling = f"at temperature {settings.generation.temperature:g}"
+        yield (
+            "Open-ended answers",
+            f"Written {sampling} on {listed(settings.generation.splits)}, {n} a subgroup, the same "
+            f"for every run, up to {settings.generation.max_new_tokens} tokens.",
+        )
+    yield (
+        "Win rate and flip rate (0 to 1)",
+        "Each pair of answers is judged twice, in both orders. Win rate: mean score over both, 1 "
+        "for better than the reference, 0.5 for as good, 0 for worse. Flip rate: share of "
+        "comparisons in which the order changed the verdict.",
+    )
+
+
+def _baselines(settings: ReportSettings) -> Iterator[Method]:
+    if settings.baselines:
+        rules = "; ".join(f"{name}: {RULES[rule]}" for name, rule in settings.rules.items())
+        yield (
+            "Baselines",
+            f"Rules without a language model. {rules}. All are cross-fitted: a subgroup's own "
+            "respondents are left out of its prediction.",
+        )
+    yield (
+        "Noise ceiling",
+        "The score of a model that knows the distribution of every subgroup's population. Labels "
+        "come from a sample, so it is not a perfect score. Estimated by the parametric bootstrap: "
+        "the observed unweighted shares are taken for the population's, samples of the subgroup's "
+        "size are drawn, and the observed mode and shares are scored against each; a little high "
+        "for the smallest subgroups.",
+    )
+    yield (
+        "Split-half",
+        "How well a random half of a subgroup's respondents predicts the other half. Halves are "
+        "smaller than subgroups, so a run that pools many people can exceed it.",
+    )
+    if settings.persona_agnostic:
+        names = listed(settings.persona_agnostic)
+        best = "the best of " if len(settings.persona_agnostic) > 1 else ""
+        yield (
+            "Normalized gain (0% to 100%)",
+            "(run − baseline) / (noise ceiling − baseline), over the pairs for which all three "
+            f"have a value. The baseline is {best}the persona-agnostic {names}. No value is given "
+            "where baseline and noise ceiling are not clearly apart.",
+        )
+
+
+def _statistics(settings: ReportSettings) -> Iterator[Method]:
+    evaluation = settings.evaluation
+    n = f"{evaluation.n_resamples:,}"
+    yield (
+        "Intervals",
+        f"{100 * evaluation.confidence_level:g}%, bootstrap with {n} resamples (seed "
+        f"{evaluation.seed}) of whole questions, as answers of different subgroups to one question "
+        "share respondents. Intervals of Norm.Range, CV and conflict scores are corrected for "
+        "bias; those of conflict scores resample respondents.",
+    )
+    if tuned_runs(settings) or settings.baselines:
+        yield (
+            "Paired test",
+            f"Sign-flip test over whole questions, {n} permutations: the smallest p is "
+            f"{1 / (1 + evaluation.n_resamples):.2g}. Calibration errors are tested by swapping "
+            "the runs within questions. p-values are not corrected for multiple tests.",
+        )

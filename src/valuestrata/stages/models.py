@@ -1,0 +1,85 @@
+"""What the stages that ask a language model share: the model as it is loaded, and their options."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from valuestrata import paths
+from valuestrata.inference.backends import LanguageModel, open_model
+from valuestrata.inference.protocol import Backend
+from valuestrata.inference.reply_cache import ReplyCache
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.models import LocalModel, OpenAIModel
+from valuestrata.study.study import BASE, Study, variant_parts
+
+
+def loaded_model(study: Study, name: str) -> LanguageModel:
+    """A model, or a judge's, as it is loaded: a toy from its folder, resources at their defaults.
+
+    Raises:
+        ValueError: it is a baseline.
+    """
+    model = study.model(name)
+    if not isinstance(model, LocalModel | OpenAIModel):
+        raise ValueError(f"{name} is no language model")
+    plain = model.without_resources()
+    if isinstance(plain, LocalModel) and plain.toy is not None:
+        return plain.replace(model=at(study, paths.BASE_MODEL, model=name), toy=None)
+    return plain
+
+
+def model_files(study: Study, name: str, variant: str = BASE) -> Files:
+    """Files that a model is read from: a toy's folder, or a directory's weights; and its adapter.
+
+    A hub model is no file: its revision says which one it is.
+    """
+    plain, _ = variant_parts(variant)
+    model = study.model(name)
+    files: dict[str, str | tuple[str, ...]] = {}
+    if study.is_toy(name):
+        files["weights"] = at(study, paths.BASE_MODEL, model=name)
+    elif isinstance(model, LocalModel):
+        files["weights"] = tuple(sorted(map(str, Path(str(model.model)).glob("*.safetensors"))))
+    if plain != BASE:
+        files["adapter"] = at(study, paths.ADAPTER, model=name, recipe=plain)
+    return files
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a stage that asks a language model; no result depends on them."""
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 1 by default")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=0,
+        help="GPUs that the model needs: without any, the stage ends before it loads weights; "
+        "0, the default, runs on a CPU, too",
+    )
+    parser.add_argument(
+        "--cache", help="folder of cached replies; by default one beside the study for each run"
+    )
+
+
+def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
+    """The cache of a run's replies: the folder that was given, or the run's own."""
+    run = {name: job.record.run[name] for name in ("model", "variant")}
+    folder = job.options.cache
+    if folder is None:
+        folder = Path(job.options.study).parent / paths.CACHE.format(**run, stage=stage)
+    return ReplyCache(folder)
+
+
+def open_job_model(job: Job[Any]) -> Backend:
+    """The language model of a job's settings, with the run's adapter.
+
+    Raises:
+        InputError: it needs a GPU and there is none; one line that names its key in the study.
+    """
+    if job.options.gpus:
+        from valuestrata.inference import local
+
+        run = job.record.run
+        where = f"judges.{run['judge']}.model" if "judge" in run else f"models.{run['model']}"
+        local.require_gpu(job.options.gpus, where)
+    adapter = next(iter(job.paths("adapter")), None)
+    return open_model(job.settings.model, job.options.threads, adapter)

@@ -1,0 +1,67 @@
+"""The tables that the report is made of: where they are, and reading them."""
+
+from typing import Any
+
+import pandas as pd
+
+from valuestrata import io, paths, tables
+from valuestrata.report.results import Results
+from valuestrata.report.runs import (
+    ModelVariant,
+    all_runs,
+    evaluates_on,
+    prompt_variant_runs,
+    tuned_runs,
+)
+from valuestrata.report.settings import DisplaySettings, display_settings
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.study.study import Study
+
+
+def result_inputs(study: Study) -> Files:
+    """Paths of all tables, by name."""
+    settings = display_settings(study)
+    runs = [
+        {"model": model, "variant": variant, "split": split}
+        for split in settings.strata
+        for model, variant in [*all_runs(settings), *prompt_variant_runs(settings)]
+        if evaluates_on(settings, variant, split)
+    ]
+    return {
+        "runs": at(study, paths.RUNS),
+        "differences": at(study, paths.DIFFERENCES),
+        "fairness": tuple(at(study, paths.FAIRNESS, **run) for run in runs),
+        "groups": tuple(at(study, paths.GROUPS, **run) for run in runs),
+        "diversity": at(study, paths.DIVERSITY),
+        "agreement": at(study, paths.AGREEMENT),
+        "ceilings": at(study, paths.CEILINGS),
+        "ties": tuple(at(study, paths.TIES, split=split) for split in settings.strata),
+    }
+
+
+def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:
+    """Model and recipe of every adapter; a k-fold recipe has one a fold."""
+    return [
+        (model, recipe)
+        for model, variant in tuned_runs(settings)
+        for recipe in settings.fold_recipes.get(variant, (variant,))
+    ]
+
+
+def load_results(job: Job[Any]) -> Results:
+    """All tables of a study; those of all runs, or of all splits, stacked."""
+    ties = [
+        io.read_table(path, tables.TIES).assign(split=split)
+        for split, path in zip(job.settings.strata, job.paths("ties"), strict=True)
+    ]
+    return Results(
+        settings=job.settings,
+        runs=io.read_table(job.path("runs"), tables.RUNS),
+        differences=io.read_table(job.path("differences"), tables.DIFFERENCES),
+        fairness=io.read_table(job.paths("fairness"), tables.FAIRNESS),
+        groups=io.read_table(job.paths("groups"), tables.GROUPS),
+        diversity=io.read_table(job.path("diversity"), tables.DIVERSITY),
+        agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
+        ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
+        ties=pd.concat(ties, ignore_index=True),
+    )

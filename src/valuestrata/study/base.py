@@ -1,0 +1,189 @@
+"""What every part of a study is made of: the frozen base class, frozen mappings and named texts."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NoReturn, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+K = TypeVar("K")
+V = TypeVar("V")
+Items = TypeVar("Items", bound=tuple[Any, ...])
+
+
+class Part(BaseModel):
+    """A frozen piece of a study: no unknown keys, and nothing is converted but lists to tuples."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_to_tuples(cls, data: Any) -> Any:
+        return to_tuples(data)
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with other values in some fields."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, **changes})
+
+
+def to_tuples(data: Any) -> Any:
+    """A copy of plain data with tuples in place of lists; parts stay as they are."""
+    if isinstance(data, Mapping):
+        return {key: to_tuples(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return tuple(map(to_tuples, data))
+    return data
+
+
+class FrozenDict(dict[K, V]):
+    """A mapping that cannot be changed and can be hashed."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a study cannot be changed; make another one")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> Any:
+        return FrozenDict, (dict(self),)
+
+
+EMPTY: FrozenDict[Any, Any] = FrozenDict()
+FrozenMap = Annotated[dict[K, V], AfterValidator(FrozenDict)]
+"""A field's mapping, which cannot be changed."""
+FilledMap = Annotated[dict[K, V], Field(min_length=1), AfterValidator(FrozenDict)]
+"""The same, with one entry at least."""
+
+
+def _matching(pattern: str, remedy: str, show: bool = True) -> Callable[[str], str]:
+    """A check that a text has a form; where `show` is False the text may hold a secret."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is not allowed; {remedy}" if show else remedy)
+        return text
+
+    return check
+
+
+def _schema(**keys: Any) -> Any:
+    return Field(json_schema_extra=keys)
+
+
+def _no_duplicates(items: Items) -> Items:
+    for i, item in enumerate(items):
+        if item in items[:i]:
+            raise ValueError(f"duplicate {item!r}; remove one of the two")
+    return items
+
+
+def _ascending(bounds: tuple[int, ...]) -> tuple[int, ...]:
+    if list(bounds) != sorted(set(bounds)):
+        raise ValueError("not ascending; sort the lower bounds and remove duplicates")
+    return bounds
+
+
+def _keys_to_text(mapping: Any) -> Any:
+    """Codes are compared as text: {1: male} is {"1": male}."""
+    if not isinstance(mapping, Mapping):
+        return mapping
+    return {str(k) if type(k) is int else k: v for k, v in mapping.items()}
+
+
+def _items_to_text(items: Any) -> Any:
+    if not isinstance(items, list | tuple):
+        return items
+    return tuple(str(item) if type(item) is int else item for item in items)
+
+
+NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+AXIS_NAME = "[a-z][a-z0-9_]*"
+CODE = "-?[0-9]+"
+URL = "https?://[^/@]+(/[^@]*)?"
+VARIABLE = "[A-Z_][A-Z0-9_]*"
+
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[
+    str,
+    AfterValidator(_matching(NAME, "it becomes part of a path: use A-Z a-z 0-9 . _ - only")),
+    _schema(pattern=f"^{NAME}$"),
+]
+"""A name that is part of a path."""
+RecipeName = Annotated[
+    Name,
+    AfterValidator(_matching("(?!base$).*", "base is the untuned model: choose another name")),
+    _schema(pattern=f"^(?!base$){NAME}$"),
+]
+AxisName = Annotated[
+    str,
+    AfterValidator(_matching(AXIS_NAME, "an axis is named in lower case: a-z 0-9 _")),
+    _schema(pattern=f"^{AXIS_NAME}$"),
+]
+Label = Annotated[
+    Text,
+    AfterValidator(
+        _matching("(?!.*( & |=))(?s:.)+", "a group's label must not contain ' & ' or '='")
+    ),
+    _schema(pattern="^(?!.*( & |=)).+$"),
+]
+Code = Annotated[
+    str,
+    AfterValidator(_matching(CODE, "recode maps whole numbers, the codes of the file")),
+    _schema(pattern=f"^{CODE}$"),
+]
+Url = Annotated[
+    str,
+    AfterValidator(
+        _matching(URL, "must begin with http:// or https:// and hold no user or password", False)
+    ),
+    _schema(pattern=f"^{URL}$"),
+]
+Variable = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            VARIABLE,
+            "write the name of the environment variable that holds the key (A-Z 0-9 _), "
+            "never the key",
+            False,
+        )
+    ),
+    _schema(pattern=f"^{VARIABLE}$"),
+]
+
+Unique = Annotated[Items, AfterValidator(_no_duplicates), _schema(uniqueItems=True)]
+"""A list without duplicates."""
+FilledUnique = Annotated[
+    Items, Field(min_length=1), AfterValidator(_no_duplicates), _schema(uniqueItems=True)
+]
+"""The same, with one item at least."""
+Bands = Annotated[tuple[int, ...], Field(min_length=2), AfterValidator(_ascending)]
+"""Lower bounds of bands, the last one open."""
+_Written = Annotated[tuple[str | int, ...], Field(min_length=1)]
+Codes = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(_items_to_text, json_schema_input_type=_Written),
+]
+"""Values of a column, kept as text."""
+CodeMap = Annotated[dict[K, V], BeforeValidator(_keys_to_text), AfterValidator(FrozenDict)]
+"""A mapping from codes, which are kept as text."""
+Groups = Annotated[
+    dict[str, Label],
+    Field(min_length=2),
+    BeforeValidator(_keys_to_text),
+    AfterValidator(FrozenDict),
+]
+"""Code -> label of an axis' groups."""
+Seed = Annotated[int, Field(ge=0)]

@@ -1,0 +1,149 @@
+"""Checks of recipes, models and judges against each other."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from valuestrata.study.models import BaselineModel, LocalModel, Model
+from valuestrata.study.recipes import AnyRecipe, SupervisedRecipe
+from valuestrata.study.study import BASE, Study
+
+MAX_LORA_R = {"vllm": 512}
+"""Highest rank of an adapter that a backend reads."""
+SHARE_BATCHES = ("dpo", "grpo")
+"""Methods whose batch is divided over processes."""
+
+
+def problems(study: Study, root: Path) -> Iterator[str]:
+    """One line for each problem; `root` is where relative paths start."""
+    for name, recipe in study.recipes.items():
+        yield from recipe_split(study, name, recipe)
+        yield from group_weights(study, name, recipe)
+    for name, model in study.models.items():
+        yield from revision(f"models.{name}", model, root)
+        yield from listed_names(study, name, model)
+        yield from tuning_limits(study, name, model)
+    yield from generation_splits(study)
+    for name in study.judges:
+        yield from judge(study, name, root)
+
+
+def recipe_split(study: Study, name: str, recipe: AnyRecipe) -> Iterator[str]:
+    """A recipe on a split that nothing may be trained on."""
+    split = study.splits.get(recipe.split)
+    if split is None or (split.role != "train" and not split.folds):
+        valid = [n for n, s in study.splits.items() if s.role == "train" or s.folds]
+        yield (
+            f"recipes.{name}.split: {recipe.split!r} is neither a train split nor one with folds; "
+            f"such are {', '.join(valid) or 'none'}"
+        )
+
+
+def group_weights(study: Study, name: str, recipe: AnyRecipe) -> Iterator[str]:
+    """Weights of groups that do nothing, or of groups that do not exist."""
+    if not isinstance(recipe, SupervisedRecipe):
+        return
+    if recipe.group_weights and recipe.group_sampling == "none":
+        yield (
+            f"recipes.{name}.group_weights: no effect without group_sampling; "
+            "set group_sampling: weight or upsample"
+        )
+    groups = {f"{name}={group}" for name, axis in study.axes.items() for group in axis.names()}
+    for group in recipe.group_weights:
+        axis = study.axes.get(group.partition("=")[0])
+        if group not in groups and not (axis and axis.is_auto):
+            yield (
+                f"recipes.{name}.group_weights: no group {group!r}; "
+                f"groups are {', '.join(sorted(groups))}"
+            )
+
+
+def is_directory(model: str, root: Path) -> bool:
+    """Whether a model is a local directory, or looks like one that should be there."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1 or (root / model).is_dir()
+
+
+def revision(where: str, model: Model, root: Path) -> Iterator[str]:
+    """A hub model that is not pinned at all."""
+    if not isinstance(model, LocalModel) or model.model is None or model.revision is not None:
+        return
+    if not is_directory(model.model, root):
+        yield (
+            f"{where}.revision: missing; pin the commit of {model.model}: write `revision: main`, "
+            "then run `valuestrata pin` on the study's file"
+        )
+
+
+def listed_names(study: Study, name: str, model: Model) -> Iterator[str]:
+    """Recipes and prompt variants of a model that the study does not have."""
+    if isinstance(model, LocalModel):
+        for recipe in model.recipes or ():
+            if recipe not in study.recipes:
+                recipes = ", ".join(study.recipes) or "none"
+                yield f"models.{name}.recipes: no recipe {recipe!r}; recipes are {recipes}"
+    if not isinstance(model, BaselineModel):
+        for variant in model.prompt_variants or ():
+            if variant not in study.prompt_variants:
+                variants = ", ".join(study.prompt_variants) or "none"
+                yield (
+                    f"models.{name}.prompt_variants: no prompt variant {variant!r}; "
+                    f"prompt variants are {variants}"
+                )
+
+
+def tuning_limits(study: Study, name: str, model: Model) -> Iterator[str]:
+    """Recipes that a model's backend, or its number of GPUs, cannot follow."""
+    if not isinstance(model, LocalModel):
+        return
+    highest = MAX_LORA_R.get(str(getattr(model, "backend", "")), math.inf)
+    for recipe_name in study.model_recipes(name):
+        recipe = study.recipes.get(recipe_name)
+        if recipe is None:
+            continue
+        if recipe.lora_r > highest:
+            yield (
+                f"recipes.{recipe_name}.lora_r: {recipe.lora_r} is more than the {highest} that "
+                f"the backend vllm of models.{name} reads; lower it"
+            )
+        if recipe.method in SHARE_BATCHES and recipe.batch_size % model.processes:
+            yield (
+                f"recipes.{recipe_name}.batch_size: {recipe.batch_size} is not a multiple of "
+                f"models.{name}.gpus, {model.processes}, which share a batch of {recipe.method}; "
+                "change one of them"
+            )
+
+
+def generation_splits(study: Study) -> Iterator[str]:
+    """Open-ended answers on splits that do not exist."""
+    for split in study.generation.splits if study.generation else ():
+        if split not in study.splits:
+            yield f"generation.splits: no split {split!r}; splits are {', '.join(study.splits)}"
+
+
+def judge(study: Study, name: str, root: Path) -> Iterator[str]:
+    """A judge with nothing to judge, with a taken name, or with a reference that is no run."""
+    where, config = f"judges.{name}", study.judges[name]
+    if study.generation is None:
+        yield f"{where}: nothing to judge; add a generation block"
+    if name in study.models:
+        yield f"{where}: a model has the same name; rename the judge"
+    if isinstance(config.model, BaselineModel):
+        yield f"{where}.model: a baseline cannot judge; choose a language model"
+    yield from revision(f"{where}.model", config.model, root)
+    model, variant = config.reference.model, config.reference.variant
+    if model not in study.models or study.is_baseline(model):
+        language_models = [m for m in study.models if not study.is_baseline(m)]
+        yield (
+            f"{where}.reference.model: no language model {model!r}; "
+            f"language models are {', '.join(language_models) or 'none'}"
+        )
+    elif variant not in study.variants(model):
+        yield (
+            f"{where}.reference.variant: {model} has no variant {variant!r}; "
+            f"variants are {', '.join(study.variants(model))}"
+        )
+    elif variant != BASE and study.fold_recipes(variant):
+        yield (
+            f"{where}.reference.variant: {variant!r} is tuned on folds and writes no texts; "
+            "choose another"
+        )

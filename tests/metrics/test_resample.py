@@ -1,0 +1,212 @@
+"""Intervals and paired tests by resampling whole questions, and rank agreement."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.stats import binomtest
+
+from valuestrata.metrics import agreement, resample
+
+NAN = float("nan")
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+def test_every_resample_draws_as_many_clusters_as_there_are() -> None:
+    draws = resample.cluster_draws(17, 40, seed=1)
+    assert draws.shape == (40, 17)
+    assert set(draws.sum(axis=1)) == {17.0}
+    np.testing.assert_array_equal(draws, resample.cluster_draws(17, 40, seed=1))
+    assert (draws != resample.cluster_draws(17, 40, seed=2)).any()
+
+
+def test_clusters_are_drawn_as_often_as_by_a_multinomial() -> None:
+    draws = resample.cluster_draws(300, 2000, seed=1)
+    np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.12)
+    np.testing.assert_allclose(draws.var(axis=0).mean(), 1 - 1 / 300, atol=0.02)
+
+
+def test_a_normalized_gain_by_hand() -> None:
+    start, target = np.full(40, 0.2), np.full(40, 0.6)
+    cluster = np.arange(40)
+    halfway = np.where(np.arange(40) % 2 == 0, 0.2, 0.6)
+    value, low, high = resample.normalized_gain(halfway, start, target, cluster, 400, 0.95, 1)
+    assert value == pytest.approx(0.5)
+    assert 0.2 < low < 0.5 < high < 0.8
+    # missing values do not count, and an error gains by falling
+    gap = np.where(np.arange(40) < 20, NAN, halfway)
+    assert resample.normalized_gain(gap, start, target, cluster, 400, 0.95, 1)[0] == pytest.approx(
+        0.5
+    )
+    down = resample.normalized_gain(1 - halfway, 1 - start, 1 - target, cluster, 400, 0.95, 1)
+    assert down == pytest.approx((value, low, high))
+    for extreme in (start, target):
+        ends = resample.normalized_gain(extreme, start, target, cluster, 50, 0.95, 1)
+        assert ends == pytest.approx((float(extreme[0] == 0.6),) * 3)
+
+
+def test_there_is_no_gain_where_start_and_target_may_be_equal() -> None:
+    rng = np.random.default_rng(1)
+    start = rng.random(30)
+    cluster = np.arange(30)
+    for target in (start, start + rng.normal(size=30)):
+        ends = resample.normalized_gain(start + 1, start, target, cluster, 200, 0.95, 1)
+        assert np.isnan(ends).all()
+
+
+def test_a_value_against_its_null() -> None:
+    null = np.append(np.arange(99.0), NAN)
+    mean, high, p = resample.against_null(97.0, null)
+    assert (mean, high, p) == pytest.approx((49, np.quantile(np.arange(99.0), 0.95), 3 / 100))
+    assert np.isnan(resample.against_null(NAN, null)[2])
+    assert np.isnan(resample.against_null(1.0, floats(NAN))).all()
+
+
+def test_rank_agreement_is_that_of_scipy_in_every_resample() -> None:
+    rng = np.random.default_rng(1)
+    one = rng.integers(0, 6, 25).astype(float)
+    other = one + rng.integers(-2, 3, 25)
+    draws = resample.cluster_draws(25, 30, seed=2)
+    result = agreement.resampled_agreement(one, other, draws)
+    for b, times in enumerate(draws.astype(int)):
+        x, y = np.repeat(one, times), np.repeat(other, times)
+        assert result["spearman"][b] == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert result["kendall"][b] == pytest.approx(stats.kendalltau(x, y).statistic)
+    value, low, high = agreement.rank_agreement(one, other, 400, 0.95, 1)["kendall"]
+    assert low < value < high
+    assert value == pytest.approx(stats.kendalltau(one, other).statistic)
+
+
+def test_what_is_all_the_same_has_no_order() -> None:
+    for one in (np.ones(5), floats(), floats(1)):
+        result = agreement.rank_agreement(one, one, 20, 0.95, 1)
+        assert np.isnan(list(result.values())).all()
+
+
+def test_a_ratio_without_count_is_unknown() -> None:
+    np.testing.assert_array_equal(resample.ratio(floats(1, 0), floats(2, 0)), [0.5, NAN])
+
+
+def test_percentiles_are_central_and_leave_out_what_is_unknown() -> None:
+    draws = np.append(np.arange(101.0), NAN)
+    assert resample.percentiles(draws, 0.9) == pytest.approx((5, 95))
+    assert np.isnan(resample.percentiles(floats(NAN), 0.9)).all()
+
+
+def test_a_corrected_interval_holds_its_estimate_inside_the_bounds() -> None:
+    for estimate, shift in product((0.0, 0.02, 0.3, 0.5, 0.97, 1.0), (-0.3, 0.0, 0.1, 0.4)):
+        draws = np.random.default_rng(1).normal(estimate + shift, 0.05, 400)
+        low, high = resample.bias_corrected(estimate, draws, 0.95, (0.0, 1.0))
+        assert 0 <= low <= estimate <= high <= 1
+
+
+def test_a_corrected_interval_is_shifted_back_by_the_bias() -> None:
+    draws = np.random.default_rng(2).normal(0.6, 0.05, 4000)
+    plain = resample.percentiles(draws, 0.95)
+    low, high = resample.bias_corrected(0.5, draws, 0.95, (0.0, 1.0))
+    assert low == pytest.approx(plain[0] - 0.1, abs=0.005)
+    assert high == pytest.approx(plain[1] - 0.1, abs=0.005)
+
+
+def test_an_unknown_estimate_has_no_interval() -> None:
+    assert np.isnan(resample.bias_corrected(NAN, floats(0.1, 0.2), 0.95, (0, 1))).all()
+    assert np.isnan(resample.bias_corrected(0.1, floats(NAN, NAN), 0.95, (0, 1))).all()
+
+
+def clustered(seed: int, clusters: int, size: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores around 0 whose clusters share a part of standard deviation `spread`."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(0, spread, clusters)
+    values = shared[:, None] + rng.normal(0, 1, (clusters, size))
+    return values.ravel(), np.repeat(np.arange(clusters), size)
+
+
+def test_a_mean_is_that_of_the_values_there_are() -> None:
+    values, cluster = floats(1, NAN, 0, 0.5), np.array([0, 0, 1, 2])
+    mean, low, high = resample.mean_with_interval(values, cluster, 200, 0.95, 1)
+    assert mean == 0.5
+    assert low <= mean <= high
+    assert np.isnan(resample.mean_with_interval(floats(NAN), np.array([0]), 9, 0.95, 1)).all()
+
+
+def test_a_constant_has_an_interval_of_no_width() -> None:
+    values, cluster = np.full(12, 0.25), np.repeat(np.arange(4), 3)
+    assert resample.mean_with_interval(values, cluster, 99, 0.95, 1) == (0.25, 0.25, 0.25)
+
+
+def test_copies_inside_a_question_widen_the_interval_instead_of_narrowing_it() -> None:
+    values = np.random.default_rng(3).normal(size=50)
+    once = resample.mean_with_interval(values, np.arange(50), 1000, 0.95, 1)
+    copied, cluster = np.repeat(values, 20), np.repeat(np.arange(50), 20)
+    clusters = resample.mean_with_interval(copied, cluster, 1000, 0.95, 1)
+    naive = resample.mean_with_interval(copied, np.arange(1000), 1000, 0.95, 1)
+    assert clusters == pytest.approx(once)
+    assert clusters[2] - clusters[1] > 3.5 * (naive[2] - naive[1])
+
+
+def test_the_cluster_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    covers = []
+    for seed in range(120):
+        values, cluster = clustered(seed, 40, 6, spread=1.0)
+        _, low, high = resample.mean_with_interval(values, cluster, 200, 0.9, seed)
+        covers.append(low <= 0 <= high)
+    assert 0.81 <= np.mean(covers) <= 0.97
+
+
+def test_an_interval_that_ignores_the_clusters_would_not() -> None:
+    covers = []
+    for seed in range(100):
+        values, _ = clustered(seed, 40, 6, spread=1.0)
+        _, low, high = resample.mean_with_interval(values, np.arange(240), 100, 0.9, seed)
+        covers.append(low <= 0 <= high)
+    assert np.mean(covers) < 0.75
+
+
+def test_an_identical_copy_has_a_difference_of_no_width_and_p_1() -> None:
+    values, cluster = clustered(1, 30, 5, 1.0)
+    gap = values - values.copy()
+    assert resample.mean_with_interval(gap, cluster, 500, 0.95, 1) == (0.0, 0.0, 0.0)
+    assert resample.sign_flip(gap, cluster, 500, 1) == 1.0
+
+
+def test_pairing_finds_what_two_intervals_side_by_side_hide() -> None:
+    base, cluster = clustered(2, 60, 4, spread=2.0)
+    tuned = base + 0.1 + np.random.default_rng(4).normal(0, 0.2, base.size)
+    _, low, high = resample.mean_with_interval(tuned - base, cluster, 1000, 0.95, 1)
+    one = resample.mean_with_interval(base, cluster, 1000, 0.95, 1)
+    other = resample.mean_with_interval(tuned, cluster, 1000, 0.95, 1)
+    assert low > 0
+    assert high - low < (one[2] - one[1]) / 5
+    assert other[1] < one[2]
+    assert resample.sign_flip(tuned - base, cluster, 999, 1) < 0.01
+
+
+def test_the_sign_flip_test_is_exact_where_it_can_be_worked_out() -> None:
+    gap, cluster = np.ones(8), np.arange(8)
+    expected = binomtest(8, 8).pvalue
+    assert resample.sign_flip(gap, cluster, 10_000, 1) == pytest.approx(expected, rel=0.25)
+
+
+def test_the_sign_flip_test_flips_whole_questions() -> None:
+    gap = np.repeat(floats(1, 1, 1, 1), 50)
+    together = resample.sign_flip(gap, np.repeat(np.arange(4), 50), 4000, 1)
+    assert together == pytest.approx(2 / 16, rel=0.25)
+    assert resample.sign_flip(gap, np.arange(200), 4000, 1) < 0.01
+
+
+def test_a_p_value_is_never_0_and_leaves_out_what_is_unknown() -> None:
+    gap, cluster = np.append(np.full(40, 5.0), NAN), np.append(np.arange(40), 3)
+    assert resample.sign_flip(gap, cluster, 99, 1) == pytest.approx(1 / 100)
+
+
+def test_p_values_of_equal_runs_are_spread_over_0_to_1() -> None:
+    p = []
+    for seed in range(100):
+        gap, cluster = clustered(seed, 25, 4, spread=1.0)
+        p.append(resample.sign_flip(gap, cluster, 199, seed))
+    assert 0.4 < np.mean(p) < 0.6
+    assert np.mean(np.array(p) <= 0.1) < 0.2
