@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ import transformers
 from bench import data, questionnaire
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat
-from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import forests
-from valuestrata.training import loop, shared_prefix
+from valuestrata.training import completion, loop, shared_prefix
+from valuestrata.training.objective import Objective
+from valuestrata.training.schedules import OptimizerSettings
 
 OUTPUT = data.ROOT / "results/bench/gpu.json"
 WARM = 3
@@ -43,7 +45,7 @@ class Shape:
     personas: int
     questions: int
     batch: int
-    batch_tokens: int
+    max_batch_tokens: int
     matrix: int
 
 
@@ -156,17 +158,19 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     """Every option of every prompt in trees of shared prefixes."""
     asked = questionnaire.ask(order, shape.personas, shape.questions)
     items = [
-        forests.PrefixItem(chat.prompt(a.first, a.second).ids, tuple(map(chat.reply, a.replies)))
+        forests.PrefixItem(
+            chat.prompt(a.first, a.second).ids, tuple(map(chat.encode_reply, a.replies))
+        )
         for a in asked
     ]
-    spec = replace(questionnaire.spec(data.ROOT), batch_tokens=shape.batch_tokens)
-    model = TransformersModel(spec, chat)
+    config = questionnaire.config(data.ROOT).replace(max_batch_tokens=shape.max_batch_tokens)
+    model = TransformersBackend(config, chat)
     model._network = network
-    model.score(items[: len(items) // 8], 1)
-    parts = forests.pack(items, spec.batch_tokens)
+    model.score_items(items[: len(items) // 8], 1)
+    parts = forests.pack(items, config.max_batch_tokens)
     grown = [forests.build_forest([items[i] for i in part]) for part in parts]
     start = finished(network.device)
-    model.score(items, 1)
+    model.score_items(items, 1)
     seconds = finished(network.device) - start
     nodes = sum(map(len, grown))
     return [
@@ -192,16 +196,20 @@ def adapted(network: Any) -> Any:
 
 
 def training(tuned: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
-    """Steps of the loop that fine-tunes, on plain and on grid batches."""
+    """Steps of the loop that fine-tunes, on plain batches and on batches of shared prefixes."""
     data_ = questionnaire.examples(questionnaire.ask(order, shape.personas, shape.questions), chat)
     rows = []
-    layouts: Iterable[tuple[str, Any, loop.Objective]] = (
-        ("plain", loop.make_batches, loop.CompletionObjective(chat.pad)),
-        ("grid", shared_prefix.make_batches, shared_prefix.SharedPrefixObjective(chat.pad)),
+    layouts: Iterable[tuple[str, Any, Objective]] = (
+        ("plain", completion.make_batches, completion.CompletionObjective(chat.pad)),
+        (
+            "shared_prefix",
+            shared_prefix.make_batches,
+            shared_prefix.SharedPrefixObjective(chat.pad),
+        ),
     )
     for layout, deal, objective in layouts:
         parts = list(deal(data_, shape.batch, 1, 1))[: WARM + 20]
-        settings = loop.Settings(1e-5, len(parts), 0.1, 0.0, 1.0)
+        settings = OptimizerSettings(1e-5, len(parts), 0.1, 0.0, 1.0)
         history = loop.train(tuned, iter(parts), settings, objective)[WARM:]
         counted = parts[WARM:]
         tokens = sum(record["tokens"] for record in history)
@@ -226,11 +234,11 @@ def say(about: Row, rows: Sequence[Row]) -> None:
     lines = [
         f"{about['device']}, {about['shape']}, random weights, bf16, torch {about['torch']}; "
         f"matrix peak {about['peak_tflops']:.1f} TFLOP/s",
-        f"{'work':9} {'order':9} {'layout':6} {'prompts/s':>9} {'tokens/s':>9} {'used':>6}  aim",
+        f"{'work':9} {'order':9} {'layout':13} {'prompts/s':>9} {'tokens/s':>9} {'used':>6}  aim",
     ]
     for row in rows:
         lines.append(
-            f"{row['work']:9} {row['order']:9} {row['layout']:6} "
+            f"{row['work']:9} {row['order']:9} {row['layout']:13} "
             f"{row['prompts'] / row['seconds']:9.1f} {row['tokens'] / row['seconds']:9.0f} "
             f"{row['utilisation']:6.1%} {row['at_least']:4.0%}"
         )

@@ -17,7 +17,7 @@ import torch
 
 from bench.questionnaire import Asked
 from valuestrata.inference.chat import Chat
-from valuestrata.training import loop
+from valuestrata.training.examples import Example
 
 MOST = 8
 """New tokens at most; an answer has four."""
@@ -51,13 +51,13 @@ def one_forward(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> 
         (*chat.prompt(a.first, a.second).ids, *chat.encode_reply(a.replies[0])[:-2]) for a in asked
     ]
     codes = [[chat.encode_reply(text)[-2] for text in a.replies] for a in asked]
-    found: list[Any] = [None] * len(asked)
+    results: list[Any] = [None] * len(asked)
     for part in chunks(list(map(len, begun)), size):
         logits = network(**padded([begun[i] for i in part], chat.pad)).logits
         logprobs = logits.float().log_softmax(dim=-1)
         for row, i in enumerate(part):
-            found[i] = logprobs[row, len(begun[i]) - 1, codes[i]].numpy()
-    return found
+            results[i] = logprobs[row, len(begun[i]) - 1, codes[i]].numpy()
+    return results
 
 
 @torch.inference_mode()
@@ -103,14 +103,14 @@ def write(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> list[s
 
 def answer_in(text: str) -> str:
     """The first answer in a text, '' if there is none."""
-    found = re.search(r"Answer: \d+", text)
-    return found.group() if found else ""
+    match = re.search(r"Answer: \d+", text)
+    return match.group() if match else ""
 
 
 # Training ------------------------------------------------------------------------------------
 
 
-def rows(examples: Sequence[loop.Example]) -> list[dict[str, list[int]]]:
+def rows(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
     """Examples as transformers' Trainer takes them."""
     return [
         {
@@ -122,11 +122,11 @@ def rows(examples: Sequence[loop.Example]) -> list[dict[str, list[int]]]:
     ]
 
 
-def mean_loss(network: Any, laid: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropy over the labelled tokens of a batch, as laid out by a trainer."""
-    logits = network(input_ids=laid["input_ids"], attention_mask=laid["attention_mask"]).logits
+def mean_loss(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross-entropy over the labelled tokens of a batch, as inputs out by a trainer."""
+    logits = network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
     return torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), laid["labels"][:, 1:].flatten()
+        logits[:, :-1].flatten(0, 1), inputs["labels"][:, 1:].flatten()
     )
 
 
@@ -150,7 +150,7 @@ def settings(folder: Path, rate: float, batch: int, passes: int) -> dict[str, An
 
 
 def trl_trainer(
-    network: Any, chat: Chat, examples: Sequence[loop.Example], said: dict[str, Any], **more: Any
+    network: Any, chat: Chat, examples: Sequence[Example], arguments: dict[str, Any], **more: Any
 ) -> Any:
     """TRL's SFTTrainer on prompt and completion, in fp32; `more` changes its defaults."""
     from datasets import Dataset
@@ -163,7 +163,7 @@ def trl_trainer(
     return quiet(
         SFTTrainer(
             model=network,
-            args=SFTConfig(**said, bf16=False, **more),
+            args=SFTConfig(**arguments, bf16=False, **more),
             train_dataset=texts,
             processing_class=words,
         )
@@ -171,17 +171,17 @@ def trl_trainer(
 
 
 def hf_trainer(
-    network: Any, chat: Chat, examples: Sequence[loop.Example], said: dict[str, Any]
+    network: Any, chat: Chat, examples: Sequence[Example], arguments: dict[str, Any]
 ) -> Any:
     """transformers' Trainer with batches of like length."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    arguments = TrainingArguments(**said, train_sampling_strategy="group_by_length")
+    training = TrainingArguments(**arguments, train_sampling_strategy="group_by_length")
     return quiet(
         Trainer(
             model=network,
-            args=arguments,
+            args=training,
             train_dataset=Dataset.from_list(rows(examples)),
             data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True),
         )
@@ -223,8 +223,8 @@ def lm_eval(job: dict[str, Any]) -> dict[str, Any]:
         for i, (prompt, options) in enumerate(job["asked"])
         for option in options
     ]
-    seconds, found = timed(lambda: model.loglikelihood(requests, disable_tqdm=True))
-    values = iter(value for value, _ in found)
+    seconds, results = timed(lambda: model.loglikelihood(requests, disable_tqdm=True))
+    values = iter(value for value, _ in results)
     logprobs = [[next(values) for _ in options] for _, options in job["asked"]]
     return {"seconds": seconds, "logprobs": logprobs}
 
@@ -277,8 +277,8 @@ def inspect(job: dict[str, Any]) -> dict[str, Any]:
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """CPU seconds of this process, all its threads included, and what came out."""
     start = time.process_time()
-    found = work()
-    return time.process_time() - start, found
+    result = work()
+    return time.process_time() - start, result
 
 
 if __name__ == "__main__":

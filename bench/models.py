@@ -26,9 +26,11 @@ from bench.model_peers import timed
 from bench.questionnaire import Asked
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat
-from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import forests
 from valuestrata.training import loop, shared_prefix
+from valuestrata.training.schedules import OptimizerSettings
 
 OUTPUT = data.ROOT / "results/bench/models.json"
 CLOSE = 1e-5
@@ -144,16 +146,16 @@ class Bench:
         asked = questionnaire.ask(order, *counts)
         some = asked[:: self.size.part]
         model = self.model()
-        questions = [one.as_question() for one in asked]
-        mine = model.answer(questions, model_peers.MOST)
-        texts = [model_peers.answer_in(answer.text) for answer in mine]
-        whole = [answer.logprobs for answer in mine]
+        requests = [one.request for one in asked]
+        replies = model.score(requests, model_peers.MOST)
+        texts = [model_peers.answer_in(str(reply.text)) for reply in replies]
+        whole = [reply.logprobs for reply in replies]
         upto = self.without_terminators(asked)
         prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]
-        own = len(forests.build_forest(self.items(asked)))
+        our_tokens = len(forests.build_forest(self.items(asked)))
 
         def ours(_: int) -> tuple[float, Any]:
-            return timed(lambda: model.answer(questions, model_peers.MOST))
+            return timed(lambda: model.score(requests, model_peers.MOST))
 
         def local(work: Callable[..., Any], asked: Sequence[Asked]) -> Callable[[int], Any]:
             return lambda turn: timed(
@@ -164,29 +166,29 @@ class Bench:
             Run(
                 "transformers, one padded forward, full logits",
                 local(model_peers.one_forward, asked),
-                lambda found: {"equal": close(found, upto)},
+                lambda results: {"equal": close(results, upto)},
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
                 "a forward pass an option, full logits",
                 local(model_peers.forward_an_option, some),
-                lambda found: {"equal": close(found, whole[:: self.size.part])},
+                lambda results: {"equal": close(results, whole[:: self.size.part])},
                 sum((n + 4) * len(a.codes) for n, a in zip(prompts, asked, strict=True)),
                 len(some) / len(asked),
             ),
             Run(
                 "generate + regex",
                 local(model_peers.write, asked),
-                lambda found: {"equal": found == texts},
+                lambda results: {"equal": results == texts},
                 sum(prompts) + 3 * len(asked),
             ),
         ]
         runs += self.children(asked, upto, prompts)
-        return self.compared(order, ours, own, runs)
+        return self.compared(order, ours, our_tokens, runs)
 
-    def model(self) -> TransformersModel:
+    def model(self) -> TransformersBackend:
         """Our backend, on the network at hand."""
-        model = TransformersModel(questionnaire.spec(self.folder), self.chat)
+        model = TransformersBackend(questionnaire.config(self.folder), self.chat)
         model._network = self.network
         return model
 
@@ -194,7 +196,8 @@ class Bench:
         """Prompts with their whole replies."""
         return [
             forests.PrefixItem(
-                self.chat.prompt(a.first, a.second).ids, tuple(map(self.chat.reply, a.replies))
+                self.chat.prompt(a.first, a.second).ids,
+                tuple(map(self.chat.encode_reply, a.replies)),
             )
             for a in asked
         ]
@@ -208,7 +211,7 @@ class Bench:
             )
             for item in items
         ]
-        return [one.logprobs for one in self.model().score(begun, 1)]
+        return [one.logprobs for one in self.model().score_items(begun, 1)]
 
     def children(
         self, asked: Sequence[Asked], upto: Sequence[Any], prompts: Sequence[int]
@@ -236,8 +239,8 @@ class Bench:
                     "size": (32, 64)[turn % 2],
                     "logs": str(self.folder / "logs"),
                 }
-                found = in_child(self.pythons[tool], tool, job, self.folder)
-                return found.pop("seconds"), found
+                results = in_child(self.pythons[tool], tool, job, self.folder)
+                return results.pop("seconds"), results
 
             return work
 
@@ -245,13 +248,13 @@ class Bench:
             Run(
                 "lm-evaluation-harness, HF backend, loglikelihood",
                 child("lm_eval"),
-                lambda found: {"equal": close(found["logprobs"], upto)},
+                lambda results: {"equal": close(results["logprobs"], upto)},
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
                 "inspect_ai multiple_choice, hf",
                 child("inspect_ai"),
-                lambda found: {"equal": self.same_texts(found["texts"])},
+                lambda results: {"equal": self.same_texts(results["texts"])},
                 0,
             ),
         ]
@@ -266,8 +269,8 @@ class Bench:
     def same_texts(self, texts: Sequence[Sequence[str]]) -> bool:
         """Whether we write what inspect's model wrote, from the messages it showed."""
         model = self.model()
-        ours = model.generate([(a, b) for a, b, _ in texts], model_peers.MOST, 0.0, 0)
-        return ours == [said.strip() for _, _, said in texts]
+        ours = model.generate([(a, b) for a, b, _ in texts], Sampling(model_peers.MOST))
+        return ours == [text.strip() for _, _, text in texts]
 
     # Training
 
@@ -282,7 +285,7 @@ class Bench:
         def ours(_: int) -> tuple[float, Any]:
             tuned = self.adapted()
             parts = shared_prefix.make_batches(examples, batch, 1, 1)
-            settings = loop.Settings(RATE, 2, 0.0, 0.0, 1.0)
+            settings = OptimizerSettings(RATE, 2, 0.0, 0.0, 1.0)
             return timed(lambda: loop.train(tuned, parts, settings, objective))
 
         first = next(shared_prefix.make_batches(examples, batch, 1, 1))
@@ -292,23 +295,23 @@ class Bench:
 
         def trainer(make: Callable[..., Any], **more: Any) -> Run:
             def built(network: Any, examples: Sequence[Any], passes: int) -> Any:
-                said = model_peers.settings(self.folder / "trained", RATE, batch, passes)
-                return make(network, self.chat, examples, said, **more)
+                arguments = model_peers.settings(self.folder / "trained", RATE, batch, passes)
+                return make(network, self.chat, examples, arguments, **more)
 
             def work(turn: int) -> tuple[float, Any]:
                 # one pass a step pads to the longest of all, four less; the better one counts
-                own = built(self.adapted(), examples, (1, 4)[turn % 2])
-                return timed(own.train)
+                peer = built(self.adapted(), examples, (1, 4)[turn % 2])
+                return timed(peer.train)
 
             def check(_: Any) -> Row:
-                own = built(self.adapted(moved=True), first, 1)
-                laid = own.data_collator([own.train_dataset[i] for i in range(len(first))])
+                peer = built(self.adapted(moved=True), first, 1)
+                inputs = peer.data_collator([peer.train_dataset[i] for i in range(len(first))])
                 exactly = self.adapted(moved=True).double()
-                truth = model_peers.mean_loss(exactly, laid)
+                truth = model_peers.mean_loss(exactly, inputs)
                 exact = gradients(exactly, truth)
                 with torch.enable_grad():
-                    loss = own.compute_loss(own.model, dict(laid))
-                errors = relative(gradient, exact), relative(gradients(own.model, loss), exact)
+                    loss = peer.compute_loss(peer.model, dict(inputs))
+                errors = relative(gradient, exact), relative(gradients(peer.model, loss), exact)
                 same = abs(float(loss / truth) - 1) <= CLOSE
                 return {"equal": same and errors[0] <= CLOSE, "gradient_errors": errors}
 
@@ -324,10 +327,10 @@ class Bench:
             sys.stdout.write("trl is not installed: left out\n")
         for against, run in runs.items():
             run.against = against
-        own_tokens = questionnaire.tokens_of_grids(
+        our_tokens = questionnaire.shared_prefix_tokens(
             list(shared_prefix.make_batches(examples, batch, 1, 1)), self.chat.pad
         )
-        return self.compared(order, ours, own_tokens, list(runs.values()))
+        return self.compared(order, ours, our_tokens, list(runs.values()))
 
     def adapted(self, moved: bool = False) -> Any:
         """The network with a fresh adapter, or one that has moved so that no gradient is 0."""
@@ -350,18 +353,18 @@ class Bench:
     # Both
 
     def compared(
-        self, order: str, ours: Callable[[int], tuple[float, Any]], own: int, runs: list[Run]
+        self, order: str, ours: Callable[[int], tuple[float, Any]], our_tokens: int, runs: list[Run]
     ) -> list[Row]:
         """Take turns, so that a busy machine slows all; the least CPU seconds of each count.
 
         Each has as many tries as there are rounds; a peer has another batch size in each.
         """
         best = [float("inf")] * (len(runs) + 1)
-        found: list[Any] = [None] * len(runs)
+        results: list[Any] = [None] * len(runs)
         for turn in range(self.size.rounds):
             best[0] = min(best[0], ours(turn)[0])
             for i, run in enumerate(runs):
-                seconds, found[i] = run.work(turn)
+                seconds, results[i] = run.work(turn)
                 best[1 + i] = min(best[1 + i], seconds / run.share)
                 tell(f"{order} first, turn {turn + 1}: {seconds:.1f}s, {run.against}")
         return [
@@ -373,11 +376,11 @@ class Bench:
                 "ratio": seconds / best[0],
                 "at_least": FLOORS[run.against][questionnaire.ORDERS.index(order)],
                 **run.check(answer),
-                "our_tokens": own,
+                "our_tokens": our_tokens,
                 "their_tokens": run.tokens or None,
                 "scaled_from": None if run.share == 1 else f"{run.share:.0%} of the prompts",
             }
-            for run, seconds, answer in zip(runs, best[1:], found, strict=True)
+            for run, seconds, answer in zip(runs, best[1:], results, strict=True)
         ]
 
 
@@ -392,8 +395,8 @@ def close(theirs: Sequence[Any], ours: Sequence[Any]) -> bool:
 def gradients(tuned: Any, loss: torch.Tensor) -> torch.Tensor:
     """All of an adapter's gradients in one row."""
     named = sorted((n, p) for n, p in tuned.named_parameters() if p.requires_grad)
-    found = torch.autograd.grad(loss, [p for _, p in named])
-    return torch.cat([g.flatten() for g in found]).double()
+    results = torch.autograd.grad(loss, [p for _, p in named])
+    return torch.cat([g.flatten() for g in results]).double()
 
 
 def relative(theirs: torch.Tensor, ours: torch.Tensor) -> float:
@@ -408,7 +411,7 @@ def has(python: str, package: str) -> bool:
 
 
 def in_child(python: str, tool: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What a tool answers in a process of its own."""
+    """What a tool answers in a process of its peer."""
     given, result = folder / "job.json", folder / "result.json"
     given.write_text(json.dumps(job), encoding="utf-8")
     environment = {

@@ -10,12 +10,15 @@ import numpy as np
 import torch
 
 from bench import data
-from valuestrata import config, specs, validate
 from valuestrata.demo.toy import SPECIAL, TEMPLATES
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.protocol import ScoringRequest
 from valuestrata.prompting import prompts
-from valuestrata.training import loop, objectives, shared_prefix
+from valuestrata.prompting.settings import prompt_settings
+from valuestrata.study.models import TransformersModel
+from valuestrata.training import completion, loop, shared_prefix
+from valuestrata.training.examples import Pair
+from valuestrata.training.schedules import OptimizerSettings
 
 ORDERS = ("question", "persona")
 VOCABULARY = 8192
@@ -37,30 +40,30 @@ class Asked:
         """The reply that gives each code."""
         return tuple(prompts.answer("english", code) for code in self.codes)
 
-    def as_question(self) -> ScoringRequest:
+    @property
+    def request(self) -> ScoringRequest:
         """What a backend is asked."""
-        return ScoringRequest(self.first, self.second, self.replies)
+        return ScoringRequest((self.first, self.second), self.replies)
 
 
 def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
     """The personas of all of the paper's strata; its 214 closed prompts with their codes."""
-    study, chosen, _ = data.study()
-    said = config.spec_pairs(study, "train").prompt
+    study, questions, _ = data.study()
+    wording = prompt_settings(study)
     groups = data.groups_of(study)
     personas = [
-        prompts.persona(said, dict(zip(stratum, cell, strict=True)))
-        for strata in study.splits.values()
-        for stratum in strata
-        for cell in itertools.product(*[groups[axis] for axis in stratum])
+        prompts.persona(wording, dict(zip(axes, cell, strict=True)))
+        for strata in study.split_strata.values()
+        for axes in strata
+        for cell in itertools.product(*[groups[axis] for axis in axes])
     ]
     closed = []
-    for one in chosen:
-        unnamed = dict.fromkeys(range(one.scale_min, one.scale_max + 1), "")
-        labels = unnamed | one.extra | one.labels
+    for question in questions:
+        ends = (question.scale_min, question.scale_max)
+        unnamed = dict.fromkeys(range(ends[0], ends[1] + 1), "")
+        labels = unnamed | question.extra | question.labels
         codes = sorted(labels)
-        text = prompts.closed(
-            said, one.text, codes, [labels[c] for c in codes], (one.scale_min, one.scale_max)
-        )
+        text = prompts.closed(wording, question.text, codes, [labels[c] for c in codes], ends)
         closed.append((text, tuple(codes)))
     return personas, closed
 
@@ -71,12 +74,12 @@ def ask(order: str, personas: int, questions: int) -> list[Asked]:
     Persona first is the study's order; question first has the two messages swapped.
     """
     people, closed = texts()
-    found = []
+    asked = []
     for persona in spread(people, personas):
         for text, codes in spread(closed, questions):
             first, second = (persona, text) if order == "persona" else (text, persona)
-            found.append(Asked(persona, text, first, second, codes))
-    return found
+            asked.append(Asked(persona, text, first, second, codes))
+    return asked
 
 
 def spread(things: Sequence[Any], n: int) -> list[Any]:
@@ -143,10 +146,10 @@ def make_network(chat: Chat, layers: int = LAYERS, hidden: int = HIDDEN) -> Any:
     ).eval()
 
 
-def examples(asked: Sequence[Asked], chat: Chat) -> list[objectives.Pair]:
+def examples(asked: Sequence[Asked], chat: Chat) -> list[Pair]:
     """Prompts with an answer each, to train on."""
     return [
-        objectives.Pair(
+        Pair(
             chat.prompt(one.first, one.second).ids,
             chat.encode_reply(one.replies[i % len(one.replies)]),
             group=one.persona,
@@ -162,9 +165,9 @@ def examples(asked: Sequence[Asked], chat: Chat) -> list[objectives.Pair]:
 def teach(network: Any, chat: Chat, steps: int, batch: int = 16) -> None:
     """A few steps after which the network writes answers in the form asked for, in both orders."""
     asked = [one for order in ORDERS for one in ask(order, 10, 40)]
-    parts = loop.make_batches(examples(asked, chat), batch, 99, seed=1)
-    settings = loop.Settings(3e-3, steps, 0.3, 0.0, 1.0)
-    loop.train(network, parts, settings, loop.CompletionObjective(chat.pad))
+    batches = completion.make_batches(examples(asked, chat), batch, 99, seed=1)
+    settings = OptimizerSettings(3e-3, steps, 0.3, 0.0, 1.0)
+    loop.train(network, batches, settings, completion.CompletionObjective(chat.pad))
 
 
 def save(network: Any, chat: Chat, folder: Path) -> Path:
@@ -174,14 +177,12 @@ def save(network: Any, chat: Chat, folder: Path) -> Path:
     return folder
 
 
-def spec(folder: Path) -> specs.Model:
-    """The study's settings for a model in a folder, in fp32."""
-    said = {"backend": "transformers", "weights": str(folder), "dtype": "float32"}
-    raw = validate.read_yaml(data.ROOT / "studies/wvs-sg.yaml") | {"models": {"toy": said}}
-    return config.spec_predict(validate.load(raw, files=False), "toy", "base").model
+def config(folder: Path) -> TransformersModel:
+    """A study's model in a folder, in fp32."""
+    return TransformersModel(backend="transformers", model=str(folder), dtype="float32")
 
 
-def tokens_of_grids(parts: Sequence[Sequence[objectives.Pair]], pad: int) -> int:
-    """Tokens that training on grid batches reads."""
+def shared_prefix_tokens(batches: Sequence[Sequence[Pair]], pad: int) -> int:
+    """Tokens that training on batches of shared prefixes reads."""
     objective = shared_prefix.SharedPrefixObjective(pad)
-    return sum(objective.num_tokens(objective.collate(part)) for part in parts)
+    return sum(objective.num_tokens(objective.collate(batch)) for batch in batches)

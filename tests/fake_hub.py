@@ -34,7 +34,7 @@ def hub(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[list[s
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def encode_reply(self, body: bytes, kind: str = "application/json") -> None:
+        def send(self, body: bytes, kind: str = "application/json") -> None:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -58,12 +58,10 @@ def hub(folder: Path, cache: Path, patch: pytest.MonkeyPatch) -> Iterator[list[s
                     {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40}
                     for p in sorted(folder.iterdir())
                 ]
-                return self.encode_reply(json.dumps(files).encode())
+                return self.send(json.dumps(files).encode())
             if path.startswith("/api/"):
-                return self.encode_reply(json.dumps({"id": REPOSITORY, "sha": COMMIT}).encode())
-            return self.encode_reply(
-                (folder / path.rsplit("/", 1)[1]).read_bytes(), "application/octet"
-            )
+                return self.send(json.dumps({"id": REPOSITORY, "sha": COMMIT}).encode())
+            return self.send((folder / path.rsplit("/", 1)[1]).read_bytes(), "application/octet")
 
         def do_HEAD(self) -> None:
             self.do_GET()

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
-from valuestrata.specs import Model, Service
+from valuestrata.study.models import OpenAIModel
 
 VARIABLE = "VALUESTRATA_TEST_KEY"
 KEY = "sk-THIS-IS-A-SECRET-0123456789"
@@ -35,7 +35,7 @@ class Server:
 
     def users(self) -> list[str]:
         """The user messages that were asked, in order of arrival."""
-        return [said["messages"][1]["content"] for said in self.asked]
+        return [request["messages"][1]["content"] for request in self.asked]
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def serving(says: Says) -> Iterator[Server]:
 
         def log_message(self, *_: object) -> None: ...
 
-        def encode_reply(self, status: int, content: Any) -> None:
+        def send(self, status: int, content: Any) -> None:
             body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -57,29 +57,27 @@ def serving(says: Says) -> Iterator[Server]:
             self.wfile.write(body)
 
         def do_POST(self) -> None:
-            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with state.lock:
-                state.asked.append(said)
+                state.asked.append(request)
                 state.keys.add(self.headers["Authorization"])
                 state.at_once += 1
                 state.most_at_once = max(state.most_at_once, state.at_once)
             try:
-                found = state.says(*(message["content"] for message in said["messages"]))
-                if isinstance(found, float):
-                    time.sleep(found)
-                    found = "late"
+                reply = state.says(*(message["content"] for message in request["messages"]))
+                if isinstance(reply, float):
+                    time.sleep(reply)
+                    reply = "late"
             finally:
                 with state.lock:
                     state.at_once -= 1
-            if isinstance(found, int):
+            if isinstance(reply, int):
                 # as real services do, it repeats part of the key
-                return self.encode_reply(
-                    found, {"error": {"message": f"not with {KEY}", "code": found}}
-                )
-            message = {"role": "assistant", "content": found, "refusal": None}
-            message |= found if isinstance(found, dict) else {}
+                return self.send(reply, {"error": {"message": f"not with {KEY}", "code": reply}})
+            message = {"role": "assistant", "content": reply, "refusal": None}
+            message |= reply if isinstance(reply, dict) else {}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
-            return self.encode_reply(
+            return self.send(
                 200,
                 {
                     "id": "x",
@@ -102,17 +100,9 @@ def serving(says: Says) -> Iterator[Server]:
         thread.join()
 
 
-def model(server: Server, **changes: Any) -> Model:
-    """The spec of a model that the server serves."""
-    settings = {"parallel": 4, "timeout": 5.0, "retries": 0, "key_variable": VARIABLE}
-    service = Service(server.address, **settings | changes)  # type: ignore[arg-type]
-    return Model(
-        backend="openai",
-        rule=None,
-        weights="toy-gpt",
-        revision=None,
-        dtype="bfloat16",
-        remote_code=False,
-        batch_tokens=0,
-        service=service,
+def model(server: Server, **changes: Any) -> OpenAIModel:
+    """A model that the server serves."""
+    settings = {"max_concurrency": 4, "timeout": 5.0, "max_retries": 0, "api_key_env": VARIABLE}
+    return OpenAIModel(
+        backend="openai", model="toy-gpt", base_url=server.address, **{**settings, **changes}
     )

@@ -19,15 +19,15 @@ def text_of(ids: tuple[int, ...], talk: Chat) -> str:
     return str(talk.tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
-@pytest.mark.parametrize("kind", SOUND)
-def test_a_prompt_has_the_bos_of_its_template_and_no_other(kind: str) -> None:
+def test_a_prompt_has_the_bos_of_its_template_and_no_other() -> None:
     """Trap 1."""
-    talk = chat(kind)
-    ids = talk.prompt(PERSONA, USER).ids
-    bos = talk.tokenizer.bos_token_id
-    writes_one = "bos_token" in KINDS[kind].template
-    assert ids.count(bos) == writes_one
-    assert (ids[0] == bos) == writes_one
+    for kind in SOUND:
+        talk = chat(kind)
+        ids = talk.prompt(PERSONA, USER).ids
+        bos = talk.tokenizer.bos_token_id
+        writes_one = "bos_token" in KINDS[kind].template
+        assert ids.count(bos) == writes_one
+        assert (ids[0] == bos) == writes_one
 
 
 def test_a_tokenizer_that_adds_a_bos_by_itself_adds_no_second_one() -> None:
@@ -58,33 +58,33 @@ def test_a_template_whose_turns_begin_with_what_is_called_bos_is_sound() -> None
     )
 
 
-@pytest.mark.parametrize("kind", SOUND)
-def test_persona_and_question_are_in_the_ids_of_every_template(kind: str) -> None:
+def test_persona_and_question_are_in_the_ids_of_every_template() -> None:
     """Trap 2: with a system role, without one, or with one that is dropped."""
-    talk = chat(kind)
-    said = text_of(talk.prompt(PERSONA, USER).ids, talk)
-    assert said.count(PERSONA) == 1
-    assert said.count(USER) == 1
-    assert said.index(PERSONA) < said.index(USER)
+    for kind in SOUND:
+        talk = chat(kind)
+        text = text_of(talk.prompt(PERSONA, USER).ids, talk)
+        assert text.count(PERSONA) == 1
+        assert text.count(USER) == 1
+        assert text.index(PERSONA) < text.index(USER)
 
 
-@pytest.mark.parametrize("kind", SOUND)
-def test_the_persona_is_folded_into_the_user_turn_only_without_a_system_role(kind: str) -> None:
+def test_the_persona_is_folded_into_the_user_turn_only_without_a_system_role() -> None:
     """Trap 2."""
-    talk = chat(kind)
-    folded = kind in ("no system role", "system dropped")
-    assert talk.system_role is not folded
-    said = text_of(talk.prompt(PERSONA, USER).ids, talk)
-    assert ("<|system|>" in said) is not folded
-    assert (f"<|user|>{PERSONA}\n\n{USER}" in said) is folded
+    for kind in SOUND:
+        talk = chat(kind)
+        folded = kind in ("no system role", "system dropped")
+        assert talk.system_role is not folded
+        text = text_of(talk.prompt(PERSONA, USER).ids, talk)
+        assert ("<|system|>" in text) is not folded
+        assert (f"<|user|>{PERSONA}\n\n{USER}" in text) is folded
 
 
-@pytest.mark.parametrize("kind", SOUND)
-def test_another_persona_makes_another_prompt_and_another_digest(kind: str) -> None:
+def test_another_persona_makes_another_prompt_and_another_digest() -> None:
     """Trap 2."""
-    made = [chat(kind).prompt(persona, USER) for persona in PERSONAS]
-    assert len({prompt.ids for prompt in made}) == len(PERSONAS)
-    assert len({prompt.digest for prompt in made}) == len(PERSONAS)
+    for kind in SOUND:
+        made = [chat(kind).prompt(persona, USER) for persona in PERSONAS]
+        assert len({prompt.ids for prompt in made}) == len(PERSONAS)
+        assert len({prompt.digest for prompt in made}) == len(PERSONAS)
 
 
 def test_a_template_that_loses_the_persona_is_refused() -> None:
@@ -104,12 +104,11 @@ def test_the_digest_is_of_the_ids_alone() -> None:
     assert prompt.digest != dataclasses.replace(prompt, ids=prompt.ids[:-1]).digest
 
 
-@pytest.mark.parametrize("kind", ["date", "clock"])
-def test_the_ids_are_the_same_whatever_the_day(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ids_are_the_same_whatever_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 3: Llama 3 takes a date, gpt-oss and SmolLM3 look at the clock; both are pinned."""
     from transformers.utils import chat_template_utils
 
-    def rendered(day: datetime) -> tuple[int, ...]:
+    def rendered(kind: str, day: datetime) -> tuple[int, ...]:
         class Clock(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> datetime:
@@ -118,9 +117,10 @@ def test_the_ids_are_the_same_whatever_the_day(kind: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(chat_template_utils, "datetime", Clock)
         return Chat(tokenizer(kind)).prompt(PERSONA, USER).ids
 
-    first, later = rendered(datetime(2031, 3, 4)), rendered(datetime(2042, 5, 6))
-    assert first == later
-    assert f"Today: {DATE}" in text_of(first, chat(kind))
+    for kind in ("date", "clock"):
+        first = rendered(kind, datetime(2031, 3, 4))
+        assert rendered(kind, datetime(2042, 5, 6)) == first
+        assert f"Today: {DATE}" in text_of(first, chat(kind))
 
 
 def test_thinking_is_off() -> None:
@@ -131,9 +131,9 @@ def test_thinking_is_off() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "written"),
-    [
+def test_the_terminator_is_what_the_template_puts_after_a_reply() -> None:
+    """Traps 6 and 15: up to the end of the turn, special but unnamed tokens included."""
+    for kind, written in [
         ("llama", "<|end|>"),
         ("qwen2", "<|end|>"),
         ("phi", "<|end|>"),
@@ -144,11 +144,8 @@ def test_thinking_is_off() -> None:
         ("pad is eos", "<|end|>"),
         ("spaces", " <|end|>"),
         ("metaspace", "\n<|end|>"),
-    ],
-)
-def test_the_terminator_is_what_the_template_puts_after_a_reply(kind: str, written: str) -> None:
-    """Traps 6 and 15: up to the end of the turn, special but unnamed tokens included."""
-    assert text_of(chat(kind).terminator, chat(kind)) == written
+    ]:
+        assert text_of(chat(kind).terminator, chat(kind)) == written
 
 
 def test_a_template_that_ends_turns_with_no_special_token_ends_with_eos() -> None:
@@ -159,36 +156,36 @@ def test_a_template_that_ends_turns_with_no_special_token_ends_with_eos() -> Non
     assert talk.terminator == (talk.tokenizer.eos_token_id,)
 
 
-@pytest.mark.parametrize("kind", SOUND)
-@pytest.mark.parametrize("reply", ["Answer: 10", "Well.\n\nIt is 1 to 10.", "I can’t say."])
-def test_decoding_stops_at_the_terminator_and_gives_the_reply_back(kind: str, reply: str) -> None:
-    talk = chat(kind)
-    written = list(talk.encode_reply(reply))
-    assert written[-len(talk.terminator) :] == list(talk.terminator)
-    assert talk.decode(written) == reply
-    assert talk.decode([*written, *talk.encode_reply("More."), talk.pad, talk.pad]) == reply
-    assert talk.decode(written[: -len(talk.terminator)]) == reply
-    assert talk.decode([*written[: -len(talk.terminator)], *[talk.pad] * 3]) == reply
+def test_decoding_stops_at_the_terminator_and_gives_the_reply_back() -> None:
+    for reply in ["Answer: 10", "Well.\n\nIt is 1 to 10.", "I can’t say."]:
+        for kind in SOUND:
+            talk = chat(kind)
+            written = list(talk.encode_reply(reply))
+            assert written[-len(talk.terminator) :] == list(talk.terminator)
+            assert talk.decode(written) == reply
+            assert talk.decode([*written, *talk.encode_reply("More."), talk.pad, talk.pad]) == reply
+            assert talk.decode(written[: -len(talk.terminator)]) == reply
+            assert talk.decode([*written[: -len(talk.terminator)], *[talk.pad] * 3]) == reply
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SOUND if kind != "clock"])
-def test_a_reply_continues_its_prompt_as_in_the_whole_conversation(kind: str) -> None:
+def test_a_reply_continues_its_prompt_as_in_the_whole_conversation() -> None:
     """Traps 4 and 5: the ids are those of the conversation rendered and tokenised at once."""
-    talk = chat(kind)
-    messages = [{"role": "system", "content": PERSONA}, {"role": "user", "content": USER}]
-    if kind in ("no system role", "system dropped"):
-        messages = [{"role": "user", "content": f"{PERSONA}\n\n{USER}"}]
-    text = talk.tokenizer.apply_chat_template(
-        [*messages, {"role": "assistant", "content": "Answer: 10"}],
-        tokenize=False,
-        date_string=DATE,
-    )
-    # an empty thought is part of the prompt, not of the conversation's record
-    if kind == "thinking":
-        text = text.replace("<|assistant|>", "<|assistant|><think>\n\n</think>\n\n")
-    whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
-    made = [*talk.prompt(PERSONA, USER).ids, *talk.encode_reply("Answer: 10")]
-    assert made == whole[: len(made)]
+    for kind in [kind for kind in SOUND if kind != "clock"]:
+        talk = chat(kind)
+        messages = [{"role": "system", "content": PERSONA}, {"role": "user", "content": USER}]
+        if kind in ("no system role", "system dropped"):
+            messages = [{"role": "user", "content": f"{PERSONA}\n\n{USER}"}]
+        text = talk.tokenizer.apply_chat_template(
+            [*messages, {"role": "assistant", "content": "Answer: 10"}],
+            tokenize=False,
+            date_string=DATE,
+        )
+        # an empty thought is part of the prompt, not of the conversation's record
+        if kind == "thinking":
+            text = text.replace("<|assistant|>", "<|assistant|><think>\n\n</think>\n\n")
+        whole = talk.tokenizer(text, add_special_tokens=False)["input_ids"]
+        made = [*talk.prompt(PERSONA, USER).ids, *talk.encode_reply("Answer: 10")]
+        assert made == whole[: len(made)]
 
 
 def test_a_word_that_begins_a_text_otherwise_does_not_begin_a_reply_so() -> None:
@@ -262,14 +259,14 @@ def test_a_prompt_that_is_held_is_rendered_once(monkeypatch: pytest.MonkeyPatch)
     assert talk.prompt(PERSONA, USER) is held
 
 
-@pytest.mark.parametrize(("kind", "tokens"), [("llama", 2), ("qwen2", 1)])
-def test_ten_is_one_token_or_two_and_whole_either_way(kind: str, tokens: int) -> None:
+def test_ten_is_one_token_or_two_and_whole_either_way() -> None:
     """Trap 6."""
-    talk = chat(kind)
-    one, ten = talk.encode_reply("Answer: 1"), talk.encode_reply("Answer: 10")
-    assert len(ten) - len(one) == tokens - 1
-    assert (one[3] == ten[3]) == (tokens == 2)
-    assert talk.decode(list(ten)) == "Answer: 10"
+    for kind, tokens in [("llama", 2), ("qwen2", 1)]:
+        talk = chat(kind)
+        one, ten = talk.encode_reply("Answer: 1"), talk.encode_reply("Answer: 10")
+        assert len(ten) - len(one) == tokens - 1
+        assert (one[3] == ten[3]) == (tokens == 2)
+        assert talk.decode(list(ten)) == "Answer: 10"
 
 
 def test_each_tokenizer_makes_its_own_ids() -> None:
@@ -291,16 +288,16 @@ def test_a_tokenizer_without_a_template_is_an_input_error_of_one_line() -> None:
     words.name_or_path = "some/model"
     with pytest.raises(InputError) as error:
         Chat(words)
-    said = str(error.value)
-    assert said.startswith("some/model: ")
-    assert "instruction-tuned" in said
-    assert "\n" not in said
+    text = str(error.value)
+    assert text.startswith("some/model: ")
+    assert "instruction-tuned" in text
+    assert "\n" not in text
 
 
-@pytest.mark.parametrize(("kind", "pad"), [("llama", "<pad>"), ("no pad", "<|end|>")])
-def test_a_tokenizer_without_pad_pads_with_the_terminator(kind: str, pad: str) -> None:
-    talk = chat(kind)
-    assert talk.tokenizer.convert_ids_to_tokens(talk.pad) == pad
+def test_a_tokenizer_without_pad_pads_with_the_terminator() -> None:
+    for kind, pad in [("llama", "<pad>"), ("no pad", "<|end|>")]:
+        talk = chat(kind)
+        assert talk.tokenizer.convert_ids_to_tokens(talk.pad) == pad
 
 
 def test_a_saved_tokenizer_makes_the_same_ids(tmp_path: Any) -> None:

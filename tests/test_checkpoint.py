@@ -1,6 +1,5 @@
 """A training that was killed ends as one that was not, and several processes as one."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,12 +120,12 @@ def test_the_stage_resumes_after_a_sigkill_and_ends_with_the_same_bytes(
     stage = Stage(tmp_path, recipe(method, **{**LONG, **changes, "epochs": 30}))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert stage.run(whole) == 0
-    process = subprocess.Popen(stage.command(killed), stderr=subprocess.DEVNULL)
+    process = stage.start(killed)
     while len(list((killed / "checkpoints").glob("*.pt"))) < 2:
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not (killed / "adapter").exists()
     caplog.set_level("INFO")
     assert stage.run(killed) == 0
@@ -158,18 +157,13 @@ def test_two_processes_tune_the_adapter_of_one(tmp_path: Path) -> None:
     stage = Stage(tmp_path, recipe("dro", **changes))
     one, two = tmp_path / "one", tmp_path / "two"
     assert stage.run(one) == 0
-    done = subprocess.run(
-        stage.command(two, "--processes", "2"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    process = stage.start(two, "--processes", "2")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
     assert distance(adapter(one), adapter(two)) < 1e-5
     alone, together = training_log(one), training_log(two)
     assert together["processes"] == 2
     for a, b in zip(alone["steps"], together["steps"], strict=True):
         for key in ("loss", "token_accuracy", "gradient_norm", "tokens", "validation_accuracy"):
             assert b.get(key, 0) == pytest.approx(a.get(key, 0), abs=1e-4), key
-    assert done.stderr.count("step 2/") == 1
+    assert errors.count("step 2/") == 1

@@ -10,6 +10,7 @@ import pytest
 from tests.jobs import run_stage
 from tests.score_tables import NAN, crossed, scores_table, verdicts_table
 from valuestrata import io, tables
+from valuestrata.contracts import check
 from valuestrata.records import Record
 from valuestrata.report.comparison import Metric, RunValues, compare_split, run_values
 from valuestrata.report.settings import ComparisonSettings
@@ -55,8 +56,7 @@ def compared(
     rows = compare_split("ood", values, noise_ceiling(), settings(models, prompts))
     contracts = (tables.RUNS, tables.DIFFERENCES)
     metrics, differences = (
-        tables.check(pd.DataFrame(r, columns=c.names), c)
-        for r, c in zip(rows, contracts, strict=True)
+        check(pd.DataFrame(r, columns=c.names), c) for r, c in zip(rows, contracts, strict=True)
     )
     return metrics, differences
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests import toys
-from tests.toys import ARCHITECTURES, PERSONAS
+from tests import toys, tuning
+from tests.toys import ARCHITECTURES
 from valuestrata.inference.local import device, load_chat, load_network
-from valuestrata.inference.protocol import Sampling, ScoredReply
+from valuestrata.inference.protocol import ScoredReply
 from valuestrata.inference.transformers import TransformersBackend
-from valuestrata.training import loop, objectives, shared_prefix
+from valuestrata.training import completion, objectives, shared_prefix
+from valuestrata.training.objective import Objective
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,11 +43,11 @@ def answers(folder: Path, **more: Any) -> list[ScoredReply]:
 
 
 def test_answers_are_those_of_the_cpu(folder: Path) -> None:
-    found = answers(folder)
+    replies = answers(folder)
     with no_gpu():
         expected = answers(folder)
-    assert [a.text for a in found] == [a.text for a in expected]
-    for one, other in zip(found, expected, strict=True):
+    assert [a.text for a in replies] == [a.text for a in expected]
+    for one, other in zip(replies, expected, strict=True):
         np.testing.assert_allclose(one.logprobs, other.logprobs, rtol=0, atol=1e-3)
 
 
@@ -64,37 +65,24 @@ def test_half_precision_is_no_more_than_rounded(folder: Path) -> None:
         assert np.abs(np.exp(one.logprobs) - np.exp(other.logprobs)).max() < 0.2
 
 
-def gradient(network: Any, objective: loop.Objective, part: list[Any]) -> torch.Tensor:
+def gradient(network: Any, objective: Objective, batch: list[Any]) -> torch.Tensor:
     """All of a network's gradients in one row, from the mean loss of some examples."""
-    batch = {name: t.to(network.device) for name, t in objective.collate(part).items()}
-    objective.losses(network, batch)[0].mean().backward()
+    inputs = {name: t.to(network.device) for name, t in objective.collate(batch).items()}
+    objective.losses(network, inputs)[0].mean().backward()
     return torch.cat([p.grad.flatten().double().cpu() for p in network.parameters()])
 
 
-@pytest.mark.parametrize("method", ["plain", "grid", "soft"])
-def test_gradients_are_those_of_the_cpu(folder: Path, method: str) -> None:
+def test_gradients_are_those_of_the_cpu(folder: Path) -> None:
     config = toys.model(folder)
     chat = load_chat(config)
-    made: dict[str, loop.Objective] = {
-        "plain": loop.CompletionObjective(chat.pad),
-        "grid": shared_prefix.SharedPrefixObjective(chat.pad),
-        "soft": objectives.Soft(chat.pad),
-    }
-    part = [
-        objectives.Pair(
-            chat.prompt(*question.messages).ids,
-            chat.encode_reply(question.options[0]),
-            options=tuple(map(chat.reply, question.options)),
-            shares=(1 / len(question.options),) * len(question.options),
-            place=(),
-            group=question.persona,
-            question=question.user,
-        )
-        for question in toys.questions()
-        if question.persona != PERSONAS[-1]
-    ]
-    found = gradient(load_network(config), made[method], part)
-    with no_gpu():
-        assert device().type == "cpu"
-        expected = gradient(load_network(config), made[method], part)
-    assert float((found - expected).norm() / expected.norm()) < 1e-4
+    batch = tuning.examples(chat, toys.pairs())
+    for objective in (
+        completion.CompletionObjective(chat.pad),
+        shared_prefix.SharedPrefixObjective(chat.pad),
+        objectives.SoftObjective(chat.pad),
+    ):
+        on_gpu = gradient(load_network(config), objective, batch)
+        with no_gpu():
+            assert device().type == "cpu"
+            expected = gradient(load_network(config), objective, batch)
+        assert float((on_gpu - expected).norm() / expected.norm()) < 1e-4, objective

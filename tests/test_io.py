@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from valuestrata import io, tables
+from valuestrata.contracts import Column, Contract, ContractError, check
 from valuestrata.errors import InputError
 from valuestrata.records import Record, read_record
-from valuestrata.tables import Column, Contract, ContractError
 
 SRC = Path(io.__file__).resolve().parents[1]
 CONTRACTS = [c for c in vars(tables).values() if isinstance(c, Contract)]
@@ -66,7 +66,7 @@ def listed(folder: Path) -> list[str]:
 
 def refused(frame: pd.DataFrame, contract: Contract, message: str) -> None:
     with pytest.raises(ContractError, match=message):
-        tables.check(frame, contract)
+        check(frame, contract)
 
 
 def test_a_table_has_the_columns_of_its_contract_and_no_others() -> None:
@@ -82,7 +82,7 @@ def test_a_table_has_the_columns_of_its_contract_and_no_others() -> None:
 
 def test_responses_keep_the_columns_of_the_study() -> None:
     frame = valid(tables.RESPONSES).assign(sex=["male", None, "female"], Q1=[1, 2, 3])
-    assert list(tables.check(frame, tables.RESPONSES)) == ["respondent", "weight", "sex", "Q1"]
+    assert list(check(frame, tables.RESPONSES)) == ["respondent", "weight", "sex", "Q1"]
 
 
 def test_values_that_a_column_does_not_allow_are_refused() -> None:
@@ -115,7 +115,7 @@ def test_what_is_no_list_of_numbers_is_refused_in_a_list_column() -> None:
 
 def test_rounding_at_the_ends_of_a_range_is_forgiven() -> None:
     column = next(c for c in tables.SCORES.columns if c.name == "jensen_shannon")
-    tables.check(with_value(tables.SCORES, column, 1 + 1e-12), tables.SCORES)
+    check(with_value(tables.SCORES, column, 1 + 1e-12), tables.SCORES)
 
 
 def test_every_column_says_what_it_means() -> None:
@@ -134,7 +134,7 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
         frame.index = pd.Index([7, 7, 9])
         io.write_table(frame, path, contract, RECORD)
         back = io.read_table(path, contract)
-        expected = tables.check(frame, contract)
+        expected = check(frame, contract)
         assert list(back.columns) == contract.names
         assert list(back.index) == [0, 1, 2]
         for column in contract.columns:

@@ -1,26 +1,27 @@
-"""A model by name and commit is found, or one line says what to do."""
+"""A model by name and commit is files, or one line says what to do."""
 
-import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import huggingface_hub.constants
 import numpy as np
 import pytest
+import torch
 
 from tests import toys
 from tests.fake_hub import COMMIT, REPOSITORY, hub
 from valuestrata.errors import InputError
-from valuestrata.inference import local, protocol
+from valuestrata.inference import gpus, local
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.hub import snapshot
-from valuestrata.inference.local import model_folder, load_chat, load_network, model_version
+from valuestrata.inference.local import load_chat, load_network, model_folder, model_version
 from valuestrata.inference.transformers import TransformersBackend
-from valuestrata.specs import Model
+from valuestrata.study.models import TransformersModel, VllmModel
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,8 @@ def asked(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     snapshot.cache_clear()
 
 
-def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> Model:
-    config = toys.model(Path(name))
-    return config.replace(weights=name, revision=revision)
+def on_hub(name: str = REPOSITORY, revision: str | None = COMMIT) -> TransformersModel:
+    return toys.model(name).replace(revision=revision)
 
 
 def offline(patch: pytest.MonkeyPatch) -> None:
@@ -52,13 +52,13 @@ def offline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
-def refused(config: Model) -> str:
+def refused(config: TransformersModel) -> str:
     with pytest.raises(InputError) as error:
         load_chat(config)
-    said = str(error.value)
-    assert "\n" not in said
-    assert said.startswith(f"{config.weights} at {config.revision}: ")
-    return said
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith(f"{config.model} at {config.revision}: ")
+    return message
 
 
 def test_a_hub_model_is_the_model_of_its_files(folder: Path, asked: list[str]) -> None:
@@ -66,7 +66,8 @@ def test_a_hub_model_is_the_model_of_its_files(folder: Path, asked: list[str]) -
     assert load_chat(there).prompt("P", "Q") == load_chat(here).prompt("P", "Q")
     question = toys.questions()[:2]
     one, other = (
-        TransformersBackend(config, load_chat(config)).score(question, 4) for config in (here, there)
+        TransformersBackend(config, load_chat(config)).score(question, 4)
+        for config in (here, there)
     )
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.logprobs, b.logprobs)
@@ -80,10 +81,10 @@ def test_the_tokenizer_is_had_without_the_weights(asked: list[str]) -> None:
 
 
 def test_neither_pickles_nor_code_are_fetched(asked: list[str]) -> None:
-    found = model_folder(on_hub(), weights=True)
-    assert (found / "model.safetensors").is_file()
-    assert not list(found.glob("*.bin"))
-    assert not list(found.glob("*.py"))
+    files = model_folder(on_hub(), weights=True)
+    assert (files / "model.safetensors").is_file()
+    assert not list(files.glob("*.bin"))
+    assert not list(files.glob("*.py"))
     trusting = on_hub().replace(trust_remote_code=True)
     assert list(model_folder(trusting, weights=True).glob("*.py"))
 
@@ -104,9 +105,9 @@ def test_an_empty_cache_offline_says_what_to_download(
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offline(monkeypatch)
-    said = refused(on_hub())
-    assert f"hf download {REPOSITORY} --revision {COMMIT}" in said
-    assert "directory" in said
+    message = refused(on_hub())
+    assert f"hf download {REPOSITORY} --revision {COMMIT}" in message
+    assert "directory" in message
     assert asked == []
 
 
@@ -130,9 +131,9 @@ def test_no_network_and_no_cache_is_one_line(
 
 
 def test_a_gated_model_says_to_accept_its_terms(asked: list[str]) -> None:
-    said = refused(on_hub("owner/gated"))
-    assert "gated" in said
-    assert "hf auth login" in said
+    message = refused(on_hub("owner/gated"))
+    assert "gated" in message
+    assert "hf auth login" in message
 
 
 def test_a_model_that_is_not_there_says_to_check_the_name(asked: list[str]) -> None:
@@ -144,7 +145,7 @@ def test_a_revision_that_is_not_there_is_named(asked: list[str]) -> None:
 
 
 def test_a_name_that_no_model_can_have_is_one_line(asked: list[str]) -> None:
-    assert "cannot be had" in refused(on_hub("a b//c"))
+    assert "cannot be loaded from the hub" in refused(on_hub("a b//c"))
 
 
 def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
@@ -159,16 +160,15 @@ def test_a_branch_is_warned_of_and_its_commit_is_what_is_stored(
     assert not caplog.records
 
 
-@pytest.mark.parametrize("listed", [["<|end|>", "<|user|>"], "<|user|>", None])
-def test_the_ends_that_a_model_lists_are_its_chats(
-    folder: Path, tmp_path: Path, listed: list[str] | str | None
-) -> None:
+def test_the_ends_that_a_model_lists_are_its_chats(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     words = toys.chat("llama").tokenizer
-    ids = listed and words.convert_tokens_to_ids(listed)
-    (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
-    names = {"<|end|>"} if listed is None else {"<|end|>", "<|user|>"}
-    assert load_chat(toys.model(copy)).ends == set(words.convert_tokens_to_ids([*names]))
+    cases: list[list[str] | str | None] = [["<|end|>", "<|user|>"], "<|user|>", None]
+    for listed in cases:
+        ids = listed and words.convert_tokens_to_ids(listed)
+        (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+        names = {"<|end|>"} if listed is None else {"<|end|>", "<|user|>"}
+        assert load_chat(toys.model(copy)).ends == set(words.convert_tokens_to_ids([*names]))
 
 
 def test_without_a_list_of_ends_nothing_changes(folder: Path, tmp_path: Path) -> None:
@@ -203,16 +203,14 @@ def test_the_digest_of_a_folder_is_of_all_that_a_model_is_read_from(
     assert model_version(config) in seen
 
 
-@pytest.mark.parametrize("read", [load_chat, load_network, model_version])
-def test_a_folder_that_holds_no_model_is_one_line(
-    read: Callable[[Model], object], folder: Path, tmp_path: Path
-) -> None:
+def test_a_folder_that_holds_no_model_is_one_line(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "config.json").rename(copy / "adapter_config.json")
-    with pytest.raises(InputError, match=r"no config\.json; name a whole model") as error:
-        read(toys.model(copy))
-    assert str(error.value).startswith(f"{copy}: ")
-    assert "\n" not in str(error.value)
+    for read in (load_chat, load_network, model_version):
+        with pytest.raises(InputError, match=r"no config\.json; name a whole model") as error:
+            read(toys.model(copy))
+        assert str(error.value).startswith(f"{copy}: ")
+        assert "\n" not in str(error.value)
 
 
 def test_weights_in_another_format_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -234,41 +232,90 @@ def test_a_model_with_code_of_its_own_is_refused_unless_trusted(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("more", [{"attn_implementation": "eager"}, {"device_map": "auto"}])
-def test_kernels_and_placement_change_no_answer(folder: Path, more: dict[str, str]) -> None:
+def test_kernels_and_placement_change_no_answer(folder: Path) -> None:
     config = toys.model(folder)
-    other = config.replace(**more)
-    one, two = (TransformersBackend(s, load_chat(s)) for s in (config, other))
-    asked = toys.questions()[:4]
-    for a, b in zip(one.score(asked, 4), two.score(asked, 4), strict=True):
-        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
-        assert a.text == b.text
-    if "attn_implementation" in more:
-        assert two.network.config._attn_implementation.endswith("eager")
-        assert one.settings != two.settings
+    requests = toys.questions()[:4]
+    plain = TransformersBackend(config, load_chat(config))
+    expected = plain.score(requests, 4)
+    changes: list[dict[str, Any]] = [{"attn_implementation": "eager"}, {"device_map": "auto"}]
+    for change in changes:
+        other = config.replace(**change)
+        backend = TransformersBackend(other, load_chat(other))
+        for a, b in zip(expected, backend.score(requests, 4), strict=True):
+            np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
+            assert a.text == b.text
+        if "attn_implementation" in change:
+            assert backend.network.config._attn_implementation.endswith("eager")
+            assert backend.numerics != plain.numerics
 
 
-def test_a_prompt_too_long_is_one_line_that_names_it_before_weights_are_loaded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_caps_its_scores_is_read_eagerly(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "attn_logit_softcapping": 50.0}))
+    vllm = VllmModel(backend="vllm", model=str(copy))
+    assert local.attention_kernel(toys.model(copy)) == local.attention_kernel(vllm) == "eager"
+    with pytest.raises(InputError, match="use eager"):
+        local.attention_kernel(toys.model(copy).replace(attn_implementation="sdpa"))
+
+
+def test_no_prompt_is_longer_than_the_network_was_made_for(folder: Path) -> None:
+    for limit, expected in ((4096, 512), (100, 100)):
+        config = toys.model(folder).replace(max_length=limit)
+        assert open_model(config, 1).max_length == expected
+
+
+# ---- GPUs
+
+
+def test_a_model_that_is_meant_for_gpus_is_not_run_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "load_network", pytest.fail)
-    model = open_model(toys.model(folder).replace(max_length=200), 1)
-    prompts = [("Short.", "Why?"), ("You are old.", "Tell me more. " * 90)]
-    assert [p.tokens for p in protocol.rendered(model, prompts[:1], 16)] == [
-        len(model.chat.prompt(*prompts[0]).ids)  # type: ignore[attr-defined]
-    ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    local.require_gpu(0, "models.llama")
     with pytest.raises(InputError) as error:
-        protocol.rendered(model, prompts, 16)
-    said = str(error.value)
-    assert "max_length of 200" in said
-    assert "You are old. Tell me more." in said
-    assert "\n" not in said
-    assert len(said) < 400
+        local.require_gpu(2, "models.llama")
+    assert str(error.value) == "no GPU found; set models.llama.gpus: 0 to run on a CPU"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    local.require_gpu(2, "models.llama")
 
 
-@pytest.mark.parametrize(("said", "longest"), [(4096, 512), (100, 100), (None, 512)])
-def test_no_prompt_is_longer_than_the_network_was_made_for(
-    folder: Path, said: int | None, longest: int
-) -> None:
-    model = open_model(toys.model(folder).replace(max_length=said), 1)
-    assert model.longest == longest
+def test_gpus_are_counted_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By device files, else by the driver, less those that the environment hides."""
+    for variable in gpus.VISIBLE:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    (devices / "nvidiactl").touch()
+    assert gpus.gpu_count(devices) == 0
+    assert gpus.gpu_count(tmp_path / "nowhere") == 0
+
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    for lines, expected in (("GPU 0: A\nGPU 1: B\n", 2), ("No devices were found\n", 0)):
+        smi.write_text("#!/bin/sh\n" + "".join(f"echo {line!r}\n" for line in lines.splitlines()))
+        smi.chmod(0o755)
+        assert gpus.gpu_count(devices) == expected
+    smi.unlink()
+
+    (devices / "kfd").touch()
+    (devices / "dri").mkdir()
+    (devices / "dri" / "renderD128").touch()
+    assert gpus.gpu_count(devices) == 1
+    for number in range(3):
+        (devices / f"nvidia{number}").touch()
+    for variable, visible, expected in (
+        ("CUDA_VISIBLE_DEVICES", None, 3),
+        ("CUDA_VISIBLE_DEVICES", "", 0),
+        ("CUDA_VISIBLE_DEVICES", "-1", 0),
+        ("CUDA_VISIBLE_DEVICES", "1", 1),
+        ("CUDA_VISIBLE_DEVICES", "0, 2", 2),
+        ("CUDA_VISIBLE_DEVICES", "0,-1,2", 1),
+        ("CUDA_VISIBLE_DEVICES", "0,1,2,3,4", 3),
+        ("HIP_VISIBLE_DEVICES", "0", 1),
+    ):
+        with monkeypatch.context() as patch:
+            if visible is not None:
+                patch.setenv(variable, visible)
+            assert gpus.gpu_count(devices) == expected, (variable, visible)

@@ -24,10 +24,9 @@ def functions() -> dict[str, Any]:
     study = read_yaml(ROOT / "config.yaml")
     study["models"] = {**study["models"], **MODELS}
     text = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
-    start, end = text.index("def model_of("), text.index("rule study:")
     functions: dict[str, Any] = {"STUDY": load(study), "VllmModel": VllmModel}
     functions["workflow"] = Namespace(local_exec=True)
-    exec(text[start:end], functions)
+    exec(text[text.index("def model_of(") :], functions)
     return functions
 
 

@@ -8,8 +8,6 @@ import importlib.util
 import json
 import shutil
 import sys
-from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,8 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests import toys
-from valuestrata import io
+from tests import asking, toys, tuning
 from valuestrata.errors import InputError
 from valuestrata.inference import local, vllm
 from valuestrata.inference.backends import open_model
@@ -28,10 +25,7 @@ from valuestrata.inference.protocol import Sampling, ScoredReply
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.inference.vllm import VllmBackend, tree
 from valuestrata.prompting import judging
-from valuestrata.specs import Finetune, Generate, Judge, Model, Predict, to_json
-from valuestrata.stages import generate as generate_stage
-from valuestrata.stages import judge as judge_stage
-from valuestrata.stages import predict as predict_stage
+from valuestrata.study.models import TransformersModel, VllmModel
 from valuestrata.training import lora
 
 MOST = 16
@@ -43,17 +37,21 @@ REAL = [
 
 @dataclasses.dataclass(frozen=True)
 class Toy:
-    """A taught network, its config for vLLM, and an adapter that changes what it says."""
+    """A taught network, for both backends, and an adapter that changes what it says."""
 
-    config: Model
+    config: VllmModel
+    transformers: TransformersModel
     adapter: Path
 
     def model(self, tuned: bool) -> VllmBackend:
-        return VllmBackend(self.config, local.load_chat(self.config), self.adapter if tuned else None)
+        return VllmBackend(self.config, local.load_chat(self.config), self.path(tuned))
 
     def other(self, tuned: bool) -> TransformersBackend:
-        config = dataclasses.replace(self.config, backend="transformers")
-        return TransformersBackend(config, local.load_chat(config), self.adapter if tuned else None)
+        config = self.transformers
+        return TransformersBackend(config, local.load_chat(config), self.path(tuned))
+
+    def path(self, tuned: bool) -> Path | None:
+        return self.adapter if tuned else None
 
 
 def made(architecture: str, folder: Path) -> Toy:
@@ -62,12 +60,12 @@ def made(architecture: str, folder: Path) -> Toy:
     talk = toys.Chat(words)
     network = toys.network(architecture, words, hidden_size=64, intermediate_size=96)
     base = toys.save(toys.teach(network, talk), words, folder / "base")
-    config = dataclasses.replace(toys.model(base), backend="vllm")
-    recipe = Finetune(config, toys.RECIPE, "english", "toy model")
-    data = toys.lessons(talk)[::-1][:8]
-    tuned, _ = lora.finetune(recipe, local.load_network(config), data, talk.pad)
+    config = toys.model(base)
+    pairs = toys.pairs(toys.PERSONAS[2:])
+    tuned, _ = tuning.tune(toys.RECIPE, pairs, local.load_network(config), talk=talk)
     lora.save(tuned, folder / "adapter")
-    return Toy(config, folder / "adapter")
+    vllm = VllmModel(backend="vllm", model=str(base), dtype="float32", max_batch_tokens=4096)
+    return Toy(vllm, config, folder / "adapter")
 
 
 @pytest.fixture(scope="module")
@@ -103,23 +101,23 @@ class Engine:
 
     @torch.inference_mode()
     def generate(
-        self, prompts: list[dict[str, Any]], settings: list[Any], lora_request: Any, use_tqdm: bool
+        self, prompts: list[dict[str, Any]], params: list[Any], lora_request: Any, use_tqdm: bool
     ) -> list[Any]:
         assert not use_tqdm
         self.calls.append(
-            [(tuple(p["prompt_token_ids"]), s) for p, s in zip(prompts, settings, strict=True)]
+            [(tuple(p["prompt_token_ids"]), s) for p, s in zip(prompts, params, strict=True)]
         )
         network = self.models[lora_request is not None].network
         return [self.one(network, *call) for call in self.calls[-1]]
 
-    def one(self, network: Any, prompt: tuple[int, ...], said: Any) -> Any:
+    def one(self, network: Any, prompt: tuple[int, ...], param: Any) -> Any:
         ids, steps = list(prompt), []
-        for _ in range(said.max_tokens):
+        for _ in range(param.max_tokens):
             logprobs = network(torch.tensor([ids])).logits[0, -1].float().log_softmax(dim=-1)
             ids.append(int(logprobs.argmax()))
-            wanted = {*(getattr(said, "logprob_token_ids", None) or []), ids[-1]}
+            wanted = {*(getattr(param, "logprob_token_ids", None) or []), ids[-1]}
             steps.append({t: SimpleNamespace(logprob=float(logprobs[t])) for t in wanted})
-            if ids[-1] in getattr(said, "stop_token_ids", ()):
+            if ids[-1] in getattr(param, "stop_token_ids", ()):
                 break
         new = SimpleNamespace(token_ids=tuple(ids[len(prompt) :]), logprobs=steps)
         return SimpleNamespace(outputs=[new])
@@ -130,7 +128,7 @@ def engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The stand-in takes the place of vLLM and of its engine."""
     package, requests = ModuleType("vllm"), ModuleType("vllm.lora.request")
     package.SamplingParams = SimpleNamespace  # type: ignore[attr-defined]
-    requests.LoRARequest = lambda *said: said  # type: ignore[attr-defined]
+    requests.LoRARequest = lambda *given: given  # type: ignore[attr-defined]
     for name, module in (
         ("vllm", package),
         ("vllm.lora", ModuleType("vllm.lora")),
@@ -138,16 +136,16 @@ def engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Engine:
     ):
         monkeypatch.setitem(sys.modules, name, module)
     stand_in = Engine({tuned: toy.other(tuned) for tuned in (False, True)})
-    monkeypatch.setattr(vllm, "start", lambda *_: stand_in)
+    monkeypatch.setattr(vllm, "start_engine", lambda *_: stand_in)
     return stand_in
 
 
 @pytest.mark.parametrize("tuned", [False, True])
 def test_two_rounds_say_what_the_prefix_trees_say(toy: Toy, engine: Engine, tuned: bool) -> None:
     """Traps 5, 6, 7 and 13: whole options, up to the terminator, of the model that was asked."""
-    asked = toys.questions()
-    answers = toy.model(tuned).score(asked, MOST)
-    agree(answers, toy.other(tuned).score(asked, MOST), 1e-5)
+    requests = toys.questions()
+    answers = toy.model(tuned).score(requests, MOST)
+    agree(answers, toy.other(tuned).score(requests, MOST), 1e-5)
     texts = toy.model(tuned).generate(free_prompts(), Sampling(MOST))
     assert texts == toy.other(tuned).generate(free_prompts(), Sampling(MOST))
 
@@ -161,7 +159,7 @@ def test_nodes_that_the_text_passed_are_not_asked_again(toy: Toy, engine: Engine
     assert len(first) == 1
     # the text is an option, so the nodes left are those of the other options
     assert len(second) == len(tree(options)) - len(options[0])
-    assert all(said.max_tokens == 1 for _, said in second)
+    assert all(param.max_tokens == 1 for _, param in second)
     prompt = model.chat.prompt(*question.messages).ids
     assert all(ids[: len(prompt)] == prompt and len(ids) > len(prompt) for ids, _ in second)
 
@@ -171,9 +169,9 @@ def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
     model = toy.model(False)
     model.score(toys.questions(), MOST)
     model.generate(free_prompts(), Sampling(4))
-    for ids, said in (call for calls in engine.calls for call in calls):
+    for ids, param in (call for calls in engine.calls for call in calls):
         assert ids.count(model.chat.tokenizer.bos_token_id) == 1
-        assert said.detokenize is False
+        assert param.detokenize is False
 
 
 def test_a_text_stops_at_an_end_that_the_model_lists(
@@ -181,16 +179,16 @@ def test_a_text_stops_at_an_end_that_the_model_lists(
 ) -> None:
     free = toy.model(False).generate(free_prompts()[:1], Sampling(MOST))
     _, third, *_ = toy.model(False).chat.encode_reply(free[0])
-    copy = Path(shutil.copytree(str(toy.config.weights), tmp_path / "copy"))
+    copy = Path(shutil.copytree(str(toy.config.model), tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
-    config = dataclasses.replace(toy.config, weights=str(copy))
+    config = toy.config.replace(model=str(copy))
     model = VllmBackend(config, local.load_chat(config))
     cut = model.generate(free_prompts()[:1], Sampling(MOST))
     assert 0 < len(cut[0]) < len(free[0])
     assert free[0].startswith(cut[0])
     assert model.score(toys.questions()[:1], MOST)[0].text != free[0]
-    for _, said in (call for calls in engine.calls[1:] for call in calls):
-        stops = getattr(said, "stop_token_ids", sorted(model.chat.ends))
+    for _, param in (call for calls in engine.calls[1:] for call in calls):
+        stops = getattr(param, "stop_token_ids", sorted(model.chat.ends))
         assert stops == sorted({third, model.chat.terminator[-1]})
 
 
@@ -206,13 +204,13 @@ def test_a_sampled_prompt_has_a_seed_of_its_own(toy: Toy, engine: Engine) -> Non
     toy.model(False).generate(free_prompts(), Sampling(4, 0.7, 1))
     toy.model(False).generate(free_prompts()[::-1], Sampling(4, 0.7, 1))
     toy.model(False).generate(free_prompts(), Sampling(4, 0.7, 2))
-    one, turned, other = ({ids: said.seed for ids, said in calls} for calls in engine.calls)
+    one, turned, other = ({ids: param.seed for ids, param in calls} for calls in engine.calls)
     assert one == turned
     assert len({*one.values(), *other.values()}) == 2 * len(one)
 
 
 def test_nothing_asked_starts_no_engine(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "start", pytest.fail)
+    monkeypatch.setattr(vllm, "start_engine", pytest.fail)
     model = open_model(toy.config, 1)
     assert model.score([], MOST) == []
     assert model.generate([], Sampling(MOST)) == []
@@ -223,21 +221,6 @@ def test_without_vllm_one_line_says_where_to_get_it(toy: Toy) -> None:
     with pytest.raises(InputError, match=r"valuestrata\[vllm\]") as error:
         toy.model(False).score(toys.questions()[:1], MOST)
     assert "\n" not in str(error.value)
-
-
-def test_the_backend_is_part_of_a_replys_key(toy: Toy) -> None:
-    """Trap 19."""
-    from valuestrata.inference import protocol
-
-    models = [
-        open_model(dataclasses.replace(toy.config, backend=b), 1) for b in ("vllm", "transformers")
-    ]
-    made_keys = []
-    for model in models:
-        prompts = protocol.rendered(model, free_prompts(), MOST)
-        made_keys.append(protocol.cache_keys(model, prompts, [["1"]] * len(prompts)))
-    assert models[0].weights == models[1].weights
-    assert not set(made_keys[0]) & set(made_keys[1])
 
 
 # ---- with vLLM
@@ -260,10 +243,10 @@ class TestReal:
     @pytest.mark.parametrize("tuned", [False, True])
     def test_answers_are_those_of_transformers(self, toy: Toy, real: Any, tuned: bool) -> None:
         """Traps 5, 6, 7, 8 and 13."""
-        asked = toys.questions()
-        answers = with_engine(toy.model(tuned), real).score(asked, MOST)
-        agree(answers, toy.other(tuned).score(asked, MOST), 1e-3)
-        plain = toy.other(not tuned).score(asked, MOST)
+        requests = toys.questions()
+        answers = with_engine(toy.model(tuned), real).score(requests, MOST)
+        agree(answers, toy.other(tuned).score(requests, MOST), 1e-3)
+        plain = toy.other(not tuned).score(requests, MOST)
         gaps = [np.abs(a.logprobs - b.logprobs).max() for a, b in zip(answers, plain, strict=True)]
         assert max(gaps) > 0.01
 
@@ -300,43 +283,31 @@ class TestReal:
     def test_the_stages_run_through_it(
         self, toy: Toy, real: Any, tuned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(vllm, "start", lambda *_: real)
-        adapter = toy.adapter if tuned else None
-        other = dataclasses.replace(toy.config, backend="transformers")
-        found = [staged(tmp_path / s.backend, s, adapter) for s in (toy.config, other)]
-        for one, two in zip(*found, strict=True):
-            exact = [c for c in one if c not in ("logprobs", "distribution", "non_option_mass")]
+        monkeypatch.setattr(vllm, "start_engine", lambda *_: real)
+        tables = [
+            staged(tmp_path / config.backend, config, toy.path(tuned))
+            for config in (toy.config, toy.transformers)
+        ]
+        numbers = ("logprobs", "distribution", "non_option_mass")
+        for one, two in zip(*tables, strict=True):
+            exact = [column for column in one if column not in numbers]
             pd.testing.assert_frame_equal(one[exact], two[exact])
-        for a, b in zip(found[0][0]["distribution"], found[1][0]["distribution"], strict=True):
+        both = zip(tables[0][0]["distribution"], tables[1][0]["distribution"], strict=True)
+        for a, b in both:
             np.testing.assert_allclose(a, b, atol=1e-3)
-        assert (found[0][0]["adapter"] != "").all() == tuned
+        assert (tables[0][0]["adapter"] != "").all() == tuned
 
 
-def staged(folder: Path, config: Model, adapter: Path | None) -> list[pd.DataFrame]:
+def staged(
+    folder: Path, config: VllmModel | TransformersModel, adapter: Path | None
+) -> list[pd.DataFrame]:
     """Predictions, texts and verdicts of a model that also judges itself."""
-    io.write_table(toys.pairs(toys.PERSONAS), folder / "pairs", "pairs")
-    stages: list[tuple[Callable[[Namespace], None], Any, str]] = [
-        (predict_stage.run, Predict(config, "english", MOST, "toy"), "predictions"),
-        (generate_stage.run, Generate(config, 2, MOST, 0.0, 1, "toy"), "texts"),
-        (judge_stage.run, Judge(config, "pairwise", MOST, "toy"), "verdicts"),
-    ]
-    for run, own, table in stages:
-        run(
-            Namespace(
-                config=to_json(own),
-                pairs=folder / "pairs",
-                adapter=adapter,
-                texts=folder / "texts",
-                reference=folder / "texts",
-                store=folder / f"store-{table}",
-                threads=1,
-                output=folder / table,
-            )
-        )
-    rows = io.read_table(folder / "verdicts", "verdicts")
-    texts = io.read_table(folder / "texts", "texts")
-    assert len(rows) == len(texts) * len(judging.rubric("pairwise").dimensions)
-    return [io.read_table(folder / table, table) for *_, table in stages]
+    pairs = toys.pairs(toys.PERSONAS)
+    predictions = asking.predict(folder, config, pairs, adapter, "predict")
+    texts = asking.generate(folder, config, pairs, adapter, "generate", max_new_tokens=MOST)
+    verdicts = asking.judge(folder, config)
+    assert len(verdicts) == len(texts) * len(judging.rubric("pairwise").dimensions)
+    return [predictions, texts, verdicts]
 
 
 @pytest.mark.vllm

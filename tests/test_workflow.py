@@ -250,8 +250,6 @@ def test_rules_read_and_write_what_their_stages_say(graph: Graph) -> None:
         for path in files["output"]:
             by_output[path] = files
     for node in nodes(study):
-        if node.stage == "report":
-            continue  # it has report/made_of.json besides
         job = by_output[node.outputs[0]]
         assert set(node.outputs) == job["output"], node
         assert set(node.inputs) == job["input"] - {f"{study.results}/study.json"}, node
@@ -324,6 +322,27 @@ def test_a_lock_says_what_to_do(graph: Graph) -> None:
     finally:
         for lock in locks.iterdir():
             lock.unlink()
+
+
+def test_a_hostile_file_name_is_a_name(graph: Graph, tmp_path: Path) -> None:
+    names = ["a b", "$(touch PWN)", "it's; `touch PWN` & \"c\" | *"]
+    for name in names:
+        folder = tmp_path / name.replace("/", "")
+        folder.mkdir()
+        survey, codebook = folder / f"{name}.csv", folder / f"{name}.yaml"
+        shutil.copy(graph.results / "survey/simulated.csv", survey)
+        shutil.copy(graph.folder / "studies/codebooks/wvs7.yaml", codebook)
+        files = {"file": str(survey), "codebook": str(codebook), "simulate": None}
+        overlay = graph.overlay(json.dumps({"study": "hostile", "survey": files}))
+        done = graph.run(*overlay, "results/hostile/survey/responses.parquet")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(graph.folder.glob("PWN*"))
+    wild = tmp_path / "{model}.csv"
+    shutil.copy(graph.results / "survey/simulated.csv", wild)
+    overlay = graph.overlay(json.dumps({"survey": {"file": str(wild), "simulate": None}}))
+    done = graph.run("--dry-run", *overlay, "all")
+    assert done.returncode == 2
+    assert "rename the file" in done.stderr
 
 
 def test_a_killed_fine_tune_leaves_nothing_that_looks_whole(graph: Graph) -> None:

@@ -1,6 +1,8 @@
 """Fine-tunes of tiny networks: recipes, pairs, and the stage on a folder of its own."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests import toys
+from tests.graph import ROOT
 from tests.toys import RECIPE, chat
 from valuestrata import io, tables
 from valuestrata.__main__ import main
@@ -144,9 +147,11 @@ class Stage:
             *more,
         ]
 
-    def command(self, out: Path, *more: str) -> list[str]:
-        """The command line of a process."""
-        return [sys.executable, "-m", "valuestrata", *self.arguments(out, *more)]
+    def start(self, out: Path, *more: str) -> "subprocess.Popen[str]":
+        """Run it in a process of its own."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-m", "valuestrata", *self.arguments(out, *more)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
     def run(self, out: Path, *more: str) -> int:
         """Run it in this process."""

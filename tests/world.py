@@ -1,5 +1,6 @@
-"""A small cross-national file in the format of WVS wave 7, simulated, and the survey side on it."""
+"""A small cross-national file in the format of WVS wave 7, simulated, and the survey stages on it."""
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from functools import cache
@@ -10,15 +11,24 @@ import pandas as pd
 import pyreadstat
 
 from tests.graph import ROOT
-from valuestrata import config, specs, validate
+from valuestrata import io, paths, tables
 from valuestrata.__main__ import main
-from valuestrata.config import Study
 from valuestrata.demo import simulate
+from valuestrata.stages.job import stage_module
+from valuestrata.study.load import load
+from valuestrata.study.study import Study
+from valuestrata.study.yaml import merge, read_mapping
 from valuestrata.survey import codebook
 
 BOOK = ROOT / "studies/codebooks/wvs7.yaml"
-ANY = validate.read_yaml(ROOT / "studies/wvs-any.yaml")
+ANY = read_mapping(ROOT / "studies/wvs-any.yaml")
 QUESTIONS = ["Q1", "Q57", "Q164", "Q171", "Q182"]
+SMALL = {
+    "survey": {"codebook": str(BOOK), "questions": QUESTIONS, "exclude": []},
+    "min_subgroup_n": 20,
+    "min_pair_n": 20,
+    "evaluation": {"n_resamples": 20},
+}
 EACH = 420
 ETHNIC: dict[tuple[int, str], dict[int, int]] = {
     (702, "SGP"): {},
@@ -26,6 +36,7 @@ ETHNIC: dict[tuple[int, str], dict[int, int]] = {
     (276, "DEU"): dict.fromkeys((702004, 702006, 702003, 702999), -4),
 }
 """Countries, and the ethnic groups that Singapore's become there; Germany was not asked."""
+SURVEY_STAGES = ("clean", "tally", "pairs", "labels", "diversity", "ceiling", "summary")
 
 
 @cache
@@ -35,11 +46,11 @@ def world() -> pd.DataFrame:
     items = pd.DataFrame([book[name] for name in QUESTIONS])
     parts = []
     for seed, ((number, alpha), ethnic) in enumerate(ETHNIC.items()):
-        own = simulate.simulate(items, EACH, seed)
-        own = own.assign(B_COUNTRY=number, B_COUNTRY_ALPHA=alpha)
-        own["D_INTERVIEW"] = number * 1_000_000 + own["D_INTERVIEW"] % 1_000_000
-        own["Q290"] = own["Q290"].replace(ethnic)
-        parts.append(own)
+        part = simulate.simulate(items, EACH, seed)
+        part = part.assign(B_COUNTRY=number, B_COUNTRY_ALPHA=alpha)
+        part["D_INTERVIEW"] = number * 1_000_000 + part["D_INTERVIEW"] % 1_000_000
+        part["Q290"] = part["Q290"].replace(ethnic)
+        parts.append(part)
     return pd.concat(parts).sample(frac=1, random_state=1)
 
 
@@ -59,59 +70,31 @@ def write_sav(folder: Path, labels: Mapping[str, Mapping[float, str]], **more: A
 
 def study(overlay: Mapping[str, Any], file: Path | str = "x.csv") -> Study:
     """studies/wvs-any.yaml with few questions, and an overlay as Snakemake lays it."""
-    raw = copy.deepcopy(ANY)
-    small = {
-        "survey": {"file": str(file), "questions": QUESTIONS, "exclude": []},
-        "minimum": {"respondents": 20, "answers": 20},
-        "evaluation": {"resamples": 20},
-    }
-    for change in (small, overlay):
-        _lay(raw, copy.deepcopy(change))
-    return validate.load(raw, files=False)
+    raw = merge(merge(copy.deepcopy(ANY), SMALL), {"survey": {"file": str(file)}})
+    return load(merge(raw, overlay), files=False)
 
 
-def _lay(raw: dict[str, Any], change: Mapping[str, Any]) -> None:
-    for key, value in change.items():
-        if isinstance(value, Mapping) and isinstance(raw.get(key), dict):
-            _lay(raw[key], value)
-        else:
-            raw[key] = value
+def run_stages(study: Study, folder: Path, *stages: str, only: str = "") -> Path:
+    """Run stages of a study in a folder by the command line; returns the results' folder.
+
+    `only` leaves out the runs of other splits.
+    """
+    results = folder / study.results
+    io.write_text(study.to_json(), results / paths.STUDY)
+    with contextlib.chdir(folder):
+        for stage in stages or SURVEY_STAGES:
+            for run in stage_module(stage).runs(study):
+                if not only or run.get("split", only) == only:
+                    assert run_stage(study, stage, **run) == 0
+    return results
 
 
-def survey_side(found: Study, survey: Path, folder: Path) -> Path:
-    """Run the stages up to summary.json, in the graph's order; returns where they wrote."""
-    made = {name: str(folder / name) for name in ("responses", "questions", "groups")}
-    tables = [part for name, path in made.items() for part in (f"--{name}", path)]
-    book = str(found.config["survey"]["codebook"])
-    stage("clean", config.spec_clean(found), "--survey", str(survey), "--codebook",
-          str(ROOT / book), *tables)  # fmt: skip
-    tallies = {}
-    for split, strata in found.splits.items():
-        (folder / split).mkdir(exist_ok=True)
-        tallies[split] = [str(folder / split / f"{specs.stratum_id(s)}.parquet") for s in strata]
-        stage("tally", config.spec_tally(found, split), *tables, "--output", *tallies[split])
-    for split in (*found.splits, *found.parts):
-        whole = found.parts.get(split, (split,))[0]
-        stage("pairs", config.spec_pairs(found, split), *tables[2:], "--tallies", *tallies[whole],
-              "--output", str(folder / f"{split}.pairs"))  # fmt: skip
-    for split in found.splits:
-        own = [f"--{name}={folder / split}.{name}" for name in ("pairs", "labels", "ties")]
-        given = [*tables[2:4], "--tallies", *tallies[split], *own]
-        stage("labels", config.spec_labels(found), *given)
-    pairs = [str(folder / f"{split}.pairs") for split in found.splits]
-    labels = [str(folder / f"{split}.labels") for split in found.splits]
-    conflict = ["--agreement", str(folder / "agreement")]
-    diversity, ceilings = str(folder / "diversity"), str(folder / "ceilings")
-    stage("diversity", config.spec_diversity(found), *tables, "--output", diversity, *conflict)
-    every = [path for split in found.splits for path in tallies[split]]
-    stage("ceiling", config.spec_ceiling(found), *tables[2:4], "--tallies", *every, "--pairs",
-          *pairs, "--output", ceilings, "--noise_ceiling", str(folder / "noise_ceiling"))  # fmt: skip
-    stage("summary", config.spec_summary(found), *tables, "--diversity", diversity, *conflict,
-          "--ceilings", ceilings, "--pairs", *pairs, "--labels", *labels, "--output",
-          str(folder / "summary.json"))  # fmt: skip
-    return folder
+def run_stage(study: Study, stage: str, **run: str) -> int:
+    """Run one stage of a study, in whose folder we are; returns the exit code."""
+    options = [part for key, value in run.items() for part in (f"--{key}", value)]
+    return main([stage, "--study", f"{study.results}/{paths.STUDY}", *options])
 
 
-def stage(name: str, spec: Any, *arguments: str) -> None:
-    """Run one stage in this process."""
-    assert main([name, "--spec", specs.to_json(spec), *arguments]) == 0
+def read_pairs(results: Path, split: str) -> pd.DataFrame:
+    """The pairs of a split."""
+    return io.read_table(results / paths.PAIRS.format(split=split), tables.PAIRS)

@@ -18,11 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuestrata import tables
+from valuestrata.contracts import Contract, check
 from valuestrata.errors import InputError
 from valuestrata.paths import MADE_OF
 from valuestrata.records import JSON_KEY, METADATA_KEY, Record
-from valuestrata.tables import Contract
 
 PRIVATE = 0o600
 SHARED = 0o644
@@ -70,7 +69,7 @@ def write_table(
     frame: pd.DataFrame, path: Path | str, contract: Contract, record: Record, mode: int = SHARED
 ) -> None:
     """Check `frame` against a contract and write it as parquet, with its record."""
-    checked = tables.check(frame, contract)
+    checked = check(frame, contract)
     checked.attrs = {}
     arrow = pa.Table.from_pandas(checked, preserve_index=False)
     about = {
@@ -95,7 +94,7 @@ def read_table(
     many = [paths] if isinstance(paths, str | Path) else list(paths)
     frames = [_read_one(Path(p), contract, columns) for p in many]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return frame if columns else tables.check(frame, contract)
+    return frame if columns else check(frame, contract)
 
 
 def _read_one(path: Path, contract: Contract, columns: list[str] | None) -> pd.DataFrame:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from pathlib import Path
-
 STUDY = "study.json"
 SIMULATED = "survey/simulated.csv"
 RESPONSES = "survey/responses.parquet"
@@ -41,11 +39,6 @@ TRAINING_LOG = "training_log.json"
 """Steps of a training, in the folder of what it made."""
 MADE_OF = "made_of.json"
 """The record of a folder, or of the text files in it (records.py)."""
-
-
-def resource(path: str) -> Path:
-    """A data file of the package; provenance.py follows the literal path of a call."""
-    return Path(__file__).resolve().parent / path
 
 
 def resource(path: str) -> Path:

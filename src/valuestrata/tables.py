@@ -4,11 +4,7 @@ A table is checked against its contract when it is written and when it is read, 
 on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 """
 
-from dataclasses import dataclass
-from typing import Any, cast
-
-import numpy as np
-import pandas as pd
+from valuestrata.contracts import Column, Contract
 
 OUTCOMES = ("answer", "refusal", "invalid", "failed")
 CEILING_NAMES = ("split_half", "noise_ceiling")
@@ -16,47 +12,10 @@ RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "failed")
 
 
-class ContractError(ValueError):
-    """A table does not keep its contract: what, in which column, and what was expected."""
+def _share(name: str, meaning: str) -> Column:
+    """A column of numbers from 0 to 1 that may be missing."""
+    return Column(name, "float", optional=True, low=0, high=1, meaning=meaning)
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its dtype, what it means, whether it may be missing, its closed range.
-
-    dtype is one of text, int, float, bool, ints, floats, texts (the last three: a list a row).
-    """
-
-    name: str
-    dtype: str
-    meaning: str
-    optional: bool = False
-    low: float | None = None
-    high: float | None = None
-    values: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Contract:
-    """The columns of a table; an `open` one may have others behind them, of any name."""
-
-    name: str
-    columns: tuple[Column, ...]
-    open: bool = False
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the columns, in order."""
-        return [column.name for column in self.columns]
-
-
-_DTYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
-
-_LISTS: dict[str, tuple[type, ...]] = {
-    "ints": (int, np.integer),
-    "floats": (int, float, np.integer, np.floating),
-    "texts": (str,),
-}
 
 _PAIR = (
     Column("stratum", "text", meaning="set of axes that the subgroup is a cell of"),
@@ -76,14 +35,7 @@ _INTERVAL = (
 _NULL = (
     Column("null_mean", "float", optional=True, meaning="mean if groups were identical"),
     Column("null_p95", "float", optional=True, meaning="95th percentile if groups were identical"),
-    Column(
-        "p_value",
-        "float",
-        optional=True,
-        low=0,
-        high=1,
-        meaning="chance of a value this large by identical groups",
-    ),
+    _share("p_value", meaning="chance of a value this large by identical groups"),
 )
 _RUN = (
     Column("model", "text", meaning="name of the model in the study"),
@@ -156,14 +108,7 @@ NOISE_CEILING = Contract(
     "noise_ceiling",
     (
         *_PAIR,
-        Column(
-            "accuracy",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="chance that a sample has the known mode",
-        ),
+        _share("accuracy", meaning="chance that a sample has the known mode"),
         Column(
             "nmae",
             "float",
@@ -171,14 +116,7 @@ NOISE_CEILING = Contract(
             low=0,
             meaning="mean distance of a sample's mode to it, ordinal only",
         ),
-        Column(
-            "wasserstein",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="mean W1 of a sample to the known shares",
-        ),
+        _share("wasserstein", meaning="mean W1 of a sample to the known shares"),
     ),
 )
 
@@ -290,14 +228,7 @@ PREDICTIONS = Contract(
             optional=True,
             meaning="probability of each code given any of them",
         ),
-        Column(
-            "non_option_mass",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="probability mass on no option",
-        ),
+        _share("non_option_mass", meaning="probability mass on no option"),
         Column("prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"),
         Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
         Column(
@@ -337,23 +268,9 @@ VERDICTS = Contract(
             values=VERDICT_OUTCOMES,
             meaning="whether both orders gave a verdict",
         ),
-        Column(
-            "as_first",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="score of the response shown first: 1, 0.5 or 0",
-        ),
-        Column(
-            "as_second",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="its score when shown second",
-        ),
-        Column("score", "float", optional=True, low=0, high=1, meaning="mean of both orders"),
+        _share("as_first", meaning="score of the response shown first: 1, 0.5 or 0"),
+        _share("as_second", meaning="its score when shown second"),
+        _share("score", meaning="mean of both orders"),
         Column("flipped", "bool", optional=True, meaning="whether the order changed who won"),
         Column("length_difference", "int", meaning="characters more than the reference"),
         Column(
@@ -379,14 +296,7 @@ SCORES = Contract(
             optional=True,
             meaning="parsed code, only where the outcome is an answer",
         ),
-        Column(
-            "accuracy",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="1 where the answer is the mode, 0 where not",
-        ),
+        _share("accuracy", meaning="1 where the answer is the mode, 0 where not"),
         Column(
             "nmae",
             "float",
@@ -394,49 +304,12 @@ SCORES = Contract(
             low=0,
             meaning="|answer - mode| / (highest - lowest), ordinal only",
         ),
-        Column(
-            "wasserstein",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="W1 to the subgroup's distribution, 0 to 1",
-        ),
-        Column(
-            "jensen_shannon", "float", optional=True, low=0, high=1, meaning="divergence in bits"
-        ),
-        Column(
-            "total_variation",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="half the summed |difference|",
-        ),
-        Column(
-            "argmax_accuracy",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="1 where the likeliest code is the mode",
-        ),
-        Column(
-            "confidence",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="probability of the likeliest code",
-        ),
-        Column(
-            "non_option_mass",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="probability mass on no option",
-        ),
+        _share("wasserstein", meaning="W1 to the subgroup's distribution, 0 to 1"),
+        _share("jensen_shannon", meaning="divergence in bits"),
+        _share("total_variation", meaning="half the summed |difference|"),
+        _share("argmax_accuracy", meaning="1 where the likeliest code is the mode"),
+        _share("confidence", meaning="probability of the likeliest code"),
+        _share("non_option_mass", meaning="probability mass on no option"),
     ),
 )
 
@@ -494,61 +367,6 @@ DIFFERENCES = Contract(
         Column("other_model", "text", meaning="model of the second run"),
         Column("other_variant", "text", meaning="its variant"),
         *_INTERVAL,
-        Column(
-            "p_value",
-            "float",
-            optional=True,
-            low=0,
-            high=1,
-            meaning="paired sign-flip test over questions",
-        ),
+        _share("p_value", meaning="paired sign-flip test over questions"),
     ),
 )
-
-
-def check(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Return the frame with its contract's dtypes, or raise ContractError.
-
-    Columns outside the contract are refused, unless it is open.
-    """
-    table, names = contract.name, contract.names
-    absent = [n for n in names if n not in frame.columns]
-    extra = [n for n in frame.columns if n not in names]
-    if absent:
-        raise ContractError(f"table {table}: column {absent[0]} is missing")
-    if extra and not contract.open:
-        raise ContractError(f"table {table}: column {extra[0]} is not part of the contract")
-    checked = {c.name: _checked(frame[c.name], c, table) for c in contract.columns}
-    rest = {n: frame[n] for n in extra}
-    return pd.DataFrame({**checked, **rest}).reset_index(drop=True)
-
-
-def _is_list(value: object, kinds: tuple[type, ...]) -> bool:
-    listed = isinstance(value, list | tuple | np.ndarray)
-    return listed and all(isinstance(one, kinds) for one in cast(list[object], value))
-
-
-def _checked(series: pd.Series, column: Column, table: str) -> pd.Series:
-    where = f"table {table}, column {column.name}"
-    try:
-        typed = (
-            series.astype(cast(Any, _DTYPES[column.dtype])) if column.dtype in _DTYPES else series
-        )
-    except (TypeError, ValueError) as error:
-        raise ContractError(f"{where}: not {column.dtype}: {error}") from None
-    if column.dtype in _LISTS:
-        wrong = next((v for v in typed.dropna() if not _is_list(v, _LISTS[column.dtype])), None)
-        if wrong is not None:
-            raise ContractError(f"{where}: {wrong!r} is not a list of {column.dtype}")
-    if not column.optional and typed.isna().any():
-        raise ContractError(f"{where}: {int(typed.isna().sum())} values are missing")
-    present: Any = typed.dropna()
-    if column.values is not None:
-        unknown = set(present) - set(column.values)
-        if unknown:
-            raise ContractError(f"{where}: {sorted(unknown)[0]!r} is not one of {column.values}")
-    if column.low is not None and (present < column.low - 1e-9).any():
-        raise ContractError(f"{where}: {present.min()} is below {column.low}")
-    if column.high is not None and (present > column.high + 1e-9).any():
-        raise ContractError(f"{where}: {present.max()} is above {column.high}")
-    return typed

@@ -66,8 +66,8 @@ def test_the_null_does_not_depend_on_the_chunk_size() -> None:
     )
 
 
-def identical_groups(seed: int, groups: int = 48, asked: int = 214) -> np.ndarray:
-    return (np.random.default_rng(seed).random((groups, asked)) < 0.62).astype(np.float64)
+def identical_groups(seed: int, groups: int = 48, questions: int = 214) -> np.ndarray:
+    return (np.random.default_rng(seed).random((groups, questions)) < 0.62).astype(np.float64)
 
 
 def by_name(statistics: list[fairness.Inequality]) -> dict[str, fairness.Inequality]:

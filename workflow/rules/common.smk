@@ -23,7 +23,6 @@ OVERLAYS = list(workflow.overwrite_configfiles)
 CONFIG_FILES = [*workflow.configfiles[len(OVERLAYS) :], *OVERLAYS]
 
 
-
 def refuse_reserved(paths):
     """Refuse paths that Snakemake would take for patterns, as it has no way to quote them."""
     for path in paths:
@@ -83,6 +82,13 @@ def made_of(stage, **fixed):
         return params_digest(STUDY, stage, run)
 
     return digest
+
+
+def is_stale(path):
+    """Whether an output is there and is not what the study and the code ask for."""
+    from valuestrata.stages import job
+
+    return not path.endswith("study.json") and job.is_stale(STUDY, path)
 
 
 def names(choices):
@@ -215,24 +221,3 @@ def processes(wildcards):
     """Processes that share a fine-tune, one a GPU; one where a model is spread over its GPUs."""
     is_spread = STUDY.model(wildcards.model).device_map
     return 1 if is_spread else max(1, gpus_to_tune(wildcards))
-
-
-rule study:
-    output:
-        f"{RESULTS}/study.json",
-    localrule: True
-    message:
-        "writing the study"
-    run:
-        Path(output[0]).write_text(STUDY.to_json(), encoding="utf-8")
-
-
-onstart:
-    # a rule that ran again because the study has changed would hide other changes from the jobs
-    # behind it (Snakemake skips them), so the file is kept up to date here, under Snakemake's lock
-    study_file = Path(RESULTS, "study.json")
-    if study_file.exists() and study_file.read_text(encoding="utf-8") != STUDY.to_json():
-        written = study_file.with_suffix(".new")
-        written.write_text(STUDY.to_json(), encoding="utf-8")
-        written.replace(study_file)
-    record_owner()

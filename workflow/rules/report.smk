@@ -1,16 +1,8 @@
 # needs: scores, fairness and verdicts of every run, conflict scores and summary of the survey
 # makes: the comparison of all runs, tables, figures and the report
 
-FIGURES = {
-    "accuracy": "Share of modal answers hit",
-    "nmae": "Distance from the modal answer",
-    "wasserstein": "Distance from the whole distribution",
-    "win_rates": "Open-ended answers against the reference",
-    "diversity": "Where subgroups disagree",
-    "fairness": "Inequality against its null",
-    "groups": "Accuracy by group",
-    "training": "Training",
-}
+from valuestrata.report.captions import FIGURES
+
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 
 
@@ -62,7 +54,7 @@ rule tables:
         agreement=f"{RESULTS}/report/tables/agreement.csv",
         ceilings=f"{RESULTS}/report/tables/ceilings.csv",
         ties=f"{RESULTS}/report/tables/ties.csv",
-        made_of=f"{RESULTS}/report/tables/made_of.json",
+        record=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
     benchmark:
@@ -96,11 +88,11 @@ rule figures:
                 f"{RESULTS}/report/figures/{name}.svg",
                 caption=f"../report/{name}.rst",
                 category="Figures",
-                labels={"shows": shows},
+                labels={"shows": title},
             )
-            for name, shows in FIGURES.items()
+            for name, (title, _) in FIGURES.items()
         },
-        made_of=f"{RESULTS}/report/figures/made_of.json",
+        record=f"{RESULTS}/report/figures/made_of.json",
     log:
         f"{RESULTS}/logs/figures.log",
     benchmark:
@@ -131,7 +123,7 @@ rule report:
         figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
-        texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
+        texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs() if STUDY.judges else []),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
@@ -142,7 +134,7 @@ rule report:
             category="Report",
         ),
         headline=f"{RESULTS}/report/headline.txt",
-        made_of=f"{RESULTS}/report/made_of.json",
+        record=f"{RESULTS}/report/made_of.json",
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:

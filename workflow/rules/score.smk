@@ -25,11 +25,12 @@ for split in STUDY.splits:
             "../../envs/core.yaml"
         params:
             made_of=made_of("score", split=split),
+            split=split,  # the shell line below is read when the loop is over
         message:
             f"scoring {{wildcards.model}}/{{wildcards.variant}} on {split}"
         shell:
             "valuestrata score --study {input.study:q} --model {wildcards.model} "
-            f"--variant {{wildcards.variant}} --split {split} 2> {{log:q}}"
+            "--variant {wildcards.variant} --split {params.split} 2> {log:q}"
 
 
 rule fairness:

@@ -3,6 +3,18 @@
 #        human ceilings, and summary.json with the figures to check first
 
 
+rule study:
+    output:
+        f"{RESULTS}/study.json",
+    log:
+        f"{RESULTS}/logs/study.log",
+    localrule: True
+    message:
+        "writing the study"
+    run:
+        Path(output[0]).write_text(STUDY.to_json(), encoding="utf-8")
+
+
 rule survey:
     input:
         f"{RESULTS}/survey/summary.json",
@@ -81,10 +93,11 @@ for split in STUDY.splits:
             "../../envs/core.yaml"
         params:
             made_of=made_of("tally", split=split),
+            split=split,  # the shell line below is read when the loop is over
         message:
             f"tallying split {split}"
         shell:
-            f"valuestrata tally --study {{input.study:q}} --split {split} 2> {{log:q}}"
+            "valuestrata tally --study {input.study:q} --split {params.split} 2> {log:q}"
 
 
 rule diversity:

@@ -9,16 +9,16 @@ from typing import Any
 import yaml
 
 from valuestrata.errors import InputError
-from valuestrata.survey import files
-from valuestrata.survey.table import ColumnLabels, Headers
+from valuestrata.survey.files import open_survey
+from valuestrata.survey.table import ColumnLabels, Headers, ReadOptions
 
 log = logging.getLogger(__name__)
 
 HEAD = """\
 # Drafted from the labels of {file}. Before use, decide what stands behind `decide:` and word
 # topic (a noun phrase, unique here) and text (the question as a person would be asked it).
-# measurement_level: ordinal where the codes are in order, else nominal. scale: lowest and highest code.
-# block: the part of the questionnaire that the report sums up by.
+# measurement_level: ordinal where the codes are in order, else nominal. scale: lowest and highest
+# code. block: the part of the questionnaire that the report sums up by.
 questions:
 """
 
@@ -41,7 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
             file.write(text)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    log.info("%s: %d questions drafted; decide kind and block", output, text.count("  topic:"))
+    log.info(
+        "%s: %d questions drafted; decide measurement_level and block",
+        output,
+        text.count("  topic:"),
+    )
 
 
 def draft(path: Path | str, questions: Sequence[str]) -> str:
@@ -50,35 +54,35 @@ def draft(path: Path | str, questions: Sequence[str]) -> str:
     Raises:
         InputError: the file has no labels, or not all of the columns.
     """
-    with files.opened(path, files.AUTO, questions) as opened:
-        if not opened.labels:
+    options = ReadOptions(names=tuple(questions), headers_only=True)
+    with open_survey(path, options) as table:
+        if not table.labels:
             raise InputError(
-                f"{opened.label}: has no variable and value labels; take the .sav or .dta release"
+                f"{table.label}: has no variable and value labels; take the .sav or .dta release"
             )
-        index = Headers(opened.headers)
-        where = {name: index.find(name) for name in questions}
-        absent = [name for name, position in where.items() if position is None]
+        headers = Headers(table.headers)
+        positions = {name: headers.find(name) for name in questions}
+        absent = [name for name, position in positions.items() if position is None]
         if absent:
-            raise InputError(
-                f"{opened.label}: no column {absent[0]} ({len(absent)} of {len(where)} missing)"
-            )
-        entries = [_entry(name, opened.labels[p]) for name, p in where.items() if p is not None]
+            noun = "columns" if len(absent) > 1 else "column"
+            raise InputError(f"{table.label}: no {noun} {', '.join(absent)}")
+        entries = [_entry(name, table.labels[p]) for name, p in positions.items() if p is not None]
     return HEAD.format(file=Path(path).name) + "".join(entries)
 
 
-def _entry(name: str, said: ColumnLabels) -> str:
+def _entry(name: str, column: ColumnLabels) -> str:
     codes = {
         int(code): label
-        for code, label in sorted(said.codes.items())
+        for code, label in sorted(column.codes.items())
         if code >= 0
         and code.is_integer()
-        and not any(low <= code <= high for low, high in said.missing)
+        and not any(low <= code <= high for low, high in column.missing)
     }
-    title = " ".join(said.title.split()) or name
-    known = len(codes) > 1
-    scale_min, scale_max = (min(codes), max(codes)) if known else (1, 2)
+    title = " ".join(column.title.split()) or name
+    has_scale = len(codes) > 1
+    scale_min, scale_max = (min(codes), max(codes)) if has_scale else (1, 2)
     labels = {code: label for code, label in codes.items() if scale_min <= code <= scale_max}
-    unsure = "" if known else "  # decide: the file labels fewer than two codes"
+    unsure = "" if has_scale else "  # decide: the file labels fewer than two codes"
     lines = [
         f"  {_flow(name)}:",
         f"    topic: {_flow(title)}  # decide: a noun phrase",
@@ -93,7 +97,7 @@ def _entry(name: str, said: ColumnLabels) -> str:
 
 def _flow(value: Any) -> str:
     """A value as YAML on one line."""
-    said = yaml.safe_dump(
+    line = yaml.safe_dump(
         value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
     )
-    return said.removesuffix("\n").removesuffix("\n...").strip()
+    return line.removesuffix("\n").removesuffix("\n...").strip()

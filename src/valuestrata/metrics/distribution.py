@@ -114,8 +114,8 @@ def calibration_difference(
     if not valid.any():
         return float("nan"), float("nan"), float("nan"), float("nan"), 0
     (first, n), (second, _) = (_gaps(*run, cluster, valid) for run in (first_run, second_run))
-    whole = n.sum()
-    value = float(_mean_gap(first.sum(axis=0), whole) - _mean_gap(second.sum(axis=0), whole))
+    size = n.sum()
+    value = float(_mean_gap(first.sum(axis=0), size) - _mean_gap(second.sum(axis=0), size))
     draws = resample.cluster_draws(len(n), n_resamples, seed)
     sizes = draws @ n
     resampled = _mean_gap(draws @ first, sizes) - _mean_gap(draws @ second, sizes)
@@ -123,8 +123,8 @@ def calibration_difference(
         np.random.default_rng(seed).integers(0, 2, size=(n_resamples, len(n))).astype(np.float64)
     )
     mixed = second.sum(axis=0) + swaps @ (first - second)
-    rest = (first + second).sum(axis=0) - mixed
-    permuted = _mean_gap(mixed, whole) - _mean_gap(rest, whole)
+    swapped = (first + second).sum(axis=0) - mixed
+    permuted = _mean_gap(mixed, size) - _mean_gap(swapped, size)
     as_extreme = np.abs(permuted) >= abs(value) - 1e-12
     p = float((1 + as_extreme.sum()) / (1 + n_resamples))
     return value, *resample.percentiles(resampled, confidence_level), p, int(valid.sum())

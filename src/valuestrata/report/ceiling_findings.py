@@ -12,8 +12,8 @@ def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
     if ceiling is None or not settings.persona_agnostic:
         return "The study has no persona-agnostic baseline to measure a normalized gain from.", []
     runs = tuned_runs(settings) or llm_runs(settings)
-    found = [(run, results.normalized_gain(run, split, "accuracy")) for run in runs]
-    gains = [(run, *gain) for run, gain in found if gain is not None and gain[1].exists]
+    by_run = [(run, results.normalized_gain(run, split, "accuracy")) for run in runs]
+    gains = [(run, *gain) for run, gain in by_run if gain is not None and gain[1].exists]
     if not gains:
         return (
             f"On {split} the noise ceiling is not clearly above the best persona-agnostic "

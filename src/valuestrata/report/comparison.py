@@ -238,10 +238,10 @@ def is_prompt_contrast(first: ModelVariant, second: ModelVariant) -> bool:
 def disagreement_rate(first: RunValues, second: RunValues, evaluation: Evaluation) -> Row:
     """Share of different answers, among the pairs that both answered; it has no test."""
     answers = second.answer.reindex(first.pairs)
-    both = first.answer.notna() & answers.notna()
-    values = np.where(both, first.answer != answers, np.nan)
+    is_shared = first.answer.notna() & answers.notna()
+    values = np.where(is_shared, first.answer != answers, np.nan)
     numbers = _mean(values, first, evaluation)
-    return _row(Metric(DISAGREEMENT), numbers, int(both.sum()), int((~both).sum()))
+    return _row(Metric(DISAGREEMENT), numbers, int(is_shared.sum()), int((~is_shared).sum()))
 
 
 def _mean(values: Floats, run: RunValues, evaluation: Evaluation) -> Numbers:

@@ -39,8 +39,8 @@ def agreement_lines(results: Results) -> list[str]:
     """How alike both scores rank questions, over all strata and in the extremes."""
     frame = results.agreement
     overall = {row["coefficient"]: row for row in records(frame[frame["stratum"] == "mean"])}
-    found = {name: to_estimate(overall[name]) for name in RANKS if name in overall}
-    scores = {name: score for name, score in found.items() if score.exists}
+    all_scores = {name: to_estimate(overall[name]) for name in RANKS if name in overall}
+    scores = {name: score for name, score in all_scores.items() if score.exists}
     if not scores:
         return []
     first = next(iter(scores))

@@ -155,12 +155,12 @@ def fairness_table(results: Results, split: str, level: str) -> Table:
     rows = []
     for run in all_runs(settings):
         for metric in ("accuracy", "nmae"):
-            found = [results.inequality(run, split, metric, s, level) for s in STATISTICS]
-            first = next((row for row in found if row is not None), None)
+            statistics = [results.inequality(run, split, metric, s, level) for s in STATISTICS]
+            first = next((row for row in statistics if row is not None), None)
             if first is None:
                 continue
             ends = (Cell(cell_label(str(first[end]))) for end in ("best_group", "worst_group"))
-            cells = (part for row in found for part in _inequality(row))
+            cells = (part for row in statistics for part in _inequality(row))
             rows.append((_name(results, run), Cell(METRICS[metric]), *cells, *ends))
     over = "subgroups" if level == SUBGROUPS else f"groups of {settings.axes.get(level, level)}"
     heads = (head for name in STATISTICS.values() for head in (name, "Null mean", "p"))

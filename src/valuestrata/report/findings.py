@@ -139,8 +139,10 @@ def baselines_finding(results: Results, split: str) -> Answer:
         missing = "language model" if best is None else "baseline"
         return f"There is no {missing} with a score to compare.", []
     run, score = best
-    found = [(b[0], results.difference(run, b, split, "accuracy")) for b in baseline_runs(settings)]
-    gaps = [(name, gap) for name, gap in found if gap is not None and gap.exists]
+    by_baseline = [
+        (b[0], results.difference(run, b, split, "accuracy")) for b in baseline_runs(settings)
+    ]
+    gaps = [(name, gap) for name, gap in by_baseline if gap is not None and gap.exists]
     if not gaps:
         return f"No baseline shares a pair with {label(run, settings)} on {split}.", []
     level = settings.evaluation.confidence_level
@@ -164,8 +166,8 @@ def baselines_finding(results: Results, split: str) -> Answer:
 def refusals_finding(results: Results, split: str) -> Answer:
     """Refusal rates before and after tuning, and answers that could not be read."""
     level = results.settings.evaluation.confidence_level
-    found = [(run, results.metric(run, split, "refusal")) for run in llm_runs(results.settings)]
-    rates = {run: rate for run, rate in found if rate is not None and rate.exists}
+    by_run = [(run, results.metric(run, split, "refusal")) for run in llm_runs(results.settings)]
+    rates = {run: rate for run, rate in by_run if rate is not None and rate.exists}
     if not rates:
         return f"No language model was asked on {split}.", []
     before = [rate.value for run, rate in rates.items() if run[1] == BASE]
@@ -241,9 +243,9 @@ def _flips(results: Results, split: str, judge: str, dimension: str) -> str:
 def _judged(results: Results, split: str, metric: Metric) -> list[tuple[ModelVariant, Estimate]]:
     """A judge's rate for each run but its reference."""
     reference = results.settings.references.get(metric.judge)
-    found = [
+    by_run = [
         (run, results.metric(run, split, metric))
         for run in llm_runs(results.settings)
         if run != reference
     ]
-    return [(run, rate) for run, rate in found if rate is not None and rate.exists]
+    return [(run, rate) for run, rate in by_run if rate is not None and rate.exists]

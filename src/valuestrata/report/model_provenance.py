@@ -76,11 +76,11 @@ def recipes_table(adapters: Adapters, fold_recipes: Mapping[str, tuple[str, ...]
     """A column a recipe, a row a setting; a column a model where models' recipes differ."""
     by_recipe: dict[str, dict[ModelVariant, Mapping[str, Any]]] = {}
     for (model, name), recipe in adapters.items():
-        whole = next((n for n, folds in fold_recipes.items() if name in folds), name)
-        by_recipe.setdefault(whole, {})[model, name] = _flat(recipe)
+        recipe_name = next((n for n, folds in fold_recipes.items() if name in folds), name)
+        by_recipe.setdefault(recipe_name, {})[model, name] = _flat(recipe)
     columns: dict[str, dict[str, str]] = {}
-    for whole, recipes in by_recipe.items():
-        for key, merged in _merged(whole, recipes).items():
+    for recipe_name, recipes in by_recipe.items():
+        for key, merged in _merged(recipe_name, recipes).items():
             columns[key] = merged
     keys = list(dict.fromkeys(key for column in columns.values() for key in column))
     rows = tuple(
@@ -90,7 +90,7 @@ def recipes_table(adapters: Adapters, fold_recipes: Mapping[str, tuple[str, ...]
 
 
 def _merged(
-    whole: str, recipes: Mapping[ModelVariant, Mapping[str, str]]
+    recipe_name: str, recipes: Mapping[ModelVariant, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
     """One column where all adapters of a recipe agree but for their fold, else one an adapter."""
     plain = [{k: v for k, v in recipe.items() if k != "split"} for recipe in recipes.values()]
@@ -98,7 +98,7 @@ def _merged(
         return {" ".join(run): dict(recipe) for run, recipe in recipes.items()}
     splits = dict.fromkeys(recipe["split"] for recipe in recipes.values())
     first = dict(next(iter(recipes.values())))
-    return {whole: {**first, "split": ", ".join(splits)}}
+    return {recipe_name: {**first, "split": ", ".join(splits)}}
 
 
 def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -140,10 +140,10 @@ def inline(svg: str, name: str) -> Markup:
     body = re.sub(r'\b(id)="', rf'\1="{name}-', body)
     body = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', body)
     body = body.replace("url(#", f"url(#{name}-")
-    head, rest = body.split(">", 1)
+    head, content = body.split(">", 1)
     view = re.search(r'viewBox="[^"]*"', head)
     attributes = Markup(' role="img" aria-label="{}"').format(alternative(name))
-    return Markup(f"<svg {view[0] if view else ''}{attributes}>{rest.strip()}")
+    return Markup(f"<svg {view[0] if view else ''}{attributes}>{content.strip()}")
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -165,10 +165,10 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
 def _fairness(results: Results) -> list[Table]:
     """Over subgroups of the test splits first, then over each axis' groups, then the rest."""
     tested = tested_splits(results.settings)
-    rest = [split for split in splits(results.settings) if split not in tested]
+    train = [split for split in splits(results.settings) if split not in tested]
     order = [(split, SUBGROUPS) for split in tested]
     order += [(split, axis) for split in tested for axis in results.levels(split)]
-    order += [(split, SUBGROUPS) for split in rest]
+    order += [(split, SUBGROUPS) for split in train]
     return [display.fairness_table(results, split, level) for split, level in order]
 
 

@@ -28,19 +28,19 @@ def sensitivity_table(
     settings = results.settings
     rows = []
     for run in prompt_variant_runs(settings):
-        own = _own_prompt(run)
+        plain = _own_prompt(run)
         prompt = variant_parts(run[1])[1]
         base = (run[0], variant_name(BASE, prompt))
-        tuning = results.difference(run, base, split, "accuracy") if own[1] != BASE else None
-        accuracy = results.difference(run, own, split, "accuracy")
-        refusal = results.difference(run, own, split, "refusal")
+        tuning = results.difference(run, base, split, "accuracy") if plain[1] != BASE else None
+        accuracy = results.difference(run, plain, split, "accuracy")
+        refusal = results.difference(run, plain, split, "refusal")
         rows.append(
             (
-                Cell(label(own, settings)),
+                Cell(label(plain, settings)),
                 Cell(prompt),
                 cell(results.metric(run, split, "accuracy")),
                 difference_cell(accuracy, Metric("accuracy")),
-                cell(results.difference(run, own, split, "disagreement_rate"), rate=True),
+                cell(results.difference(run, plain, split, "disagreement_rate"), rate=True),
                 difference_cell(refusal, Metric("refusal")),
                 difference_cell(tuning, Metric("accuracy")),
             )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from valuestrata.__main__ import STAGES
 from valuestrata.records import Record, changed_inputs, content_digest, read_record
 from valuestrata.stages.job import differences, made_by, paths_of, shown_run, stage_module
+from valuestrata.stages.names import STAGES
 from valuestrata.study.study import Study
 
 DONE, MISSING, STALE = "done", "missing", "stale"

@@ -49,7 +49,7 @@ def run(job: Job[Settings]) -> None:
     """Score every pair; a pair without prediction or prediction without pair is an error."""
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     predictions = io.read_table(job.path("predictions"), tables.PREDICTIONS)
-    both = pairs.merge(
+    merged = pairs.merge(
         predictions[[*PAIR, "outcome", "answer", "distribution", "non_option_mass"]],
         on=PAIR,
         how="outer",
@@ -60,30 +60,30 @@ def run(job: Job[Settings]) -> None:
         ("mode", "predictions have no pair"),
         ("outcome", "pairs have no outcome"),
     ):
-        if both[column].isna().any():
-            raise ValueError(f"{job.path('predictions')}: {both[column].isna().sum()} {what}")
-    scores = _scores(both)
+        if merged[column].isna().any():
+            raise ValueError(f"{job.path('predictions')}: {merged[column].isna().sum()} {what}")
+    scores = _scores(merged)
     for path in job.paths("scores"):
         rows = scores[scores["stratum"] == Path(path).stem]
         io.write_table(rows, path, tables.SCORES, job.record)
 
 
-def _scores(both: pd.DataFrame) -> pd.DataFrame:
+def _scores(merged: pd.DataFrame) -> pd.DataFrame:
     answer, mode, scale_min, scale_max = (
-        both[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        merged[name].to_numpy(dtype=np.float64, na_value=np.nan)
         for name in ("answer", "mode", "scale_min", "scale_max")
     )
-    is_ordinal = (both["measurement_level"] == "ordinal").to_numpy(dtype=bool)
-    codes = _padded(both["codes"], both["codes"].map(len).max(), last=True)
-    people = _padded(both["distribution"], codes.shape[1])
-    model = _padded(both["distribution_model"], codes.shape[1])
+    is_ordinal = (merged["measurement_level"] == "ordinal").to_numpy(dtype=bool)
+    codes = _padded(merged["codes"], merged["codes"].map(len).max(), last=True)
+    people = _padded(merged["distribution"], codes.shape[1])
+    model = _padded(merged["distribution_model"], codes.shape[1])
     w1 = distribution.wasserstein(model, people, codes, scale_min, scale_max)
     top, confidence = distribution.likeliest(model)
     likeliest = np.where(np.isnan(confidence), np.nan, codes[np.arange(len(codes)), top])
     return pd.DataFrame(
         {
             **{
-                name: both[name]
+                name: merged[name]
                 for name in [*PAIR, "block", "measurement_level", "outcome", "answer"]
             },
             "accuracy": ordinal.accuracy(answer, mode),
@@ -93,7 +93,7 @@ def _scores(both: pd.DataFrame) -> pd.DataFrame:
             "total_variation": distribution.total_variation(model, people),
             "argmax_accuracy": ordinal.accuracy(likeliest, mode),
             "confidence": confidence,
-            "non_option_mass": both["non_option_mass"],
+            "non_option_mass": merged["non_option_mass"],
         }
     )
 

@@ -1,0 +1,107 @@
+"""What the terminal says of failures and locks, and what Snakemake must make anew.
+
+The run's own log file, in .snakemake/log, keeps all that the terminal leaves out.
+"""
+
+import atexit
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import snakemake.exceptions
+from snakemake.dag import DAG
+from snakemake.logging import DefaultFormatter, logger
+
+JOB_LOGS: dict[int, list[str]] = {}
+"""Log files of a failed job by its id, an executor's own among them."""
+OWNER = Path(".snakemake") / "owner"
+PROCESSES = Path(os.sep, "proc")
+
+
+class TerseFormatter(DefaultFormatter):
+    """Snakemake's formatter for the terminal without shell commands and dumps of logs."""
+
+    def format(self, record: Any) -> str:
+        """One message; '' for the dump of a failed shell command."""
+        is_job = getattr(record, "exception", None) == "RuleException"
+        is_dump = is_job and "CalledProcessError in" in record.getMessage()
+        return "" if is_dump else str(super().format(record))
+
+    def _format_job_error(self, msg: dict[str, Any]) -> Any:
+        JOB_LOGS[msg["jobid"]] = msg["log"]
+        return super()._format_job_error({**msg, "shellcmd": None, "msg": None})
+
+
+class LockedFolder(snakemake.exceptions.LockException):
+    """Snakemake's error for a folder that is locked, with what to do."""
+
+    def __init__(self) -> None:
+        snakemake.exceptions.WorkflowError.__init__(self, lock_advice())
+
+
+def set_up(workflow: Any, is_stale: Callable[[str], bool]) -> None:
+    """Have failures and locks told in few lines, and stale outputs made anew."""
+    snakemake.exceptions.LockException = LockedFolder
+    remake_stale_outputs(is_stale)
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.setFormatter(TerseFormatter(workflow.output_settings.quiet, False))
+
+
+def remake_stale_outputs(
+    is_stale: Callable[[str], bool], check_incomplete: Any = DAG.check_incomplete
+) -> None:
+    """Have Snakemake make every output anew that is not what the study asks for.
+
+    Its own records miss an output that a job wrote after its snakemake was killed. It has no public
+    way to force single outputs; a test fails where this one no longer works.
+    """
+
+    async def check(dag: Any) -> None:
+        await check_incomplete(dag)
+        firsts = (next(iter(job.output), None) for job in dag.jobs)
+        dag.forcefiles.update(path for path in firsts if path and is_stale(str(path)))
+
+    DAG.check_incomplete = check
+
+
+def record_owner() -> None:
+    """Note which process runs, for who finds its lock."""
+    OWNER.write_text(f"{socket.gethostname()} {os.getpid()}")
+
+
+def lock_advice() -> str:
+    """What to do about a lock."""
+    try:
+        host, pid = OWNER.read_text().split()
+    except (OSError, ValueError):
+        host, pid = "?", "?"
+    if host == socket.gethostname() and (PROCESSES / pid).exists():
+        return f"process {pid} runs snakemake in this folder: wait until it ends, or stop it"
+    return (
+        f"a run was killed here (process {pid} on {host}) and left its lock. Once none of its "
+        "jobs run any more (on a cluster: squeue --me, scancel), unlock and start again: "
+        "snakemake --unlock, with the same --configfile"
+    )
+
+
+def summarise_failures(failed: Iterable[Any], study: str) -> None:
+    """Print last of all, for each failed job: what failed, why, and where to read on."""
+    for job in sorted(failed, key=lambda job: int(job.jobid)):
+        path, line = last_line(JOB_LOGS.get(job.jobid, [*job.log]))
+        run = "/".join(job.wildcards_dict.values()) or f"study {study}"
+        text = f"\n{job.rule.name} failed for {run}\n  {line}\n  log: {path}"
+        atexit.register(print, text, file=sys.stderr)
+
+
+def last_line(paths: Iterable[str]) -> tuple[str, str]:
+    """(path, last line) of the first log that has a line."""
+    for path in map(Path, paths):
+        if path.is_file():
+            lines = [line for line in path.read_text(errors="replace").split("\n") if line.strip()]
+            if lines:
+                return str(path), lines[-1]
+    return " ".join(map(str, paths)) or "none", "no message: was it killed, or out of memory?"
