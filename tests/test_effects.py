@@ -9,12 +9,12 @@ import pytest
 
 from tests import toys
 from tests.graph import ROOT, Graph, Server
-from valuestrata import io
+from valuestrata import io, tables
 from valuestrata.inference.local import load_chat
 from valuestrata.inference.protocol import ScoringRequest
-from valuestrata.inference.transformers import TransformersModel
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prompting import prompts
-from valuestrata.validate import read_yaml
+from valuestrata.study.yaml import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("effects")]
 QUESTIONS = ["Q1", "Q33", "Q58", "Q106", "Q164", "Q171", "Q182", "Q240"]
@@ -22,7 +22,7 @@ MODEL = "toy-llama"
 RECIPES: dict[str, dict[str, Any]] = {
     "sft": {},
     "soft": {"method": "soft"},
-    "dro": {"method": "dro", "step_size": 0.02},
+    "dro": {"method": "dro", "group_dro_step_size": 0.02},
 }
 
 
@@ -32,7 +32,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, snakemake: Server) -> Path
     study = read_yaml(ROOT / "config.yaml")
     study["survey"]["questions"] = QUESTIONS
     study["models"] = {MODEL: study["models"][MODEL]}
-    sft = study["recipes"]["sft"] | {"epochs": 10, "held_back": {"share": 0}}
+    sft = study["recipes"]["sft"] | {"epochs": 10, "validation": {"share": 0.0}}
     study["recipes"] = {name: sft | more for name, more in RECIPES.items()}
     del study["judges"], study["generation"]
     graph = Graph(tmp_path_factory.mktemp("effects"), snakemake, study)
@@ -45,8 +45,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, snakemake: Server) -> Path
 
 def wasserstein(results: Path, variant: str) -> "pd.Series[float]":
     """[S] mean distance to each unseen intersection's distribution."""
-    tables = sorted((results / f"runs/{MODEL}/{variant}/ood/scores").glob("*.parquet"))
-    scores = pd.concat([io.read_table(table, "scores") for table in tables])
+    files = sorted((results / f"runs/{MODEL}/{variant}/ood/scores").glob("*.parquet"))
+    scores = io.read_table(files, tables.SCORES)
     return scores.groupby("subgroup")["wasserstein"].mean()
 
 
@@ -55,26 +55,25 @@ def worst(results: Path, variant: str, split: str) -> tuple[float, float]:
 
     One subgroup's accuracy on eight questions moves in steps of an eighth.
     """
-    spec = toys.model(results / f"models/{MODEL}/base")
+    model = toys.model(results / f"models/{MODEL}/base")
     adapter = results / f"models/{MODEL}/{variant}/adapter"
-    pairs = io.read_table(results / f"pairs/{split}.parquet", "pairs")
-    asked = [
+    pairs = io.read_table(results / f"pairs/{split}.parquet", tables.PAIRS)
+    requests = [
         ScoringRequest(
-            row["persona"],
-            row["closed_prompt"],
+            (row["persona"], row["closed_prompt"]),
             tuple(prompts.answer("english", int(code)) for code in row["codes"]),
         )
         for row in io.records(pairs)
     ]
-    answers = TransformersModel(spec, load_chat(spec), adapter).answer(asked, 8)
+    replies = TransformersBackend(model, load_chat(model), adapter).score(requests, 8)
     modes = [list(codes).index(m) for codes, m in zip(pairs["codes"], pairs["mode"], strict=True)]
-    found = [
-        (float(np.argmax(a.logprobs) == m), float(a.logprobs[m]))
-        for a, m in zip(answers, modes, strict=True)
-        if a.logprobs is not None
+    rows = [
+        (float(np.argmax(reply.logprobs) == m), float(reply.logprobs[m]))
+        for reply, m in zip(replies, modes, strict=True)
+        if reply.logprobs is not None
     ]
-    assert len(found) == len(pairs)
-    means = pd.DataFrame(found).groupby(pairs["subgroup"]).mean()
+    assert len(rows) == len(pairs)
+    means = pd.DataFrame(rows).groupby(pairs["subgroup"]).mean()
     accuracy, logprob = (means[column].nsmallest(5).mean() for column in means)
     return float(accuracy), float(logprob)
 

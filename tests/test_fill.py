@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests import asking, toys, tuning
+from tests import toys, tuning
 from tests.asking import alike, cached, generate, predict
 from valuestrata import provenance
 from valuestrata.errors import InputError
@@ -463,43 +463,3 @@ def test_a_subgroups_draw_of_questions_is_its_own() -> None:
     group = drawn[drawn["subgroup"] == alone["subgroup"][0]].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, group)
     assert len(draw(pairs, 99, seed=1)) == len(pairs)
-
-
-# ---- the stage judge
-
-
-def test_an_answer_is_judged_in_both_orders(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Traps 12 and 22: a missing verdict is no tie, and is retried."""
-    model = toys.model(base)
-    texts = generate(tmp_path, model, per_subgroup=4)
-    shutil.copy(tmp_path / "texts.parquet", tmp_path / "reference.parquet")
-    calls: list[int] = []
-
-    def judge(_: Any, prompts: list[Any], sampling: Sampling) -> list[str | None]:
-        calls.append(len(prompts))
-        first = "Value: 1\nPersona: tie\nOverall: 1"
-        return [
-            None if "trust" in user else "Overall: 2" if "work" in user else first
-            for _, user in prompts
-        ]
-
-    monkeypatch.setattr(TransformersBackend, "generate", judge)
-    verdicts = asking.judge(tmp_path, model, "reference.parquet")
-    assert asking.judge(tmp_path, model, "reference.parquet").equals(verdicts)
-    assert calls == [2 * 12 // 2, 2 * 6 // 2]
-    merged = verdicts.merge(texts[["subgroup", "question", "prompt"]], on=["subgroup", "question"])
-    assert len(merged) == 3 * len(texts)
-    for row in merged.to_dict("records"):
-        is_overall = row["dimension"] == "Overall"
-        if "trust" in row["prompt"]:
-            expected = ("failed", None, None)
-        elif "work" in row["prompt"]:
-            expected = ("verdict", 0.5, True) if is_overall else ("invalid", None, None)
-        else:
-            expected = ("verdict", 0.5, row["dimension"] != "Persona")
-        shown = [None if pd.isna(row[name]) else row[name] for name in ("score", "flipped")]
-        assert (row["outcome"], *shown) == expected, row
-    assert set(verdicts["judge_version"]) == {local.model_version(model)}
-    assert verdicts["length_difference"].eq(0).all()

@@ -20,7 +20,7 @@ from valuestrata.study.base import Part
 from valuestrata.study.models import LocalModel
 
 SERVED = {"backend": "openai", "model": "gpt", "base_url": "http://x/v1"}
-CV = {"role": "test", "strata": ["sex"], "folds": {"of": 3}}
+CV = {"role": "test", "strata": ["sex x age_group x religion"], "folds": {"of": 3}}
 FOLDED = {
     "splits/cv": CV,
     "recipes/kf": {**CONFIG["recipes"]["sft"], "split": "cv"},
@@ -96,7 +96,8 @@ def test_a_k_fold_recipe_is_answered_fold_by_fold_and_pooled() -> None:
     ]
     pooled = {"model": "toy-llama", "variant": "kf", "split": "cv"}
     asked = predict.runs(made)
-    assert [run for run in asked if run["variant"].startswith("kf")] == folds
+    tuned = [run for run in asked if run["variant"].startswith("kf")]
+    assert [run for run in tuned if run["model"] == "toy-llama"] == folds
     assert [run for run in pool.runs(made) if run["model"] == "toy-llama"] == [pooled]
     assert {"model": "toy-llama", "variant": "base", "split": "cv"} in asked
     assert not [run for run in asked if made.is_baseline(run["model"])]

@@ -14,11 +14,13 @@ from tests.toys import ARCHITECTURES, RECIPE, chat
 from tests.tuning import SUPERVISED, distance, examples, recipe, tune, uneven_pairs, weights
 from valuestrata.errors import InputError
 from valuestrata.metrics import distribution
+from valuestrata.provenance import definition_digests
 from valuestrata.study.recipes import Validation
 from valuestrata.training import group_sampling, lora, objectives, validation
 from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.examples import Example, Pair, split_validation
 from valuestrata.training.group_dro import GroupDROWeighting
+from valuestrata.training.methods import code_of
 from valuestrata.training.objectives import OptionsObjective, OrdinalObjective, SoftObjective
 
 # ---- whole options
@@ -200,6 +202,32 @@ def test_the_log_of_dro_names_each_subgroup_seen() -> None:
     groups = dro.by_group()
     assert list(groups) == ["sex=a", "sex=b"]
     assert groups["sex=a"]["loss"] == pytest.approx(1.0 + 0.1 * 2.0)
+
+
+# ---- what an adapter is made of
+
+
+def test_a_fine_tune_is_made_of_the_code_of_its_own_recipe() -> None:
+    chosen = {
+        "dpo", "grpo", "group_dro", "group_sampling", "objectives", "preference", "shared_prefix",
+        "validation",
+    }  # fmt: skip
+    for config, expected in [
+        (recipe("sft"), set[str]()),
+        (recipe("sft", group_sampling="weight"), {"group_sampling"}),
+        (recipe("sft", validation={"share": 0.1}), {"objectives", "validation"}),
+        (recipe("dro", batch_layout="shared_prefix"), {"group_dro", "shared_prefix"}),
+        (recipe("soft"), {"objectives"}),
+        (recipe("ordinal"), {"objectives"}),
+        (recipe("dpo"), {"dpo", "preference"}),
+        (recipe("grpo"), {"grpo", "preference"}),
+    ]:
+        reached = definition_digests(("valuestrata.stages.finetune:run", *code_of(config).values()))
+        modules = {key.partition(":")[0].rpartition(".")[2] for key in reached}
+        assert modules & chosen == expected
+        assert ("valuestrata.training.objectives:SoftObjective" in reached) == (
+            config.method == "soft"
+        )
 
 
 # ---- validation

@@ -17,7 +17,6 @@ from valuestrata.prompting import prompts
 from valuestrata.training import lora
 from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.examples import Example, Pair
-from valuestrata.training.methods import code_of
 from valuestrata.training.shared_prefix import SharedPrefixObjective, grid_shape, make_batches
 
 SMALL = 1e-5
@@ -64,10 +63,10 @@ def test_every_epoch_holds_every_pair_once_in_full_batches(
     for epoch in (batches[:steps], batches[steps:]):
         assert Counter(e for batch in epoch for e in batch) == Counter(data)
     for batch in batches:
-        groups, asked = {e.group for e in batch}, {e.question for e in batch}
+        groups, columns = {e.group for e in batch}, {e.question for e in batch}
         assert len(groups) <= high
-        assert len(asked) <= wide
-        assert len(batch) == len(groups) * len(asked)
+        assert len(columns) <= wide
+        assert len(batch) == len(groups) * len(columns)
     # no batch is a small rest
     if personas > high and questions > wide:
         assert min(map(len, batches)) >= (high // 2) * (wide // 2)
@@ -149,11 +148,3 @@ def test_a_recipe_with_shared_prefixes_learns(architecture: str, method: str) ->
     assert len(losses) == 8 * -(-3 // high) * -(-len(CLOSED) // wide)
     assert log["steps"][-1]["learning_rate"] < 0.2 * config.learning_rate
     assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
-
-
-def test_only_recipes_with_that_layout_are_made_of_its_code() -> None:
-    for method in ("sft", "soft", "ordinal", "dro"):
-        plain = code_of(recipe(method)).values()
-        shared = code_of(recipe(method, batch_layout="shared_prefix")).values()
-        assert not any("shared_prefix" in entry for entry in plain)
-        assert any("shared_prefix:make_batches" in entry for entry in shared)

@@ -1,8 +1,8 @@
 """Splits of every kind: what is tested was not trained on."""
 
+import contextlib
 import copy
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,18 @@ import pandas as pd
 import pytest
 
 from tests.graph import ROOT
-from valuestrata import config, io, specs, validate
-from valuestrata.__main__ import main
+from tests.world import BOOK, read_pairs, run_stage, run_stages
+from valuestrata import io, paths
 from valuestrata.errors import InputError
-from valuestrata.specs import Fold, Selection
-from valuestrata.survey import folds
+from valuestrata.stages import pairs as pairs_stage
+from valuestrata.study.load import load
+from valuestrata.study.splits import Fold, Selection
+from valuestrata.study.study import Study, part_name
+from valuestrata.study.yaml import read_mapping
+from valuestrata.survey.folds import in_fold
 
-RAW = validate.read_yaml(ROOT / "tests/fixtures/mini.yaml")
+RAW = read_mapping(ROOT / "tests/fixtures/mini.yaml")
+RAW["survey"]["codebook"] = str(BOOK)
 SINGLE = ["sex", "age_group", "religion"]
 CROSSED = ["age_group x religion"]
 
@@ -67,112 +72,99 @@ KINDS: dict[str, dict[str, Any]] = {
 UNITS = ("pair", "question", "subgroup")
 
 
-def study_of(splits: dict[str, Any]) -> config.Study:
+def study_of(splits: dict[str, Any]) -> Study:
     raw = copy.deepcopy(RAW)
     raw["splits"] = splits
+    raw["generation"]["splits"] = ["test"]
     if "train" not in splits:
         raw["recipes"]["sft"]["split"] = "test"
         del raw["judges"]
         raw["generation"]["splits"] = ["other"]
-        return validate.load(raw, files=False)
-    raw["generation"]["splits"] = ["test"]
-    return validate.load(raw, files=False)
+    return load(raw, files=False)
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("splits")
-    study = study_of(KINDS["compositional"])
-    book = str(ROOT / RAW["survey"]["codebook"])
-    said = specs.to_json(config.spec_simulate(study))
-    survey = str(folder / "survey.csv")
-    assert main(["simulate", "--spec", said, "--codebook", book, "--output", survey]) == 0
-    said = specs.to_json(config.spec_clean(study))
-    outputs = [f"--{name}={folder / name}" for name in ("responses", "questions", "groups")]
-    read = ["--survey", survey, "--codebook", book]
-    assert main(["clean", "--spec", said, *read, *outputs]) == 0
+    run_stages(study_of(KINDS["compositional"]), folder, "simulate", "clean")
     return folder
 
 
-def pairs_of(study: config.Study, split: str, tables: Path, folder: Path) -> pd.DataFrame:
-    given = [f"--{name}={tables / name}" for name in ("responses", "questions", "groups")]
-    whole = study.parts.get(split, (split,))[0]
-    strata = [str(folder / f"{specs.stratum_id(s)}.parquet") for s in study.splits[whole]]
-    said = specs.to_json(config.spec_tally(study, whole))
-    assert main(["tally", "--spec", said, *given, "--output", *strata]) == 0
-    said = specs.to_json(config.spec_pairs(study, split))
-    output = str(folder / f"{split}.pairs")
-    assert (
-        main(["pairs", "--spec", said, *given[1:], "--tallies", *strata, "--output", output]) == 0
-    )
-    return io.read_table(output, "pairs")
+def pairs_of(study: Study, split: str, folder: Path) -> pd.DataFrame:
+    io.write_text(study.to_json(), folder / study.results / paths.STUDY)
+    with contextlib.chdir(folder):
+        assert run_stage(study, "tally", split=study.parts.get(split, (split,))[0]) == 0
+        assert run_stage(study, "pairs", split=split) == 0
+    return read_pairs(folder / study.results, split)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_test_pair_is_trained_on(kind: str, tables: Path, tmp_path: Path) -> None:
+def test_no_test_pair_is_trained_on(kind: str, folder: Path) -> None:
     study = study_of(KINDS[kind])
-    pairs = {name: pairs_of(study, name, tables, tmp_path) for name in study.splits}
-    held = {
+    pairs = {name: pairs_of(study, name, folder) for name in study.splits}
+    units = {
         name: {
             (frozenset(re.split(" & ", s)), q) for s, q in zip(p.subgroup, p.question, strict=True)
         }
         for name, p in pairs.items()
     }
-    assert all(held.values())
-    for name in held:
+    assert all(units.values())
+    for name in units:
         if KINDS[kind][name]["role"] == "test":
-            assert not held[name] & held["train"]
+            assert not units[name] & units["train"]
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_folds_of_a_k_fold_split_cover_it_and_none_is_tuned_on(
-    unit: str, tables: Path, tmp_path: Path
-) -> None:
+def test_the_folds_of_a_k_fold_split_cover_it_and_none_is_tuned_on(unit: str, folder: Path) -> None:
     study = study_of(kfold(unit))
-    whole = keys(pairs_of(study, "test", tables, tmp_path))
+    whole = keys(pairs_of(study, "test", folder))
     tested: list[tuple[str, str]] = []
     for i in range(3):
-        held, rest = (
-            keys(pairs_of(study, config.part_name("test", role, i), tables, tmp_path))
-            for role in ("test", "train")
+        test, train = (
+            keys(pairs_of(study, part_name("test", role, i), folder)) for role in ("test", "train")
         )
-        assert held
-        assert not held & rest
-        assert held | rest == whole
-        tested += held
+        assert test
+        assert not test & train
+        assert test | train == whole
+        tested += test
         if unit != "pair":
             place = UNITS.index(unit) - 1  # of the unit in (question, subgroup)
-            of = [{(q, s)[place] for s, q in some} for some in (held, rest)]
-            assert not of[0] & of[1]
+            first, second = ({(q, s)[place] for s, q in part} for part in (test, train))
+            assert not first & second
     assert len(tested) == len(whole)
     assert set(tested) == whole
 
 
 def test_each_fold_is_tuned_on_the_others_and_answers_for_itself() -> None:
     study = study_of(kfold("pair"))
-    assert study.tuned("tiny") == ["sft-1", "sft-2", "sft-3"]
+    assert study.fine_tunes("tiny") == ["sft-1", "sft-2", "sft-3"]
     assert study.variants("tiny") == ["base", "sft"]
-    assert study.recipes["sft-2"].split == "test-train-2"
+    assert study.tuned_recipes["sft-2"].split == "test-train-2"
     assert study.parts["test-train-2"][1].disjoint(study.parts["test-test-2"][1])
     assert ("tiny", "sft", "test") in study.runs()
     assert ("tiny", "base", "other") in study.runs()
-    # its models know other splits no more than they should, but have no say there
+    # its models could answer other splits, and are not asked
     assert ("tiny", "sft", "other") not in study.runs()
+    # only a split that a recipe is tuned on is divided
+    parts = [run["split"] for run in pairs_stage.runs(study)]
+    assert parts == ["test", "other", *study.parts]
+    raw = copy.deepcopy(RAW)
+    raw["splits"]["ood"]["folds"] = {"of": 3}
+    raw["generation"]["splits"] = ["train"]
+    undivided = load(raw, files=False)
+    assert undivided.parts
+    assert [run["split"] for run in pairs_stage.runs(undivided)] == ["train", "ood"]
 
 
-def test_a_fold_that_nothing_falls_in_is_one_line(
-    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fold_without_pairs_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     splits = copy.deepcopy(KINDS["held-out pairs, by question"])
     for split in splits.values():
         split["fold"]["of"] = 97
     splits["train"]["fold"]["without"] = splits["test"]["fold"]["only"] = [7]
     study = study_of(splits)
     with pytest.raises(AssertionError):
-        pairs_of(study, "test", tables, tmp_path)
-    said = capsys.readouterr().err
-    assert "pairs falls in the parts that its fold keeps" in said
-    assert not (tmp_path / "test.pairs").exists()
+        pairs_of(study, "test", folder)
+    assert "pairs is in the parts that its fold keeps" in capsys.readouterr().err
 
 
 def kfold(unit: str) -> dict[str, Any]:
@@ -190,55 +182,51 @@ def keys(pairs: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(pairs["subgroup"], pairs["question"], strict=True))
 
 
+def fold_of(of: int, unit: Any = "pair", seed: int = 1, **parts: tuple[int, ...]) -> Fold:
+    return Fold(of=of, unit=unit, seed=seed, **parts)
+
+
 def test_a_pair_stays_in_its_fold_whatever_else_there_is() -> None:
-    fold = Fold(5, "pair", 1, only=(2,))
-    people = [f"sex={s} & age={a}" for s in ("male", "female") for a in range(20)]
-    asked = [f"Q{i}" for i in range(30)]
-    kept = folds.kept(fold, people, asked)
+    fold = fold_of(5, only=(2,))
+    subgroups = [f"sex={s} & age={a}" for s in ("male", "female") for a in range(20)]
+    questions = [f"Q{i}" for i in range(30)]
+    kept = in_fold(fold, subgroups, questions)
     assert 0.1 < kept.mean() < 0.3
-    some = folds.kept(fold, people[::-3], asked[::-2])
-    np.testing.assert_array_equal(some, kept[::-3, ::-2])
+    fewer = in_fold(fold, subgroups[::-3], questions[::-2])
+    np.testing.assert_array_equal(fewer, kept[::-3, ::-2])
     turned = [f"age={a} & sex={s}" for s in ("male", "female") for a in range(20)]
-    np.testing.assert_array_equal(folds.kept(fold, turned, asked), kept)
-    assert (folds.kept(replace(fold, seed=2), people, asked) != kept).any()
-    parts = [folds.kept(replace(fold, only=(i,)), people, asked) for i in range(5)]
+    np.testing.assert_array_equal(in_fold(fold, turned, questions), kept)
+    assert (in_fold(fold_of(5, seed=2, only=(2,)), subgroups, questions) != kept).any()
+    parts = [in_fold(fold_of(5, only=(i,)), subgroups, questions) for i in range(5)]
     assert (np.sum(parts, axis=0) == 1).all()
 
 
-@pytest.mark.parametrize(
-    ("one", "two", "apart"),
-    [
-        (Fold(5, "pair", 1, only=(0,)), Fold(5, "pair", 1, without=(0,)), True),
-        (Fold(5, "pair", 1, only=(0,)), Fold(5, "pair", 1, only=(1, 2)), True),
-        (Fold(5, "pair", 1, only=(0, 1)), Fold(5, "pair", 1, without=(0,)), False),
-        (Fold(5, "pair", 1, without=(0,)), Fold(5, "pair", 1, without=(1,)), False),
-        (Fold(2, "pair", 1, without=(0,)), Fold(2, "pair", 1, without=(1,)), True),
-        (Fold(5, "pair", 1, only=(0,)), Fold(4, "pair", 1, only=(1,)), False),
-        (Fold(5, "pair", 1, only=(0,)), Fold(5, "pair", 2, only=(1,)), False),
-        (Fold(5, "pair", 1, only=(0,)), Fold(5, "question", 1, only=(1,)), False),
-        (Fold(5, "pair", 1, only=(0,)), None, False),
-    ],
-)
-def test_folds_are_apart_only_where_they_cut_alike(
-    one: Fold, two: Fold | None, apart: bool
-) -> None:
-    assert one.disjoint(two) is apart
-    assert two is None or two.disjoint(one) is apart
+def test_folds_are_apart_only_where_they_divide_alike() -> None:
+    for first, second, apart in (
+        (fold_of(5, only=(0,)), fold_of(5, without=(0,)), True),
+        (fold_of(5, only=(0,)), fold_of(5, only=(1, 2)), True),
+        (fold_of(5, only=(0, 1)), fold_of(5, without=(0,)), False),
+        (fold_of(5, without=(0,)), fold_of(5, without=(1,)), False),
+        (fold_of(2, without=(0,)), fold_of(2, without=(1,)), True),
+        (fold_of(5, only=(0,)), fold_of(4, only=(1,)), False),
+        (fold_of(5, only=(0,)), fold_of(5, seed=2, only=(1,)), False),
+        (fold_of(5, only=(0,)), fold_of(5, "question", only=(1,)), False),
+        (fold_of(5, only=(0,)), None, False),
+    ):
+        assert first.disjoint(second) is apart
+        assert second is None or second.disjoint(first) is apart
 
 
-def test_selections_keep_the_groups_and_questions_that_they_say(
-    tables: Path, tmp_path: Path
-) -> None:
+def test_selections_keep_their_groups_and_questions(folder: Path) -> None:
     study = study_of(KINDS["a held-out group"])
-    assert set(pairs_of(study, "test", tables, tmp_path)["subgroup"]) == {"religion=Muslim"}
+    assert set(pairs_of(study, "test", folder)["subgroup"]) == {"religion=Muslim"}
     study = study_of(KINDS["held-out questions"])
-    assert set(pairs_of(study, "test", tables, tmp_path)["question"]) == {"Q1"}
-    assert "Q1" not in set(pairs_of(study, "train", tables, tmp_path)["question"])
+    assert set(pairs_of(study, "test", folder)["question"]) == {"Q1"}
+    assert "Q1" not in set(pairs_of(study, "train", folder)["question"])
 
 
-@pytest.mark.parametrize(
-    ("train", "test"),
-    [
+def test_splits_that_share_a_pair_are_refused() -> None:
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({}, {}),
         ({"questions": {"without": ["Q1"]}}, {"questions": {"only": ["Q1", "Q57"]}}),
         ({"questions": {"without": ["Q1"]}}, {"questions": {"without": ["Q57"]}}),
@@ -249,15 +237,14 @@ def test_selections_keep_the_groups_and_questions_that_they_say(
         ({"fold": {"of": 5, "without": [0]}}, {"fold": {"of": 5, "unit": "question", "only": [0]}}),
         # sex is no axis of the stratum, so it keeps nothing apart
         ({"groups": {"sex": {"only": ["male"]}}}, {"groups": {"sex": {"only": ["female"]}}}),
-    ],
-)
-def test_splits_that_share_a_pair_are_refused(train: dict[str, Any], test: dict[str, Any]) -> None:
-    splits = {
-        "train": {"role": "train", "strata": ["religion"], **train},
-        "test": {"role": "test", "strata": ["religion"], **test},
-    }
-    with pytest.raises(InputError, match=r"config: splits\.test: .*trained on"):
-        study_of(splits)
+    ]
+    for train, test in cases:
+        splits = {
+            "train": {"role": "train", "strata": ["religion"], **train},
+            "test": {"role": "test", "strata": ["religion"], **test},
+        }
+        with pytest.raises(InputError, match=r"config: splits\.test: .*trained on"):
+            study_of(splits)
 
 
 def test_a_group_that_the_axis_lacks_is_one_line() -> None:
@@ -266,17 +253,12 @@ def test_a_group_that_the_axis_lacks_is_one_line() -> None:
         study_of({"test": split, "train": {"role": "train", "strata": ["religion"]}})
 
 
-@pytest.mark.parametrize(
-    ("one", "two", "apart"),
-    [
+def test_selections_are_apart_only_where_they_must_be() -> None:
+    for first, second, apart in (
         (Selection(only=("a",)), Selection(only=("b",)), True),
         (Selection(only=("a",)), Selection(without=("a",)), True),
         (Selection(only=("a", "b")), Selection(without=("a",)), False),
         (Selection(without=("a",)), Selection(without=("b",)), False),
         (Selection(), Selection(only=("a",)), False),
-    ],
-)
-def test_selections_are_apart_only_where_they_must_be(
-    one: Selection, two: Selection, apart: bool
-) -> None:
-    assert one.disjoint(two) is two.disjoint(one) is apart
+    ):
+        assert first.disjoint(second) is second.disjoint(first) is apart

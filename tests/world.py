@@ -1,4 +1,4 @@
-"""A small cross-national file in the format of WVS wave 7, simulated, and the survey stages on it."""
+"""A small cross-national file in the format of WVS wave 7, and the survey stages on it."""
 
 import contextlib
 import copy

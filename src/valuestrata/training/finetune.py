@@ -93,7 +93,7 @@ def finetune(
         groups = weighting.by_group()
         return record | ({"groups": groups} if groups else {})
 
-    log.info("%d training pairs, %d validation pairs", len(train), len(validation))
+    log.info("%d training examples, %d validation pairs", len(train), len(validation))
     history = loop.train(tuned, batches(), settings, objective, weighting, measure, checkpoint)
     change = outcome.mean_logit_change(before, outcome.probe_logits(tuned, train, pad))
     return tuned, outcome.training_log(len(train), len(validation), change, history)

@@ -49,11 +49,11 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
         network.gradient_checkpointing_enable(
             gradient_checkpointing_kwargs={"use_reentrant": False}
         )
-    targets = recipe.target_modules
+    targets, alpha = recipe.target_modules, recipe.lora_alpha
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.lora_r,
-        lora_alpha=recipe.lora_alpha,
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # peft writes it down as given
         lora_dropout=recipe.lora_dropout,
         target_modules=targets if targets == ALL_LINEAR else list(targets),
         task_type="CAUSAL_LM",
