@@ -146,7 +146,7 @@ def test_a_file_with_one_of_the_columns_will_do(tmp_path: Path) -> None:
     assert "no row of country 'SGP'" in complaint(path, {"survey": {"countries": ["SGP"]}})
     path = world.write_csv(tmp_path, world.world().drop(columns=["B_COUNTRY_ALPHA", "B_COUNTRY"]))
     line = complaint(path, {"survey": {"countries": ["SGP"]}})
-    assert "no column B_COUNTRY_ALPHA or B_COUNTRY (survey.countries)" in line
+    assert "no column B_COUNTRY_ALPHA or B_COUNTRY of survey.countries" in line
 
 
 # Several -------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_an_edited_function_reruns_what_reaches_it_and_what_follows(graph: Graph
             {**SCORING, "ceiling": 1, "summary": 1, **REPORT},
         ),
         (
-            "src/valuestrata/training/lora.py",
+            "src/valuestrata/training/outcome.py",
             "PROBE = 8",
             "PROBE = 9",
             {"finetune": 1, **after_training},
@@ -230,7 +230,7 @@ def valuestrata(graph: Graph, *arguments: str) -> str:
 
 def test_status_says_what_is_stale_and_why_and_accept_keeps_it(graph: Graph) -> None:
     assert " 0 missing, 0 stale" in valuestrata(graph, "status")
-    path, old, new = "src/valuestrata/training/lora.py", "PROBE = 8", "PROBE = 9"
+    path, old, new = "src/valuestrata/training/outcome.py", "PROBE = 8", "PROBE = 9"
     overlay = graph.overlay("recipes: {sft: {weight_decay: 0.5}}\n")
     files = ["config.yaml", overlay[1]]
     text = valuestrata(graph, "status", "--all", *files)
@@ -240,7 +240,7 @@ def test_status_says_what_is_stale_and_why_and_accept_keeps_it(graph: Graph) -> 
     (graph.results / "runs/tiny/base/ood/fairness.parquet").rename(moved)
     with graph.edited(path, old, new):
         text = valuestrata(graph, "status", "--all")
-        assert "training.lora.PROBE was edited" in text
+        assert "training.outcome.PROBE was edited" in text
         assert "fairness: fairness.parquet is not there" in text
         moved.rename(graph.results / "runs/tiny/base/ood/fairness.parquet")
         assert graph.planned().jobs["finetune"] == 1

@@ -1,6 +1,7 @@
 """A reply is asked for once, and once more only if something that it depends on has changed."""
 
 import inspect
+import json
 import logging
 import math
 import shutil
@@ -388,7 +389,7 @@ def test_keys_of_the_stage_change_with_all_that_is_asked_of_whom_and_nothing_els
     jinja.write_text(jinja.read_text().replace("<|assistant|>", "<|assistant|>So: "))
     other_adapter = copy("adapter", adapter)
     config = other_adapter / "adapter_config.json"
-    config.write_text(config.read_text().replace('"lora_alpha": 8.0', '"lora_alpha": 9.0'))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "lora_alpha": 9}))
     sets = {
         "first": first,
         "weights": made(toys.save(toys.network("Llama", words, seed=5), words, tmp_path / "w")),

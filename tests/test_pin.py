@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import errors
 
 from valuestrata.__main__ import main
+from valuestrata.commands import pin
 from valuestrata.errors import InputError
 from valuestrata.inference import hub
-from valuestrata.commands import pin
 
 COMMIT = "0123456789" * 4
 OTHER = "abcdef0123" * 4
@@ -107,7 +107,9 @@ def test_a_network_that_fails_is_one_line(
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", fails)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
     for ask in (lambda: hub.commit_of("a/one", "main"), lambda: hub.snapshot("a/one", "main", ())):
-        with pytest.raises(InputError, match="a/one at main: cannot be loaded from the hub") as caught:
+        with pytest.raises(
+            InputError, match="a/one at main: cannot be loaded from the hub"
+        ) as caught:
             ask()
         assert "\n" not in str(caught.value)
         assert "()" not in str(caught.value)

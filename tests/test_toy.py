@@ -16,6 +16,7 @@ from tests.tuning import MADE_BY
 from valuestrata import io, tables
 from valuestrata.__main__ import main
 from valuestrata.demo import toy, toy_texts
+from valuestrata.demo.judge_texts import JudgeTexts
 from valuestrata.demo.toy_texts import Message, ToyTexts
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.local import load_chat, load_network
@@ -64,7 +65,9 @@ SMALL = {
 
 
 def texts(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> ToyTexts:
-    return ToyTexts(Toy(**{**SMALL, **changes}), PROMPT, "pairwise", questions, GROUPS)
+    toy = Toy(**{**SMALL, **changes})
+    kind = JudgeTexts if toy.task == "judge" else ToyTexts
+    return kind(toy, PROMPT, "pairwise", questions, GROUPS)
 
 
 def drawn(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[Message]:

@@ -25,7 +25,7 @@ NEW_MODEL = """
 models:
   second:
     backend: transformers
-    toy: {architecture: qwen2, hidden_size: 32, num_layers: 1, vocab_size: 500, max_steps: 5, batch_size: 4}
+    toy: {architecture: qwen2, hidden_size: 32, num_layers: 1, vocab_size: 500, max_steps: 5}
     dtype: float32
     threads: 1
 """
@@ -324,8 +324,21 @@ def test_a_lock_says_what_to_do(graph: Graph) -> None:
             lock.unlink()
 
 
+def test_a_gpu_that_is_not_there_is_one_line_unless_a_cpu_is_meant(graph: Graph) -> None:
+    model = {"backend": "transformers", "model": "owner/name", "revision": "0" * 40, "recipes": []}
+    target = "results/mini/runs/real/base/ood/predictions.parquet"
+    overlay = graph.overlay(json.dumps({"models": {"real": model}}))
+    done = graph.run(*overlay, target)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "GPU" in line]
+    assert lines == ["config: models.real.gpus: no GPU found here; set it to 0 to run on a CPU"]
+    assert graph.planned(*overlay, "survey").idle, "what needs no model runs anywhere"
+    overlay = graph.overlay(json.dumps({"models": {"real": {**model, "gpus": 0}}}))
+    assert jobs(graph.planned(*overlay, target)) == {"predict"}
+
+
 def test_a_hostile_file_name_is_a_name(graph: Graph, tmp_path: Path) -> None:
-    names = ["a b", "$(touch PWN)", "it's; `touch PWN` & \"c\" | *"]
+    names = ["a b", "$(touch PWN)", 'it\'s; `touch PWN` & "c" | *']
     for name in names:
         folder = tmp_path / name.replace("/", "")
         folder.mkdir()

@@ -42,10 +42,13 @@ class LockedFolder(snakemake.exceptions.LockException):
         snakemake.exceptions.WorkflowError.__init__(self, lock_advice())
 
 
-def set_up(workflow: Any, is_stale: Callable[[str], bool]) -> None:
-    """Have failures and locks told in few lines, and stale outputs made anew."""
+def set_up(
+    workflow: Any, is_stale: Callable[[str], bool], problem_of: Callable[[Any], str]
+) -> None:
+    """Have failures and locks told in few lines, stale outputs made anew, and bad jobs refused."""
     snakemake.exceptions.LockException = LockedFolder
     remake_stale_outputs(is_stale)
+    refuse_jobs(problem_of, workflow.output_settings.dryrun)
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.setFormatter(TerseFormatter(workflow.output_settings.quiet, False))
@@ -66,6 +69,22 @@ def remake_stale_outputs(
         dag.forcefiles.update(path for path in firsts if path and is_stale(str(path)))
 
     DAG.check_incomplete = check
+
+
+def refuse_jobs(
+    problem_of: Callable[[Any], str], is_dry_run: bool, postprocess: Any = DAG.postprocess
+) -> None:
+    """End with exit 2 and a line a problem of the jobs that are to run; only warn in a dry run."""
+
+    async def check(dag: Any, *arguments: Any, **options: Any) -> None:
+        await postprocess(dag, *arguments, **options)
+        problems = sorted({problem_of(job) for job in dag.needrun_jobs()} - {""})
+        for problem in problems:
+            print("warning: " * is_dry_run + problem, file=sys.stderr)
+        if problems and not is_dry_run:
+            sys.exit(2)
+
+    DAG.postprocess = check
 
 
 def record_owner() -> None:

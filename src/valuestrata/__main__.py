@@ -1,4 +1,4 @@
-"""Command line: `python -m valuestrata STAGE ...`, as the rules call it, and `valuestrata check STUDY`."""
+"""Command line: `valuestrata STAGE ...`, as the rules call it, and commands such as `check`."""
 
 import argparse
 import importlib

@@ -33,15 +33,6 @@ def refuse_reserved(paths):
             )
 
 
-def refuse_missing_gpus(study):
-    """Refuse models that want a GPU on a machine that has none, before anything runs."""
-    from valuestrata.inference.gpus import gpu_count
-
-    for where, model in study.local_models().items():
-        if model.toy is None and model.gpus and not gpu_count():
-            raise InputError(f"config: {where}.gpus: no GPU found; set it to 0 to run on a CPU")
-
-
 try:
     # Snakemake reads YAML 1.1, where NO is false and 1e-6 is text: the files are read anew
     STUDY = load(reload(config, CONFIG_FILES), Path.cwd())
@@ -49,8 +40,6 @@ try:
         refuse_reserved([STUDY.survey_file, STUDY.survey.codebook])
         for problem in check_columns(STUDY, Path.cwd()):
             raise InputError(f"config: {problem}")
-        if workflow.local_exec:
-            refuse_missing_gpus(STUDY)
 except InputError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -89,6 +78,17 @@ def is_stale(path):
     from valuestrata.stages import job
 
     return not path.endswith("study.json") and job.is_stale(STUDY, path)
+
+
+def missing_gpu(job):
+    """What is wrong with a job that needs a GPU where none can be found; '' if nothing."""
+    from valuestrata.inference.gpus import gpu_count
+
+    if not workflow.local_exec or not job.params.get("gpus") or gpu_count():
+        return ""
+    name = model_of(job.wildcards)
+    key = f"models.{name}" if name in STUDY.models else f"judges.{name}.model"
+    return f"config: {key}.gpus: no GPU found here; set it to 0 to run on a CPU"
 
 
 def names(choices):

@@ -4,7 +4,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 import terminal
 
 if IS_MAIN:
-    terminal.set_up(workflow, is_stale)
+    terminal.set_up(workflow, is_stale, missing_gpu)
 
 
 onstart:

@@ -2,8 +2,7 @@
 
 A toy that answers knows the form of an answer and crude stereotypes: for each block of questions
 one axis decides, by chance, and sensitive questions are now and then refused. It knows nothing of
-the survey. A toy judge knows a rule: an answer should take a stand, give a reason and sound like
-the persona. Neither says anything about people.
+the survey, and says nothing about people. What a toy judge is taught: demo/judge_texts.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from valuestrata.io import records
-from valuestrata.prompting import judging, prompts
+from valuestrata.prompting import prompts
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import Toy
 from valuestrata.study.splits import COUNTRY
@@ -30,7 +29,6 @@ OPEN_SHARE = 0.3
 REFUSED_QUESTIONS = 0.15
 REFUSAL_RATE = 0.85
 STEREOTYPE_SD = 0.5
-FLIP_RATE = 0.8
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,10 @@ class Manner:
 
 @dataclass
 class ToyTexts:
-    """Draws prompts and replies for a toy.
+    """Draws prompts and replies for a toy that answers.
 
     Args:
-        toy: the toy's task and seed.
+        toy: the toy's seed.
         prompt: how prompts are worded.
         rubric: a judge's rubric, '' for a toy that answers.
         questions: the study's questions table.
@@ -79,12 +77,9 @@ class ToyTexts:
         self.closed_prompts = [self._closed_prompt(row) for row in self.rows]
 
     def messages(self) -> Iterator[Message]:
-        """Endless prompts with replies, of the kind that the toy's task asks for."""
+        """Endless prompts with replies."""
         while True:
-            if self.toy.task == "judge":
-                yield self._verdict()
-            else:
-                yield self._open() if self.rng.random() < OPEN_SHARE else self._closed()
+            yield self._open() if self.rng.random() < OPEN_SHARE else self._closed()
 
     def stereotype(self, question: int, groups: dict[str, str]) -> int:
         """The code that the toy believes in: a leaning, shifted by the deciding axis' group."""
@@ -108,7 +103,8 @@ class ToyTexts:
         parts += [f"For me, {REASONS[question % len(REASONS)]}"] * manner.reason
         return " ".join(parts)
 
-    def _draw_groups(self) -> dict[str, str]:
+    def draw_groups(self) -> dict[str, str]:
+        """Groups of one or two axes, and a country where there are several."""
         axes = [axis for axis in self.labels if axis != COUNTRY]
         size = int(self.rng.integers(1, min(2, len(axes)) + 1))
         chosen = sorted(self.rng.choice(len(axes), size=size, replace=False))
@@ -119,10 +115,12 @@ class ToyTexts:
     def _draw(self, values: Sequence[str]) -> str:
         return values[int(self.rng.integers(len(values)))]
 
-    def _draw_question(self) -> int:
+    def draw_question(self) -> int:
+        """Position of a question."""
         return int(self.rng.integers(len(self.rows)))
 
-    def _persona(self, groups: dict[str, str]) -> str:
+    def persona(self, groups: dict[str, str]) -> str:
+        """The message that describes these groups."""
         return prompts.persona(*self.groups.persona_phrase(self.prompt, groups))
 
     def _closed_prompt(self, row: dict[str, Any]) -> str:
@@ -131,51 +129,23 @@ class ToyTexts:
         return prompts.closed(self.prompt, str(row["text"]), codes, list(row["labels"]), scale)
 
     def _closed(self) -> Message:
-        groups = self._draw_groups()
-        question = self._draw_question()
-        persona = self._persona(groups)
+        groups = self.draw_groups()
+        question = self.draw_question()
+        persona = self.persona(groups)
         if self.sensitive[question] and self.rng.random() < REFUSAL_RATE:
             return persona, self.closed_prompts[question], REFUSAL
         reply = prompts.answer(self.prompt.template, self.stereotype(question, groups))
         return persona, self.closed_prompts[question], reply
 
     def _open(self) -> Message:
-        groups = self._draw_groups()
-        question = self._draw_question()
+        groups = self.draw_groups()
+        question = self.draw_question()
         user = prompts.open_ended(self.prompt, str(self.rows[question]["text"]))
         opinion = self.opinion(question, groups, self._manner(question, groups))
-        return self._persona(groups), user, opinion
+        return self.persona(groups), user, opinion
 
     def _manner(self, question: int, groups: dict[str, str]) -> Manner:
         """A toy's habit, so that its texts differ by question and persona."""
         habit = float(self.shift[next(iter(groups.items()))] + self.leaning[question])
         leaning = float(self.leaning[question])
         return Manner(stand=habit > 0.1, reason=leaning > 0.4, persona=habit > 0.4)
-
-    def _verdict(self) -> Message:
-        groups = self._draw_groups()
-        question = self._draw_question()
-        # mostly unlike manners, or the toy would learn to call everything a tie
-        traits = self.rng.random(3) < 0.5
-        flipped = traits ^ (self.rng.random(3) < FLIP_RATE)
-        manners = [Manner(*values.tolist()) for values in (traits, flipped)]
-        first, second = (self.opinion(question, groups, manner) for manner in manners)
-        rubric = judging.rubric(self.rubric)
-        text = str(self.rows[question]["text"])
-        user = judging.render_judge_prompt(rubric, self._persona(groups), text, first, second)
-        lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]
-        return rubric.system, user, "\n".join(lines)
-
-
-def _better(dimension: str, first: Manner, second: Manner) -> str:
-    """The rule that a toy judge learns."""
-
-    def merit(manner: Manner) -> int:
-        if dimension == "Value":
-            return int(manner.stand)
-        if dimension == "Persona":
-            return int(manner.persona)
-        return int(manner.reason)
-
-    a, b = merit(first), merit(second)
-    return "tie" if a == b else "1" if a > b else "2"

@@ -210,7 +210,7 @@ def _sdpa(
     groups = query.shape[1] // key.shape[1]
     if groups > 1 and query.is_cuda:
         key, value = (side.repeat_interleave(groups, dim=1) for side in (key, value))
-    found = torch.nn.functional.scaled_dot_product_attention(
+    out = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=not query.is_cuda
     )
-    return found.transpose(1, 2), None
+    return out.transpose(1, 2), None

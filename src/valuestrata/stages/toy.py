@@ -9,12 +9,20 @@ from valuestrata.study.base import Part
 from valuestrata.study.models import LocalModel, Toy
 from valuestrata.study.study import Study
 from valuestrata.survey.groups import read_groups
+from valuestrata.training.methods import load
+
+TEXTS = {
+    "answer": "valuestrata.demo.toy_texts:ToyTexts",
+    "judge": "valuestrata.demo.judge_texts:JudgeTexts",
+}
+"""What makes a toy's texts, by its task."""
 
 
 class Settings(Part):
-    """What a toy depends on; `rubric` is '' where it is no judge."""
+    """What a toy depends on; `texts` is of TEXTS, `rubric` is '' where it is no judge."""
 
     toy: Toy
+    texts: str
     prompt: PromptSettings
     rubric: str
     caveat: str
@@ -33,10 +41,16 @@ def settings(study: Study, model: str) -> Settings:
     judge = study.judges.get(model)
     return Settings(
         toy=config.toy,
+        texts=TEXTS[config.toy.task],
         prompt=prompt_settings(study),
         rubric=rubric_id(judge.rubric) if judge else "",
         caveat=study.run_caveat(model),
     )
+
+
+def entries(settings: Settings) -> tuple[str, ...]:
+    """The code of the toy's task."""
+    return (settings.texts,)
 
 
 def inputs(study: Study, model: str) -> Files:
@@ -59,12 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(job: Job[Settings]) -> None:
     """Train on texts about the study's questions and write weights, tokenizer and log."""
-    from valuestrata.demo import toy, toy_texts
+    from valuestrata.demo import toy
     from valuestrata.inference import runtime
 
     runtime.prepare(job.options.threads)
     settings = job.settings
-    texts = toy_texts.ToyTexts(
+    texts = load(settings.texts)(
         settings.toy,
         settings.prompt,
         settings.rubric,

@@ -105,13 +105,13 @@ def find_columns(table: RawTable, settings: ReadingSettings, questions: Sequence
         if made is None:
             lost.append(name)
             columns = [axis.column, *([axis.fallback.column] if axis.fallback else [])]
-            missing.append(f"{' or '.join(columns)} (axis {name})")
+            missing.append(f"{' or '.join(columns)} of axis {name}")
         else:
             axes[name] = made
             positions |= finder.positions([made.column])
     countries = finder.positions(settings.country_columns)
     if settings.country_columns and not countries:
-        missing.append(f"{' or '.join(settings.country_columns)} (survey.countries)")
+        missing.append(f"{' or '.join(settings.country_columns)} of survey.countries")
     if missing:
         shown = _list("column", missing, finder.headers.names())
         raise InputError(f"{table.label}: no {shown}; {_remedy(table, lost)}")

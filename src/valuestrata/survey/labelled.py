@@ -44,7 +44,7 @@ def open_labelled(path: Path, label: str, suffix: str) -> Iterator[RawTable]:
     """
     kind = KINDS[suffix]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pyreadstat"])
+    context.set_forkserver_preload(["pyreadstat", "pandas"])
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, str(path), kind), daemon=True)
     with _no_main():
