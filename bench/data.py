@@ -10,9 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valuestrata import config, validate
 from valuestrata.demo import simulate
+from valuestrata.stages import clean
+from valuestrata.study.load import load_files
+from valuestrata.study.study import Study
 from valuestrata.survey import codebook, readers
+from valuestrata.survey.encoded import EncodedSurvey, encode_survey
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATA = (
@@ -28,11 +31,11 @@ STRATA = (
     ("ethnicity", "religion"),
 )
 AXES = ("sex", "age_group", "ethnicity", "religion")
-MINIMUM = 30
+MIN_N = 30
 
 
 @dataclass(frozen=True)
-class Survey:
+class Tables:
     """Responses and questions tables, and the groups of each axis."""
 
     responses: pd.DataFrame
@@ -44,51 +47,55 @@ class Survey:
         """The questions' ids."""
         return list(self.questions["question"])
 
+    def encoded(self) -> EncodedSurvey:
+        """The arrays of both tables."""
+        return encode_survey(self.responses, self.questions)
 
-def study() -> tuple[config.Study, list[codebook.Question], pd.DataFrame]:
+
+def load_study() -> tuple[Study, list[codebook.Question], pd.DataFrame]:
     """The paper's study of Singapore, its 214 questions, and all items for the simulation."""
-    found = validate.load(validate.read_yaml(ROOT / "studies/wvs-sg.yaml"), files=False)
-    spec = config.spec_clean(found)
+    study = load_files([ROOT / "studies/wvs-sg.yaml"], files=False)
+    settings = clean.settings(study)
     book = codebook.load(ROOT / "studies/codebooks/wvs7.yaml")
-    chosen = codebook.select(book, spec.questions, spec.exclude)
-    return found, chosen, pd.DataFrame(list(book.values()))
+    chosen = codebook.select(book, settings.questions, settings.exclude)
+    return study, chosen, pd.DataFrame(list(book.values()))
 
 
 def questions_table(responses: pd.DataFrame, chosen: list[codebook.Question]) -> pd.DataFrame:
     """What a tally needs of the questions table."""
     return pd.DataFrame(
         {
-            "question": [one.question for one in chosen],
-            "measurement_level": [one.measurement_level for one in chosen],
-            "scale_min": [one.scale_min for one in chosen],
-            "scale_max": [one.scale_max for one in chosen],
-            "codes": [readers.observed(responses, one)[0] for one in chosen],
+            "question": [q.question for q in chosen],
+            "measurement_level": [q.measurement_level for q in chosen],
+            "scale_min": [q.scale_min for q in chosen],
+            "scale_max": [q.scale_max for q in chosen],
+            "codes": [readers.observed(responses, q)[0] for q in chosen],
         }
     )
 
 
-def groups_of(found: config.Study) -> dict[str, tuple[str, ...]]:
+def groups_of(study: Study) -> dict[str, tuple[str, ...]]:
     """The groups of each axis, in order."""
-    return {name: tuple(axis.names()) for name, axis in found.axes.items()}
+    return {name: tuple(axis.names()) for name, axis in study.axes.items()}
 
 
-def survey(folder: Path, respondents: int = 2012, questions: int | None = None) -> Survey:
+def simulated(folder: Path, respondents: int = 2012, questions: int | None = None) -> Tables:
     """Simulate a survey, write it as csv and read it as a study does."""
-    found, chosen, items = study()
+    study, chosen, items = load_study()
     path = folder / "survey.csv"
     simulate.write(
         simulate.simulate(items, respondents, seed=1).assign(B_COUNTRY_ALPHA="SGP"), path
     )
     chosen = chosen[:questions]
-    responses, _ = readers.read_survey(path, config.spec_clean(found), chosen)
-    return Survey(responses, questions_table(responses, chosen), groups_of(found))
+    responses, _ = readers.read_survey(path, clean.settings(study), chosen, {})
+    return Tables(responses, questions_table(responses, chosen), groups_of(study))
 
 
 def many_countries(path: Path, countries: int, each: int) -> None:
     """Write responses of several countries, each simulated with a seed of its own, as parquet."""
-    found, chosen, items = study()
-    names = [one.question for one in chosen]
-    axes = config.spec_clean(found).axes
+    study, chosen, items = load_study()
+    names = [q.question for q in chosen]
+    axes = study.survey.axes
     writer = None
     for country in range(countries):
         raw = simulate.simulate(items, each, seed=1 + country)
@@ -97,7 +104,7 @@ def many_countries(path: Path, countries: int, each: int) -> None:
             "weight": pa.array(raw["W_WEIGHT"].to_numpy()),
         }
         for name, axis in axes.items():
-            labels = raw[axis.column].astype(str).map(dict(axis.groups or {}))
+            labels = raw[axis.column].astype(str).map(dict(axis.groups or ()))
             columns[name] = pa.array(labels.to_list(), type=pa.string(), from_pandas=True)
         answers = raw[names].to_numpy(dtype=np.int16)
         for place, name in enumerate(names):

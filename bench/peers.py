@@ -19,9 +19,9 @@ Modes = dict[tuple[str | None, ...], int]
 """(group on each of AXES or None, ..., question) -> code."""
 
 
-def _found(frames: Sequence[pd.DataFrame]) -> Modes:
+def _collect(frames: Sequence[pd.DataFrame]) -> Modes:
     """The modes in tables with some of the axes, question and code."""
-    found: Modes = {}
+    modes: Modes = {}
     for frame in frames:
         columns = [
             frame[axis].astype(object).to_list() if axis in frame else [None] * len(frame)
@@ -29,8 +29,8 @@ def _found(frames: Sequence[pd.DataFrame]) -> Modes:
         ]
         columns = [[None if pd.isna(cell) else cell for cell in column] for column in columns]
         keys = zip(*columns, frame["question"].to_list(), strict=True)
-        found |= dict(zip(keys, map(int, frame["code"]), strict=True))
-    return found
+        modes |= dict(zip(keys, map(int, frame["code"]), strict=True))
+    return modes
 
 
 # Modes ---------------------------------------------------------------------------------------
@@ -55,13 +55,13 @@ def pandas_size(responses: pd.DataFrame, names: list[str]) -> list[pd.DataFrame]
         subset="code"
     )
     long = long.astype(dict.fromkeys([*AXES, "question"], "category")).astype({"code": "int16"})
-    found = []
+    tables = []
     for axes in STRATA:
         keys = [*axes, "question"]
         counts = long.groupby([*keys, "code"], observed=True).size().reset_index(name="n")
         counts = counts.sort_values("n", ascending=False, kind="stable")
-        found.append(counts.drop_duplicates(keys).drop(columns="n"))
-    return found
+        tables.append(counts.drop_duplicates(keys).drop(columns="n"))
+    return tables
 
 
 def polars_table(responses: pd.DataFrame, names: list[str]) -> Any:
@@ -162,8 +162,8 @@ def duckdb_modes(connection: Any, names: list[str], how: str = "window") -> Any:
 def as_modes(answer: Any) -> Modes:
     """What any of these peers get_or_compute, comparable."""
     if isinstance(answer, list):
-        return _found([a if isinstance(a, pd.DataFrame) else a.to_pandas() for a in answer])
-    return _found([answer.to_pandas()])
+        return _collect([a if isinstance(a, pd.DataFrame) else a.to_pandas() for a in answer])
+    return _collect([answer.to_pandas()])
 
 
 # Wasserstein distance ------------------------------------------------------------------------
@@ -241,5 +241,7 @@ def fairlearn_draws(rows: int, resamples: int, seed: int) -> np.ndarray:
         0, np.iinfo(np.uint32).max, size=resamples, dtype=np.uint32
     )
     row = pd.Series(np.arange(rows))
-    drawn = [row.sample(frac=1, replace=True, random_state=one, ignore_index=True) for one in seeds]
-    return np.array([np.bincount(one, minlength=rows) for one in drawn], dtype=np.float64)
+    drawn = [
+        row.sample(frac=1, replace=True, random_state=seed, ignore_index=True) for seed in seeds
+    ]
+    return np.array([np.bincount(index, minlength=rows) for index in drawn], dtype=np.float64)

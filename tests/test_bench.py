@@ -6,54 +6,54 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import data, gpu, growth, models, peers, questionnaire, survey
+from bench import data, gpu, growth, models, peers, questionnaire, survey, timing
 
-QUICK = survey.Size.quick()
+QUICK = timing.Size.quick()
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> data.Survey:
-    return data.survey(tmp_path_factory.mktemp("bench"), 700, 12)
+def small(tmp_path_factory: pytest.TempPathFactory) -> data.Tables:
+    return data.simulated(tmp_path_factory.mktemp("bench"), 700, 12)
 
 
-def test_pandas_has_our_modes(small: data.Survey) -> None:
+def test_pandas_has_our_modes(small: data.Tables) -> None:
     ours = survey.our_modes(small)
     assert sum(len(names) for names, _ in ours) > 30
     for peer in (peers.pandas_mode, peers.pandas_size):
-        found = peers.as_modes(peer(small.responses, small.names))
-        assert survey.same_modes(ours, found, small.names)
+        modes = peers.as_modes(peer(small.responses, small.names))
+        assert survey.same_modes(ours, modes, small.names)
 
 
-def test_a_wrong_mode_is_noticed(small: data.Survey) -> None:
-    found = peers.as_modes(peers.pandas_size(small.responses, small.names))
+def test_a_wrong_mode_is_noticed(small: data.Tables) -> None:
+    modes = peers.as_modes(peers.pandas_size(small.responses, small.names))
     key = ("female", None, None, None, small.names[3])
-    assert key in found
+    assert key in modes
     assert not survey.same_modes(
-        survey.our_modes(small), {**found, key: found[key] + 1}, small.names
+        survey.our_modes(small), {**modes, key: modes[key] + 1}, small.names
     )
 
 
-def test_polars_has_our_modes(small: data.Survey) -> None:
+def test_polars_has_our_modes(small: data.Tables) -> None:
     pytest.importorskip("polars")
     table = peers.polars_table(small.responses, small.names)
     for peer in (peers.polars_mode, peers.polars_len):
-        found = peers.as_modes(peer(table, small.names))
-        assert survey.same_modes(survey.our_modes(small), found, small.names)
+        modes = peers.as_modes(peer(table, small.names))
+        assert survey.same_modes(survey.our_modes(small), modes, small.names)
 
 
 @pytest.mark.parametrize("how", ["mode", "window", "arg_max"])
-def test_duckdb_has_our_modes(small: data.Survey, how: str) -> None:
+def test_duckdb_has_our_modes(small: data.Tables, how: str) -> None:
     pytest.importorskip("duckdb")
     connection = peers.duckdb_table(small.responses, small.names)
-    found = peers.as_modes(peers.duckdb_modes(connection, small.names, how))
-    assert survey.same_modes(survey.our_modes(small), found, small.names)
+    modes = peers.as_modes(peers.duckdb_modes(connection, small.names, how))
+    assert survey.same_modes(survey.our_modes(small), modes, small.names)
 
 
-def test_scipy_has_our_distances(small: data.Survey) -> None:
+def test_scipy_has_our_distances(small: data.Tables) -> None:
     assert [row["equal"] for row in survey.wasserstein(small, QUICK)] == [True]
 
 
-def test_pandas_and_fairlearn_have_our_resamples(small: data.Survey) -> None:
+def test_pandas_and_fairlearn_have_our_resamples(small: data.Tables) -> None:
     pytest.importorskip("fairlearn")
     rows = survey.resamples(small, QUICK)
     assert [row["equal"] for row in rows] == [True] * 3
@@ -65,8 +65,8 @@ def test_several_countries_are_scored_as_each_alone(tmp_path: Path) -> None:
     assert line["equal"]
     assert 0 < line["cpu_s"] < 100
     assert len(growth.last_country(tmp_path / "many.parquet")) == QUICK.each
-    with np.load(tmp_path / "found.npz") as found:
-        assert len(found["names_0"]) == 2 * QUICK.countries
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert len(scores["names_0"]) == 2 * QUICK.countries
 
 
 # ---- the model side

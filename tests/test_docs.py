@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from tests.graph import ROOT, Graph
+from tests.test_structure import FLOORS
 from valuestrata import io
 from valuestrata.__main__ import COMMANDS, STAGES
 from valuestrata.study.load import load
@@ -97,6 +98,12 @@ def test_the_readme_has_every_command_of_a_person() -> None:
     assert missing <= {"schema"}  # of contributors
 
 
+def test_the_table_of_rooms_is_that_of_the_tests() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| (.*?) \|", text, re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)/?`", row)) for row in reversed(rows)] == FLOORS
+
+
 def test_yaml_of_the_readme_is_valid() -> None:
     study = overlaid("studies/wvs-sg.yaml", parse(files("README.md")["mine.yaml"]))
     assert study.survey.file == "/data/wvs7.csv"
@@ -138,3 +145,18 @@ def test_the_countries_of_the_page_are_studies() -> None:
         overlaid("studies/wvs-any.yaml", block)
     abroad = overlaid("studies/wvs-any.yaml", named["abroad.yaml"])
     assert abroad.several_countries
+
+
+def test_files_and_functions_that_pages_name_exist() -> None:
+    folders = (ROOT, ROOT / "src/valuestrata", ROOT / "workflow/rules")
+    modules: dict[str, str] = {}
+    for path in [*(ROOT / "src/valuestrata").rglob("*.py"), *(ROOT / "bench").glob("*.py")]:
+        modules[path.stem] = modules.get(path.stem, "") + path.read_text(encoding="utf-8")
+    for page in PAGES:
+        for name in re.findall(r"`([\w./]+)`", page.read_text(encoding="utf-8")):
+            if re.fullmatch(r"[\w/]+\.(py|smk)", name) and not name.startswith("mysurvey"):
+                assert any((folder / name).exists() for folder in folders), f"{page.name}: {name}"
+            module, _, function = name.rpartition(".")
+            if module in modules and function.isidentifier() and function not in ("py", "json"):
+                pattern = rf"^\s*((def|class) )?{function}\b"
+                assert re.search(pattern, modules[module], re.M), f"{page.name}: {name}"

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from valuestrata.errors import InputError
+from valuestrata.study.survey import AUTO
 from valuestrata.survey.files import open_survey
 from valuestrata.survey.table import ColumnLabels, Headers, ReadOptions
 
@@ -54,7 +55,7 @@ def draft(path: Path | str, questions: Sequence[str]) -> str:
     Raises:
         InputError: the file has no labels, or not all of the columns.
     """
-    options = ReadOptions(names=tuple(questions), headers_only=True)
+    options = ReadOptions(AUTO, tuple(questions), headers_only=True)
     with open_survey(path, options) as table:
         if not table.labels:
             raise InputError(

@@ -9,10 +9,10 @@ from collections.abc import Collection
 
 _NUMBER = r"(-?\d{1,9})(?!\d)"
 _OR = "or|and|to|或|和|到|至|、|atau|dan|hingga|அல்லது|மற்றும்|முதல்"
-_ONE = _NUMBER + rf"(?!\.\d|[>＞〉]?\s*(?:-|–|/|,|，|{_OR})\s*[<＜〈]?\d)"
+_ONE_NUMBER = _NUMBER + rf"(?!\.\d|[>＞〉]?\s*(?:-|–|/|,|，|{_OR})\s*[<＜〈]?\d)"
 # the form that is asked for has <number> in it: some keep the brackets
 _TO_NUMBER = r"[\s*:：]{0,4}(?:[\[(（\"'“]|[<＜〈](?=-?\d+[>＞〉]))?"
-_ANNOUNCED = "|".join(
+_PREFIX = "|".join(
     (
         r"\banswer(?:\W{0,4}[:：=]|\s+is)",
         r"\bjawapan(?:\s+saya)?(?:\W{0,4}[:：=]|\s+(?:ialah|adalah))",
@@ -20,16 +20,16 @@ _ANNOUNCED = "|".join(
         r"பதில்\W{0,4}[:：=]",
     )
 )
-_FORM = re.compile(rf"(?:{_ANNOUNCED}){_TO_NUMBER}{_ONE}", re.IGNORECASE)
+_FORM = re.compile(rf"(?:{_PREFIX}){_TO_NUMBER}{_ONE_NUMBER}", re.IGNORECASE)
 _BARE = re.compile(r"^\W*?" + _NUMBER + r"(?:\W*|\s?[.):=、．：-]\D*)$")
-_SAYING = (
+_VERBS = (
     r"(?:answer|say|tell|share|give|provide|offer|express|discuss|comment|respond|reply|choose|pick"
     r"|select|rate|state|help|assist|participate|take part|engage|speak)"
 )
 _REFUSALS = (
     r"\b(?:i(?:['’]m| am) sorry|as an ai|language model|decline to"
     r"|(?:i (?:can(?:no|['’])t|can not|won['’]t|will not)|unable to|not able to|prefer not to"
-    rf"|rather not|not (?:be )?(?:appropriate|comfortable)(?: for me)?(?: to)?) {_SAYING})",
+    rf"|rather not|not (?:be )?(?:appropriate|comfortable)(?: for me)?(?: to)?) {_VERBS})",
     # Mandarin
     r"抱歉|对不起|作为(?:一[个名位])?(?:AI|人工智能|语言模型)",
     r"(?:无法|不能|不便|不会|不愿意?|不想|拒绝)(?:对此|就此)?"
@@ -67,28 +67,28 @@ def parse(text: str | None, codes: Collection[int]) -> tuple[str, int | None]:
 
     So in the other languages:
 
-    >>> [parse(said, [1, 2, 3])[1] for said in ("答案：3", "Jawapan: 3", "பதில்: 3")]
+    >>> [parse(text, [1, 2, 3])[1] for text in ("答案：3", "Jawapan: 3", "பதில்: 3")]
     [3, 3, 3]
     >>> parse("答案：2或3", [1, 2, 3])
     ('invalid', None)
-    >>> [parse(said, [1, 2, 3])[0] for said in ("抱歉，我无法回答这个问题。", "我有2个孩子。")]
+    >>> [parse(text, [1, 2, 3])[0] for text in ("抱歉，我无法回答这个问题。", "我有2个孩子。")]
     ['refusal', 'invalid']
-    >>> [parse(said, [1, 2, 3])[0] for said in ("Maaf, saya tidak dapat menjawab.", "Ada 2 anak.")]
+    >>> [parse(text, [1, 2, 3])[0] for text in ("Maaf, saya tidak dapat menjawab.", "Ada 2 anak.")]
     ['refusal', 'invalid']
-    >>> [parse(said, [1, 2, 3])[0] for said in ("என்னால் பதிலளிக்க முடியாது.", "2 பிள்ளைகள் உண்டு.")]
+    >>> [parse(text, [1, 2, 3])[0] for text in ("என்னால் பதிலளிக்க முடியாது.", "2 பிள்ளைகள் உண்டு.")]
     ['refusal', 'invalid']
     """
     if text is None:
         return "failed", None
     bare = _BARE.match(text)
-    said = {int(found) for found in _FORM.findall(text)} or ({int(bare[1])} if bare else set())
-    if len(said) == 1 and (code := said.pop()) in codes:
+    numbers = {int(number) for number in _FORM.findall(text)} or ({int(bare[1])} if bare else set())
+    if len(numbers) == 1 and (code := numbers.pop()) in codes:
         return "answer", code
     return ("refusal" if _REFUSAL.search(text) else "invalid"), None
 
 
 def free_outcome(text: str | None) -> str:
-    """Outcome of an open-ended answer: failed, refusal, invalid (nothing said) or answer.
+    """Outcome of an open-ended answer: failed, refusal, invalid (no text) or answer.
 
     >>> free_outcome("Family comes first for me.")
     'answer'

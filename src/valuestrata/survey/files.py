@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
+from valuestrata.study.survey import AUTO
 from valuestrata.survey import labelled
 from valuestrata.survey.sheets import open_workbook
-from valuestrata.survey.table import AUTO, SLICE, RawTable, ReadOptions
+from valuestrata.survey.table import SLICE, RawTable, ReadOptions
 from valuestrata.survey.zipped import open_zip
 
 if TYPE_CHECKING:

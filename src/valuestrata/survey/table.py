@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 SLICE = 4_000
 """Rows of a file held at a time."""
 
-AUTO = "auto"
-"""The delimiter of a csv file is found."""
-
 
 @dataclass(frozen=True)
 class ColumnLabels:
@@ -41,12 +38,12 @@ class ReadOptions:
     """How to open a survey file.
 
     Attributes:
-        delimiter: of a csv file, or AUTO.
+        delimiter: of a csv file, or `auto`.
         names: the wanted columns, which decide between delimiters, sheets and zipped files.
         headers_only: the rows will not be read: what only they need is left out.
     """
 
-    delimiter: str = AUTO
+    delimiter: str
     names: tuple[str, ...] = ()
     headers_only: bool = False
 

@@ -62,10 +62,10 @@ def finetune(
     return preference.finetune(network, recipe, code, data, checkpoint, split, prepare)
 
 
-def _split(recipe: DPO, data: TuningData) -> preference.Split:
+def _split(recipe: DPO, data: TuningData) -> preference.TrainAndValidation:
     """The pairs that can be compared, and the validation pairs."""
     train, validation = split_validation(data.examples, recipe.validation, recipe.seed)
-    return preference.Split(comparable(data.pairs, train), validation)
+    return preference.TrainAndValidation(comparable(data.pairs, train), validation)
 
 
 def _prepare(

@@ -63,7 +63,7 @@ def finetune(
     Raises:
         InputError: also where no reply was better than another one.
     """
-    split = preference.Split(*split_validation(data.examples, recipe.validation, recipe.seed))
+    split = preference.TrainAndValidation(*split_validation(data.examples, recipe.validation, recipe.seed))
     prepare = partial(_prepare, recipe)
     return preference.finetune(network, recipe, code, data, checkpoint, split, prepare)
 

@@ -41,7 +41,7 @@ Logs = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Split:
+class TrainAndValidation:
     """Positions in a split's pairs of those to train on and of those that validate."""
 
     train: list[int]
@@ -130,7 +130,7 @@ def finetune(
     code: Mapping[str, str],
     data: TuningData,
     checkpoint: Checkpoint,
-    split: Split,
+    split: TrainAndValidation,
     prepare: Callable[[Any, TuningData, list[int], Path], Setup],
 ) -> tuple[Any, dict[str, Any]]:
     """Tune; returns the network with its adapter, and the log, as the supervised methods do.
