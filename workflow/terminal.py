@@ -5,6 +5,7 @@ The run's own log file, in .snakemake/log, keeps all that the terminal leaves ou
 
 import atexit
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from snakemake.logging import DefaultFormatter, logger
 JOB_LOGS: dict[int, list[str]] = {}
 """Log files of a failed job by its id, an executor's own among them."""
 OWNER = Path(".snakemake") / "owner"
-PROCESSES = Path(os.sep, "proc")
+KILLED = "no error message (was it killed, or out of memory?)"
 
 
 class TerseFormatter(DefaultFormatter):
@@ -98,13 +99,23 @@ def lock_advice() -> str:
         host, pid = OWNER.read_text().split()
     except (OSError, ValueError):
         host, pid = "?", "?"
-    if host == socket.gethostname() and (PROCESSES / pid).exists():
+    if host == socket.gethostname() and _is_alive(pid):
         return f"process {pid} runs snakemake in this folder: wait until it ends, or stop it"
     return (
         f"a run was killed here (process {pid} on {host}) and left its lock. Once none of its "
         "jobs run any more (on a cluster: squeue --me, scancel), unlock and start again: "
         "snakemake --unlock, with the same --configfile"
     )
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def summarise_failures(failed: Iterable[Any], study: str) -> None:
@@ -117,10 +128,11 @@ def summarise_failures(failed: Iterable[Any], study: str) -> None:
 
 
 def last_line(paths: Iterable[str]) -> tuple[str, str]:
-    """(path, last line) of the first log that has a line."""
+    """(path, last line) of the first log that has a line, where it tells of an error."""
     for path in map(Path, paths):
         if path.is_file():
             lines = [line for line in path.read_text(errors="replace").split("\n") if line.strip()]
             if lines:
-                return str(path), lines[-1]
-    return " ".join(map(str, paths)) or "none", "no message: was it killed, or out of memory?"
+                is_progress = re.match(r"\d\d:\d\d:\d\d ", lines[-1])
+                return str(path), f"{KILLED} after: {lines[-1]}" if is_progress else lines[-1]
+    return " ".join(map(str, paths)) or "none", KILLED

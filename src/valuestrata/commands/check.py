@@ -35,8 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
         name = " + ".join(files)
         try:
             study = load_files(files, files=arguments.survey)
-            faults += [f"{name}: {line}" for line in check_columns(study, Path())]
-            print(f"{name}: {described(study)}: fine")
+            absent = [f"{name}: {line}" for line in check_columns(study, Path())]
+            faults += absent
+            print(f"{name}: {described(study)}{'' if absent else ': fine'}")
             for warning in warnings(study):
                 print(f"{name}: warning: {warning}")
             if arguments.merged:
