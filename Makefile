@@ -60,9 +60,8 @@ profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake -
 		else ln -s "$$ours" "$$link" && echo "$$link -> $$ours"; fi; \
 	done; exit $$failed
 
-pictures: demo ## docs/images anew from the demo; needs graphviz and chromium
+pictures: demo ## docs/images anew from the demo; needs chromium
 	@mkdir -p docs/images
-	$(BIN)/snakemake --rulegraph dot 2>/dev/null | dot -Tsvg > docs/images/graph.svg
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
 		--window-size=1200,1350 --screenshot=docs/images/report.png \
 		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images

@@ -32,6 +32,7 @@ FIGURE = "report/figures/{name}.svg"
 PAGE = "report/index.html"
 HEADLINE = "report/headline.txt"
 ACCEPTED = "accepted.json"
+CODE = ".code"
 CACHE = "replies/{model}/{variant}/{stage}"
 CHECKPOINTS = "checkpoints/{model}/{recipe}"
 

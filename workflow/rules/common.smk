@@ -38,8 +38,9 @@ try:
     STUDY = load(reload(config, CONFIG_FILES), Path.cwd())
     if IS_MAIN:
         refuse_reserved([STUDY.survey_file, STUDY.survey.codebook])
-        for problem in check_columns(STUDY, Path.cwd()):
-            raise InputError(f"config: {problem}")
+        problems = check_columns(STUDY, Path.cwd())
+        if problems:
+            raise InputError("\n".join(f"config: {problem}" for problem in problems))
 except InputError as error:
     print(error, file=sys.stderr)
     sys.exit(2)

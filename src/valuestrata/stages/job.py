@@ -15,6 +15,7 @@ cannot differ.
 """
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import json
@@ -26,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 from valuestrata import io, paths
 from valuestrata.errors import InputError
-from valuestrata.provenance import definition_digests, text_digest
+from valuestrata.provenance import PACKAGE, SOURCE, definition_digests, text_digest
 from valuestrata.records import (
     Record,
     changed_code,
@@ -97,14 +98,41 @@ def expected(study: Study, stage: str, run: Mapping[str, str]) -> Expected:
     settings: Part = module.settings(study, **run)
     entries = (f"{module.__name__}:run", *getattr(module, "entries", lambda _: ())(settings))
     explicit = settings.model_dump(mode="json", exclude_defaults=True)
-    code = _code(entries)
+    code = code_of(study, entries)
     digest = text_digest([json.dumps(explicit), json.dumps(code)])[:16]
     return Expected(Record(stage, dict(run), dump(settings), digest, code), explicit)
 
 
+def code_of(study: Study, entries: tuple[str, ...]) -> Mapping[str, str]:
+    """The digest of each definition that some entries reach.
+
+    To find them takes a second, so they are kept beside the study for as long as no source file
+    changes.
+    """
+    return _code_of(Path(study.results, paths.CODE), entries, _source_state())
+
+
 @cache
-def _code(entries: tuple[str, ...]) -> Mapping[str, str]:
-    return definition_digests(entries)
+def _source_state() -> str:
+    """Sixteen hex digits over name, size and time of every file of the package."""
+    files = sorted(p for p in (SOURCE / PACKAGE).rglob("*") if p.suffix not in ("", ".pyc"))
+    states = ((str(p.relative_to(SOURCE)), p.stat()) for p in files)
+    return text_digest(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in states)[:16]
+
+
+@cache
+def _code_of(folder: Path, entries: tuple[str, ...], state: str) -> Mapping[str, str]:
+    path = folder / f"{state}-{text_digest(entries)[:16]}.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        code = definition_digests(entries)
+    if folder.parent.is_dir():  # a dry run before the first run leaves nothing behind
+        with contextlib.suppress(OSError):  # results that may only be read
+            for older in set(folder.glob("*.json")) - set(folder.glob(f"{state}-*.json")):
+                older.unlink(missing_ok=True)
+            io.write_text(json.dumps(code), path)
+    return code
 
 
 def differences(study: Study, path: str, record: Record) -> list[str]:

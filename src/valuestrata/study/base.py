@@ -179,7 +179,7 @@ Codes = Annotated[
 """Values of a column, kept as text."""
 CodeMap = Annotated[dict[K, V], BeforeValidator(_keys_to_text), AfterValidator(FrozenDict)]
 """A mapping from codes, which are kept as text."""
-Groups = Annotated[
+GroupLabels = Annotated[
     dict[str, Label],
     Field(min_length=2),
     BeforeValidator(_keys_to_text),

@@ -16,7 +16,7 @@ from valuestrata.study.base import (
     FilledMap,
     FilledUnique,
     FrozenMap,
-    Groups,
+    GroupLabels,
     Part,
     Seed,
     Text,
@@ -52,7 +52,7 @@ class Axis(Part):
     persona: Annotated[str, Field(json_schema_extra={"pattern": r"\{group\}"})] = Field(
         default="{group}", description="How a persona says it; {group} is the group's label."
     )
-    groups: Literal["auto"] | Groups | None = Field(
+    groups: Literal["auto"] | GroupLabels | None = Field(
         default=None,
         description=(
             "Code -> label; other codes belong to no group. Or auto: each code that min_subgroup_n "

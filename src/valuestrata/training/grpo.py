@@ -63,7 +63,8 @@ def finetune(
     Raises:
         InputError: also where no reply was better than another one.
     """
-    split = preference.TrainAndValidation(*split_validation(data.examples, recipe.validation, recipe.seed))
+    positions = split_validation(data.examples, recipe.validation, recipe.seed)
+    split = preference.TrainAndValidation(*positions)
     prepare = partial(_prepare, recipe)
     return preference.finetune(network, recipe, code, data, checkpoint, split, prepare)
 
