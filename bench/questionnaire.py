@@ -48,7 +48,7 @@ class Asked:
 
 def texts() -> tuple[list[str], list[tuple[str, tuple[int, ...]]]]:
     """The personas of all of the paper's strata; its 214 closed prompts with their codes."""
-    study, questions, _ = data.study()
+    study, questions, _ = data.load_study()
     wording = prompt_settings(study)
     groups = data.groups_of(study)
     personas = [

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from valuestrata import tables as contracts
+from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
 from valuestrata.report import findings, page, phrases
 from valuestrata.report.captions import FIGURES
@@ -238,7 +239,7 @@ def made(
         "ties": (ties(), contracts.TIES),
     }
     frames = {
-        name: contracts.check(pd.DataFrame(table, columns=contract.names), contract)
+        name: check(pd.DataFrame(table, columns=contract.names), contract)
         for name, (table, contract) in rows.items()
     }
     frames["ties"] = frames["ties"].assign(split="ood")
