@@ -23,6 +23,7 @@ FLAGS = ["--cores", "2", "--scheduler", "greedy", "--max-checksum-file-size", "1
 
 SERVER = """
 import json, os, sys
+import pandas, pyarrow.parquet, pydantic, scipy.sparse, scipy.special
 from snakemake.cli import main
 for line in sys.stdin:
     job = json.loads(line)

@@ -38,8 +38,8 @@ _RESOLVERS = (
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the types above, unique keys and a limit of depth."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """SafeLoader, in C where it is there, with the types above."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - SafeLoader's are not inherited
     yaml_constructors = {  # noqa: RUF012
@@ -47,37 +47,6 @@ class _Loader(yaml.SafeLoader):
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
         if tag is None or tag.removeprefix(_TAG) in ("null", "str", "seq", "map")
     }
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.depth = self.nodes = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node unless it lies too deep or there are too many."""
-        self.depth += 1
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise _error(f"more than {MAX_NODES:,} values", parent)
-        if self.depth > MAX_DEPTH:
-            raise _error(f"nested deeper than {MAX_DEPTH} levels", parent)
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        """Compose a mapping whose keys are scalars and differ as text."""
-        node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _error("a key must be text or a number", key)
-            if key.tag == f"{_TAG}merge":
-                continue
-            if key.value in lines:
-                raise _error(f"duplicate key {key.value!r}, first in line {lines[key.value]}", key)
-            lines[key.value] = key.start_mark.line + 1
-        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping with merges written out, and keys that are text or whole numbers."""
@@ -126,11 +95,13 @@ def read_yaml(path: Path | str) -> Any:
 def parse(text: str, path: Path | str = "text") -> Any:
     """Read YAML; `path` is where errors say that it is from."""
     try:
+        _check_depth(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _check_size(node, {}, set())
+        _check_keys(node, set())
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -160,6 +131,35 @@ def _read_text(path: Path | str) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not valid YAML: not UTF-8 text") from None
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before anything descends into it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _error(f"nested deeper than {MAX_DEPTH} levels", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_keys(node: Any, seen: set[int]) -> None:
+    """Keys of every mapping are scalars and differ as text."""
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))
+    lines: dict[str, int] = {}
+    for child in node.value:
+        key, value = child if isinstance(child, tuple) else (None, child)
+        if key is not None:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _error("a key must be text or a number", key)
+            if key.tag != f"{_TAG}merge" and key.value in lines:
+                raise _error(f"duplicate key {key.value!r}, first in line {lines[key.value]}", key)
+            lines[key.value] = key.start_mark.line + 1
+        _check_keys(value, seen)
 
 
 def _check_size(
