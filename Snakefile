@@ -30,5 +30,6 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        rules.tables.output,
         rules.diversity.output,
         rules.summary.output,

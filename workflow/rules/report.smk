@@ -119,7 +119,6 @@ rule report:
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
-        tables=rules.tables.output,
         figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
