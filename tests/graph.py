@@ -129,6 +129,21 @@ class Graph:
         finally:
             file.write_text(before, encoding="utf-8")
 
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Results and Snakemake's records as they were, once the block has run."""
+        aside = self.folder.with_name(f"{self.folder.name}-aside")
+        parts = ("results", ".snakemake")
+        for part in parts:
+            shutil.copytree(self.folder / part, aside / part, symlinks=True)
+        try:
+            yield
+        finally:
+            for part in parts:
+                shutil.rmtree(self.folder / part)
+                shutil.move(aside / part, self.folder / part)
+            shutil.rmtree(aside)
+
     def overlay(self, text: str) -> list[str]:
         """Arguments that lay a few lines of YAML over the study."""
         path = self.folder / "overlay.yaml"

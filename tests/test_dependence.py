@@ -23,33 +23,35 @@ def counted(plan: Plan) -> dict[str, int]:
 
 def test_a_new_key_with_a_default_reruns_nothing_and_asks_nothing(graph: Graph) -> None:
     """In every typed part at once; and no reply gets another key."""
-    parts = 0
-    with ExitStack() as edits:
-        for file in sorted((graph.folder / STUDY).glob("*.py")):
-            text = file.read_text(encoding="utf-8")
-            pattern = (
-                r'(class \w+\((?:\w*Part|\w*Model|\w*Recipe)\):\n    """(?:[^"]|"(?!""))*"""\n)'
+    with graph.restored():
+        parts = 0
+        with ExitStack() as edits:
+            for file in sorted((graph.folder / STUDY).glob("*.py")):
+                text = file.read_text(encoding="utf-8")
+                pattern = (
+                    r'(class \w+\((?:\w*Part|\w*Model|\w*Recipe)\):\n    """(?:[^"]|"(?!""))*"""\n)'
+                )
+                more, n = re.subn(
+                    pattern, r'\1\n    new_key: int = Field(7, description="x")\n', text
+                )
+                if n and file.name != "base.py":
+                    parts += n
+                    more = more if "Field" in text else f"from pydantic import Field\n{more}"
+                    edits.enter_context(graph.edited(f"{STUDY}/{file.name}", text, more))
+            assert parts > 25
+            assert graph.planned().idle
+            run = "results/mini/runs/tiny/sft/ood"
+            done = graph.run("--force", f"{run}/texts.parquet", f"{run}/verdicts/referee.parquet")
+            assert done.returncode == 0, done.stderr
+            replies = (graph.results / "logs/generate/tiny/sft/ood.log").read_text(encoding="utf-8")
+            cached, needed = map(int, re.findall(r"(\d+) of (\d+) replies are cached", replies)[0])
+            refused = (
+                needed
+                - io.read_table(graph.folder / run / "texts.parquet", tables.TEXTS)["outcome"]
+                .eq("answer")
+                .sum()
             )
-            more, n = re.subn(pattern, r'\1\n    new_key: int = Field(7, description="x")\n', text)
-            if n and file.name != "base.py":
-                parts += n
-                more = more if "Field" in text else f"from pydantic import Field\n{more}"
-                edits.enter_context(graph.edited(f"{STUDY}/{file.name}", text, more))
-        assert parts > 25
-        assert graph.planned().idle
-        run = "results/mini/runs/tiny/sft/ood"
-        done = graph.run("--force", f"{run}/texts.parquet", f"{run}/verdicts/referee.parquet")
-        assert done.returncode == 0, done.stderr
-        replies = (graph.results / "logs/generate/tiny/sft/ood.log").read_text(encoding="utf-8")
-        cached, needed = map(int, re.findall(r"(\d+) of (\d+) replies are cached", replies)[0])
-        refused = (
-            needed
-            - io.read_table(graph.folder / run / "texts.parquet", tables.TEXTS)["outcome"]
-            .eq("answer")
-            .sum()
-        )
-        assert cached == needed - refused > 0, "refusals alone are asked again"
-    assert graph.run().returncode == 0
+            assert cached == needed - refused > 0, "refusals alone are asked again"
 
 
 def test_words_rerun_nothing(graph: Graph) -> None:
@@ -145,44 +147,40 @@ def test_a_changed_default_reruns_what_depends_on_it(graph: Graph) -> None:
 
 def test_an_adapter_whose_job_outlived_its_snakemake_is_remade(graph: Graph) -> None:
     """kill -9 snakemake during a fine-tune, let the job finish, unlock, change a setting, run."""
-    adapter = graph.results / "models/tiny/sft/adapter"
-    target = str(adapter.relative_to(graph.folder))
-    shutil.rmtree(adapter)
-    log = graph.results / "logs/finetune/tiny/sft.log"
-    log.unlink(missing_ok=True)
-    run = subprocess.Popen(
-        graph.command(target),
-        cwd=graph.folder,
-        env=graph.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 90
-    while not log.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(run.pid, signal.SIGKILL)  # snakemake alone
-    run.wait()
-    while not adapter.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    # as an inner snakemake of a cluster's job does: no marker, and no record of Snakemake's
-    for marker in (graph.folder / ".snakemake/incomplete").rglob("*"):
-        if marker.is_file():
-            marker.unlink()
-    assert graph.run("--unlock").returncode == 0
-    overlay = graph.overlay("recipes: {sft: {epochs: 5}}\n")
-    assert graph.planned(*overlay, target).jobs["finetune"] == 1
-    assert graph.run(*overlay, target).returncode == 0
-    record = read_record(adapter)
-    assert record is not None
-    assert record.settings["recipe"]["epochs"] == 5
-    assert graph.run().returncode == 0
-    record = read_record(adapter)
-    assert record is not None
-    assert record.settings["recipe"]["epochs"] == 4
-    assert graph.planned().idle
+    with graph.restored():
+        adapter = graph.results / "models/tiny/sft/adapter"
+        target = str(adapter.relative_to(graph.folder))
+        shutil.rmtree(adapter)
+        log = graph.results / "logs/finetune/tiny/sft.log"
+        log.unlink(missing_ok=True)
+        run = subprocess.Popen(
+            graph.command(target),
+            cwd=graph.folder,
+            env=graph.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 90
+        while not log.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(run.pid, signal.SIGKILL)  # snakemake alone
+        run.wait()
+        while not adapter.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        # as an inner snakemake of a cluster's job does: no marker, and no record of Snakemake's
+        for marker in (graph.folder / ".snakemake/incomplete").rglob("*"):
+            if marker.is_file():
+                marker.unlink()
+        assert graph.run("--unlock").returncode == 0
+        overlay = graph.overlay("recipes: {sft: {epochs: 5}}\n")
+        assert graph.planned(*overlay, target).jobs["finetune"] == 1
+        assert graph.run(*overlay, target).returncode == 0
+        record = read_record(adapter)
+        assert record is not None
+        assert record.settings["recipe"]["epochs"] == 5
 
 
 def test_a_stage_refuses_an_input_that_was_made_otherwise(graph: Graph) -> None:
@@ -228,29 +226,28 @@ def valuestrata(graph: Graph, *arguments: str) -> str:
 
 
 def test_status_says_what_is_stale_and_why_and_accept_keeps_it(graph: Graph) -> None:
-    assert " 0 missing, 0 stale" in valuestrata(graph, "status")
-    path, old, new = "src/valuestrata/training/outcome.py", "PROBE = 8", "PROBE = 9"
-    overlay = graph.overlay("recipes: {sft: {weight_decay: 0.5}}\n")
-    files = ["config.yaml", overlay[1]]
-    text = valuestrata(graph, "status", "--all", *files)
-    assert "finetune: recipe.weight_decay: 0.0 -> 0.5" in text
-    assert "predict: waits for finetune of tiny/sft" in text
-    moved = graph.results / "moved"
-    (graph.results / "runs/tiny/base/ood/fairness.parquet").rename(moved)
-    with graph.edited(path, old, new):
-        text = valuestrata(graph, "status", "--all")
-        assert "training.outcome.PROBE was edited" in text
-        assert "fairness: fairness.parquet is not there" in text
-        moved.rename(graph.results / "runs/tiny/base/ood/fairness.parquet")
-        assert graph.planned().jobs["finetune"] == 1
-        text = valuestrata(graph, "accept", "tiny/sft", "--reason", "the probe is only logged")
-        assert "models/tiny/sft/adapter" in text
-        plan = counted(graph.planned())
-        assert plan == {"report": 1, "all": 1}, "the report says what was accepted"
-        assert graph.run().returncode == 0
-        page = (graph.results / "report/index.html").read_text(encoding="utf-8")
-        assert "the probe is only logged" in page
-        assert graph.planned().idle
+    with graph.restored():
         assert " 0 missing, 0 stale" in valuestrata(graph, "status")
-    (graph.results / "accepted.json").unlink()
-    assert graph.run().returncode == 0
+        path, old, new = "src/valuestrata/training/outcome.py", "PROBE = 8", "PROBE = 9"
+        overlay = graph.overlay("recipes: {sft: {weight_decay: 0.5}}\n")
+        files = ["config.yaml", overlay[1]]
+        text = valuestrata(graph, "status", "--all", *files)
+        assert "finetune: recipe.weight_decay: 0.0 -> 0.5" in text
+        assert "predict: waits for finetune of tiny/sft" in text
+        moved = graph.results / "moved"
+        (graph.results / "runs/tiny/base/ood/fairness.parquet").rename(moved)
+        with graph.edited(path, old, new):
+            text = valuestrata(graph, "status", "--all")
+            assert "training.outcome.PROBE was edited" in text
+            assert "fairness: fairness.parquet is not there" in text
+            moved.rename(graph.results / "runs/tiny/base/ood/fairness.parquet")
+            assert graph.planned().jobs["finetune"] == 1
+            text = valuestrata(graph, "accept", "tiny/sft", "--reason", "the probe is only logged")
+            assert "models/tiny/sft/adapter" in text
+            plan = counted(graph.planned())
+            assert plan == {"report": 1, "all": 1}, "the report says what was accepted"
+            assert graph.run().returncode == 0
+            page = (graph.results / "report/index.html").read_text(encoding="utf-8")
+            assert "the probe is only logged" in page
+            assert graph.planned().idle
+            assert " 0 missing, 0 stale" in valuestrata(graph, "status")

@@ -141,18 +141,18 @@ def test_adding_a_second_prompt_variant_leaves_the_first_alone(graph: Graph) -> 
 
 
 def test_the_report_shows_a_prompt_variant_s_runs_beside_the_study_s_own(graph: Graph) -> None:
-    overlay = graph.overlay(PROMPT_VARIANT)
-    done = graph.run(*overlay, "results/mini/report/index.html")
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = graph.results / "report"
-    differences = pd.read_csv(report / "tables/differences.csv").set_index("metric")
-    changed = differences.loc["disagreement_rate"]
-    assert set(changed["variant"]) == {"base+listed", "sft+listed"}
-    assert changed["p_value"].isna().all()
-    main = pd.read_csv(report / "tables/main.csv").set_index(["split", "variant"])
-    assert {"base", "sft", "base+listed", "sft+listed"} == set(main.loc["ood"].index)
-    assert "listed" in (report / "index.html").read_text(encoding="utf-8")
-    assert graph.run().returncode == 0
+    with graph.restored():
+        overlay = graph.overlay(PROMPT_VARIANT)
+        done = graph.run(*overlay, "all")
+        assert done.returncode == 0, done.stdout + done.stderr
+        report = graph.results / "report"
+        differences = pd.read_csv(report / "tables/differences.csv").set_index("metric")
+        changed = differences.loc["disagreement_rate"]
+        assert set(changed["variant"]) == {"base+listed", "sft+listed"}
+        assert changed["p_value"].isna().all()
+        main = pd.read_csv(report / "tables/main.csv").set_index(["split", "variant"])
+        assert {"base", "sft", "base+listed", "sft+listed"} == set(main.loc["ood"].index)
+        assert "listed" in (report / "index.html").read_text(encoding="utf-8")
 
 
 KFOLD = """
@@ -283,28 +283,28 @@ def test_commands_are_short_and_can_be_run_by_hand(graph: Graph) -> None:
 
 
 def test_a_failed_job_ends_with_its_run_its_error_and_its_log(graph: Graph) -> None:
-    target = "results/mini/runs/tiny/base/ood/scores/age_group-x-religion.parquet"
-    with (
-        graph.edited(
-            "src/valuestrata/stages/score.py",
-            "    pairs = io",
-            "    raise InputError('no way')\n    pairs = io",
-        ),
-        graph.edited(
-            "src/valuestrata/stages/score.py",
-            "from valuestrata.study.base",
-            "from valuestrata.errors import InputError\nfrom valuestrata.study.base",
-        ),
-    ):
-        done = graph.run(target)
-    assert done.returncode == 1
-    assert done.stderr.rstrip().splitlines()[-3:] == [
-        "score_ood failed for tiny/base",
-        "  valuestrata score: no way",
-        "  log: results/mini/logs/score/tiny/base/ood.log",
-    ]
-    assert "valuestrata score --study" not in done.stderr
-    assert graph.run().returncode == 0
+    with graph.restored():
+        target = "results/mini/runs/tiny/base/ood/scores/age_group-x-religion.parquet"
+        with (
+            graph.edited(
+                "src/valuestrata/stages/score.py",
+                "    pairs = io",
+                "    raise InputError('no way')\n    pairs = io",
+            ),
+            graph.edited(
+                "src/valuestrata/stages/score.py",
+                "from valuestrata.study.base",
+                "from valuestrata.errors import InputError\nfrom valuestrata.study.base",
+            ),
+        ):
+            done = graph.run(target)
+        assert done.returncode == 1
+        assert done.stderr.rstrip().splitlines()[-3:] == [
+            "score_ood failed for tiny/base",
+            "  valuestrata score: no way",
+            "  log: results/mini/logs/score/tiny/base/ood.log",
+        ]
+        assert "valuestrata score --study" not in done.stderr
 
 
 def test_a_lock_says_what_to_do(graph: Graph) -> None:
