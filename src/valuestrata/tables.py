@@ -43,6 +43,16 @@ _RUN = (
     Column("split", "text", meaning="split of the study"),
 )
 
+_ANSWERED_BY = (
+    Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
+    Column(
+        "model_version",
+        "text",
+        meaning="model and revision, or hash of the weights, that answered",
+    ),
+    Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+)
+
 # wide: the study's axes (text, a group label or missing) and questions (int codes) follow
 RESPONSES = Contract(
     "responses",
@@ -230,13 +240,7 @@ PREDICTIONS = Contract(
         ),
         _share("non_option_mass", meaning="probability mass on no option"),
         Column("prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"),
-        Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
-        Column(
-            "model_version",
-            "text",
-            meaning="model and revision, or hash of the weights, that answered",
-        ),
-        Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+        *_ANSWERED_BY,
     ),
 )
 
@@ -247,13 +251,7 @@ TEXTS = Contract(
         Column("prompt", "text", meaning="user message that was answered"),
         Column("text", "text", optional=True, meaning="the open-ended answer, new tokens only"),
         Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
-        Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
-        Column(
-            "model_version",
-            "text",
-            meaning="model and revision, or hash of the weights, that answered",
-        ),
-        Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+        *_ANSWERED_BY,
     ),
 )
 
