@@ -28,7 +28,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-IGNORED = ("logs/*", "replies/*", "checkpoints/*", "benchmarks/*", "*made_of.json")
+IGNORED = (".code/*", "logs/*", "replies/*", "checkpoints/*", "benchmarks/*", "*made_of.json")
 RECORD = "made_of"
 SHOWN = 20
 Renames = dict[str, Any]
