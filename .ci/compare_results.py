@@ -29,6 +29,11 @@ import pyarrow.parquet as pq
 import yaml
 
 IGNORED = (".code/*", "logs/*", "replies/*", "checkpoints/*", "benchmarks/*", "*made_of.json")
+TIMINGS = {
+    "files": "models/*/training_log.json",
+    "columns": [".*seconds", ".*tokens_per_second"],
+}
+"""How long a training took: never the same twice."""
 RECORD = "made_of"
 SHOWN = 20
 Renames = dict[str, Any]
@@ -141,7 +146,8 @@ def _extracted(frame: pd.DataFrame, rule: dict[str, Any]) -> pd.DataFrame:
 
 
 def _dropped(frame: pd.DataFrame, path: str, renames: Renames) -> pd.DataFrame:
-    patterns = [p for rule in _rules(renames, "drop", path) for p in rule["columns"]]
+    rules = [*_rules({"drop": [TIMINGS]}, "drop", path), *_rules(renames, "drop", path)]
+    patterns = [p for rule in rules for p in rule["columns"]]
     gone = [c for c in frame if any(re.fullmatch(pattern, str(c)) for pattern in patterns)]
     return frame.drop(columns=gone)
 
