@@ -10,7 +10,7 @@ from pydantic import Field
 from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, RecipeName
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
-from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
+from valuestrata.study.models import BaselineModel, LocalModel, Model
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -297,10 +297,6 @@ class Study(Part):
         """Whether a model's weights are made by the graph."""
         model = self.model(name)
         return isinstance(model, LocalModel) and model.toy is not None
-
-    def is_served(self, name: str) -> bool:
-        """Whether a model is asked at a service."""
-        return isinstance(self.model(name), OpenAIModel)
 
     def toys(self) -> list[str]:
         """Names of all models and judges whose weights the graph makes."""
