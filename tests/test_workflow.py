@@ -307,6 +307,15 @@ def test_a_failed_job_ends_with_its_run_its_error_and_its_log(graph: Graph) -> N
         assert "valuestrata score --study" not in done.stderr
 
 
+def test_a_job_on_a_cluster_runs_its_own_rule_alone(graph: Graph) -> None:
+    study = (graph.results / "study.json").read_text(encoding="utf-8")
+    model = next(name for name, entry in json.loads(study)["models"].items() if entry.get("toy"))
+    inner = ["--mode", "remote", "--nolock", "--ignore-incomplete", "--force"]
+    job = ["--target-jobs", f"toy:model={model}", "--allowed-rules", "toy"]
+    plan = graph.planned(*inner, *job)
+    assert plan.jobs == {"toy": 1}, plan.text
+
+
 def test_a_lock_says_what_to_do(graph: Graph) -> None:
     locks = graph.folder / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
