@@ -1,36 +1,31 @@
-"""From a survey file to respondents with weight, axes and answer codes.
-
-Only the columns that a study uses are read, in slices, and rows of other countries are dropped as
-they come, so a cross-national file never stands in memory whole.
-"""
+"""From a survey file to respondents with weight, axes and answer codes."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 import pandas as pd
 
 from valuestrata.errors import InputError
 from valuestrata.study.splits import COUNTRY
-from valuestrata.study.survey import Axis
-from valuestrata.survey import columns, groups
+from valuestrata.survey import groups
+from valuestrata.survey.cells import (
+    answer_codes,
+    group_of_each,
+    plain_cells,
+    respondents,
+    weights,
+    without_declared_missing,
+)
 from valuestrata.survey.codebook import Question
-from valuestrata.survey.columns import Columns
-from valuestrata.survey.files import open_survey
 from valuestrata.survey.groups import Groups
+from valuestrata.survey.rows import read_rows
 from valuestrata.survey.settings import ReadingSettings
-from valuestrata.survey.table import ColumnLabels, cell
+from valuestrata.survey.table import ColumnLabels, FileLabels, cell
 
 log = logging.getLogger(__name__)
-
-MAX_CODE = 32_767
-"""Largest answer code: what two bytes hold."""
-
-FileLabels = dict[str, ColumnLabels]
-"""What the file says of each column, by the study's names."""
 
 
 def read_survey(
@@ -58,11 +53,11 @@ def read_survey(
     shared = sorted(set(settings.axes) & {q.question for q in questions})
     if shared:
         raise InputError(f"survey.axes.{shared[0]}: a question has the same name; rename the axis")
-    raw, axes, file_labels = _read_rows(Path(path), settings, [q.question for q in questions])
+    raw, axes, file_labels = read_rows(Path(path), settings, [q.question for q in questions])
     code_labels = _CodeLabels(labels, file_labels)
     result: dict[str, pd.Series] = {
-        "respondent": _respondents(raw[settings.respondent], path),
-        "weight": _weights(raw, settings.weight, path),
+        "respondent": respondents(raw[settings.respondent], path),
+        "weight": weights(raw, settings.weight, path),
     }
     axis_groups = {}
     country, countries = _countries(raw, settings, code_labels)
@@ -73,13 +68,13 @@ def read_survey(
     for name, axis in axes.items():
         cells = raw[axis.column]
         listed = axis.groups if isinstance(axis.groups, dict) else None
-        plain = _plain(_without_declared_missing(cells, file_labels, listed or ()))
+        plain = plain_cells(without_declared_missing(cells, file_labels, listed or ()))
         if axis.is_auto:
             labels_of_codes = code_labels.of(axis.column)
             listed = groups.auto_groups(
                 plain, settings.min_subgroup_n, settings.missing, labels_of_codes, by_country
             )
-        result[name] = _group_of_each(plain, listed, axis, f"{path}: column {axis.column}")
+        result[name] = group_of_each(plain, listed, axis, f"{path}: column {axis.column}")
         axis_groups[name] = groups.count_groups(
             axis.names() if listed is None else listed, result[name]
         )
@@ -88,8 +83,8 @@ def read_survey(
     for question in questions:
         name = question.question
         recode = settings.recode_of(name)
-        plain = _plain(_without_declared_missing(raw[name], file_labels, map(str, recode)))
-        result[name] = _codes(plain, recode, settings.missing, f"{path}: column {name}")
+        plain = plain_cells(without_declared_missing(raw[name], file_labels, map(str, recode)))
+        result[name] = answer_codes(plain, recode, settings.missing, f"{path}: column {name}")
     return pd.DataFrame(result), Groups(countries=countries, axes=axis_groups)
 
 
@@ -164,98 +159,6 @@ class _CodeLabels:
         ]
 
 
-# Rows ----------------------------------------------------------------------------------------
-
-
-def _read_rows(
-    path: Path, settings: ReadingSettings, questions: list[str]
-) -> tuple[pd.DataFrame, dict[str, Axis], FileLabels]:
-    """The needed columns as text, the axes as the file can make them, and its labels."""
-    with open_survey(path, columns.read_options(settings, questions)) as table:
-        needed: Columns = columns.find_columns(table, settings, questions)
-        positions = list(dict.fromkeys(needed.positions.values()))
-        other_countries: set[str] = set()
-        parts = [
-            _kept_rows(part, needed.positions, settings, other_countries)
-            for part in table.slices(positions)
-        ]
-        labels = {name: table.labels[p] for name, p in needed.positions.items() if table.labels}
-    raw = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    _check_countries(raw, other_countries, settings, path)
-    if raw.empty:
-        shown = dict(settings.filter) or ""
-        raise InputError(f"{path}: no row is left after survey.filter {shown}".rstrip())
-    return raw, needed.axes, labels
-
-
-def _kept_rows(
-    part: pd.DataFrame,
-    positions: Mapping[str, int],
-    settings: ReadingSettings,
-    other_countries: set[str],
-) -> pd.DataFrame:
-    """The rows of the filter and the countries, as text; collects the countries that there are."""
-    keep = pd.Series(True, index=part.index)
-    for name, values in settings.filter.items():
-        keep &= _plain(_text(part[positions[name]])).isin(list(values))
-    if settings.countries:
-        chosen = pd.Series(False, index=part.index)
-        for name in (column for column in settings.country_columns if column in positions):
-            codes = _plain(_text(part[positions[name]]))
-            chosen |= codes.isin(list(settings.countries))
-            other_countries |= set(codes.unique())
-        keep &= chosen
-    rows = part[keep]
-    return pd.DataFrame({name: _text(rows[position]) for name, position in positions.items()})
-
-
-def _text(cells: pd.Series) -> pd.Series:
-    """A column as text; what is missing is empty."""
-    if isinstance(cells.dtype, pd.StringDtype):
-        return cells
-    codes, values = pd.factorize(cells)
-    texts = np.array([*map(cell, values), ""], dtype=object)
-    return pd.Series(texts[codes], index=cells.index, dtype="string")
-
-
-def _plain(cells: pd.Series) -> pd.Series:
-    """Cells without blanks, and integers written as 702.0 as 702."""
-    return cells.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-
-
-def _without_declared_missing(
-    cells: pd.Series, file_labels: FileLabels, named: Iterable[str]
-) -> pd.Series:
-    """Cells without the codes that the file declares missing, but for those the study names."""
-    ranges = file_labels.get(str(cells.name), ColumnLabels()).missing
-    if not ranges:
-        return cells
-    plain = _plain(cells)
-    number = pd.to_numeric(plain, errors="coerce")
-    missing = pd.Series(False, index=cells.index)
-    for low, high in ranges:
-        missing |= number.between(low, high).fillna(False).astype(bool)
-    return cells.mask(missing & ~plain.isin(list(named)), "")
-
-
-# Countries -----------------------------------------------------------------------------------
-
-
-def _check_countries(
-    raw: pd.DataFrame, others: set[str], settings: ReadingSettings, path: Path
-) -> None:
-    """Refuse a country that the file does not have."""
-    here = [column for column in settings.country_columns if column in raw]
-    present = {code for column in here for code in _plain(raw[column]).unique()}
-    for code in settings.countries:
-        if code not in present:
-            existing = sorted(present | others)
-            raise InputError(
-                f"{path}: survey.countries: no row of country {code!r} in column "
-                f"{' or '.join(settings.country_columns)}; there are {', '.join(existing[:80])}"
-            )
-
-
 def _countries(
     raw: pd.DataFrame, settings: ReadingSettings, labels: _CodeLabels
 ) -> tuple[pd.Series, tuple[str, ...]]:
@@ -263,7 +166,7 @@ def _countries(
     country = pd.Series(pd.NA, index=raw.index, dtype="string")
     names: dict[str, str] = {}
     for column in (c for c in settings.country_columns if c in raw):
-        codes = _plain(raw[column])
+        codes = plain_cells(raw[column])
         for code in (c for c in settings.countries if (codes == c).any()):
             names[code] = groups.label_of(code, labels.of(column), column)
             country = country.mask(country.isna() & (codes == code), names[code])
@@ -274,90 +177,3 @@ def _countries(
             f"survey.countries: {' and '.join(shared)} are both {names[shared[0]]}; name it once"
         )
     return country, tuple(in_order)
-
-
-# Columns -------------------------------------------------------------------------------------
-
-
-def _respondents(cells: pd.Series, path: Path | str) -> pd.Series:
-    respondent = _plain(cells)
-    blank = int((respondent == "").sum())
-    if blank:
-        raise InputError(
-            f"{path}: column {cells.name}: {blank} respondents have no id; "
-            "drop those rows, or name the column that identifies them"
-        )
-    duplicates = respondent[respondent.duplicated()]
-    if len(duplicates):
-        raise InputError(
-            f"{path}: column {cells.name}: {len(duplicates)} respondents share an id; "
-            "keep one row each, or name the column that identifies them"
-        )
-    return respondent
-
-
-def _weights(raw: pd.DataFrame, column: str | None, path: Path | str) -> pd.Series:
-    """[N] weights with mean 1."""
-    if column is None:
-        return pd.Series(1.0, index=raw.index)
-    weight = pd.to_numeric(_plain(raw[column]), errors="coerce").astype("float64")
-    bad = ~(np.isfinite(weight) & (weight > 0))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise InputError(
-            f"{path}: column {column}: {int(bad.sum())} weights are not positive numbers "
-            f"(the first is {raw[column].iloc[row]!r}); mend them or drop those rows"
-        )
-    relative = weight / weight.max()
-    return relative / relative.mean()
-
-
-def _group_of_each(
-    plain: pd.Series, labels: Mapping[str, str] | None, axis: Axis, where: str
-) -> pd.Series:
-    """[N] label of each cell's group, by code or, without labels, by band; missing for none."""
-    if labels is not None:
-        return plain.map(dict(labels)).astype("string")
-    number = pd.to_numeric(plain.where(plain != ""), errors="coerce")
-    text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
-    if text.any():
-        raise InputError(f"{where}: bands need numbers, not {plain[text].iloc[0]!r}")
-    bands = np.asarray(axis.bands)
-    position = np.searchsorted(bands, number.fillna(bands[0] - 1).to_numpy(), side="right") - 1
-    names = np.array([*axis.names(), ""], dtype=object)[position]
-    return pd.Series(names, index=plain.index, dtype="string").replace("", pd.NA)
-
-
-def _codes(
-    plain: pd.Series, recode: Mapping[int, int | None], missing: Iterable[int], where: str
-) -> pd.Series:
-    """[N] answer codes, recoded; missing where there is no answer."""
-    blank = plain.isin(groups.BLANK)
-    number = pd.to_numeric(plain.where(~blank), errors="coerce")
-    text = number.isna() & ~blank
-    if text.any():
-        raise InputError(
-            f"{where}: {int(text.sum())} cells are not codes (the first is "
-            f"{plain[text].iloc[0]!r}); export the file with codes instead of labels"
-        )
-    finite = number[np.isfinite(number.astype("float64"))]
-    if (finite % 1 != 0).any():
-        raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
-    if recode:
-        mapping = {code: (np.nan if new is None else new) for code, new in recode.items()}
-        number = number.map(lambda code: mapping.get(code, code), na_action="ignore")
-    too_large = number[number.abs() > MAX_CODE]
-    if len(too_large):
-        raise InputError(
-            f"{where}: {too_large.iloc[0]:g} is no answer code (at most {MAX_CODE}); "
-            "is this the column of a question?"
-        )
-    codes = number.astype("Int16")
-    codes = codes.mask(codes.isin(list(missing)).fillna(False))
-    negative = codes[(codes < 0).fillna(False)]
-    if len(negative):
-        raise InputError(
-            f"{where}: code {negative.iloc[0]} is neither an answer nor declared missing; "
-            "add it to survey.missing or to survey.recode"
-        )
-    return codes

@@ -23,6 +23,10 @@ class ColumnLabels:
     missing: tuple[tuple[float, float], ...] = ()
 
 
+FileLabels = dict[str, ColumnLabels]
+"""What a file says of its columns, by the study's names."""
+
+
 @dataclass(frozen=True)
 class RawTable:
     """An open file. `slices` takes positions of headers and yields frames named by them."""

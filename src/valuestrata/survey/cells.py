@@ -1,0 +1,129 @@
+"""From a column's cells, as text, to ids, weights, groups and answer codes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from valuestrata.errors import InputError
+from valuestrata.study.survey import Axis
+from valuestrata.survey import groups
+from valuestrata.survey.table import ColumnLabels, FileLabels, cell
+
+MAX_CODE = 32_767
+"""Largest answer code: what two bytes hold."""
+
+
+def text_cells(cells: pd.Series) -> pd.Series:
+    """A column as text; what is missing is empty."""
+    if isinstance(cells.dtype, pd.StringDtype):
+        return cells
+    codes, values = pd.factorize(cells)
+    texts = np.array([*map(cell, values), ""], dtype=object)
+    return pd.Series(texts[codes], index=cells.index, dtype="string")
+
+
+def plain_cells(cells: pd.Series) -> pd.Series:
+    """Cells without blanks, and integers written as 702.0 as 702."""
+    return cells.str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+
+
+def without_declared_missing(
+    cells: pd.Series, file_labels: FileLabels, named: Iterable[str]
+) -> pd.Series:
+    """Cells without the codes that the file declares missing, but for those the study names."""
+    ranges = file_labels.get(str(cells.name), ColumnLabels()).missing
+    if not ranges:
+        return cells
+    plain = plain_cells(cells)
+    number = pd.to_numeric(plain, errors="coerce")
+    missing = pd.Series(False, index=cells.index)
+    for low, high in ranges:
+        missing |= number.between(low, high).fillna(False).astype(bool)
+    return cells.mask(missing & ~plain.isin(list(named)), "")
+
+
+def respondents(cells: pd.Series, path: Path | str) -> pd.Series:
+    """[N] ids; blank and duplicate ones are refused."""
+    respondent = plain_cells(cells)
+    blank = int((respondent == "").sum())
+    if blank:
+        raise InputError(
+            f"{path}: column {cells.name}: {blank} respondents have no id; "
+            "drop those rows, or name the column that identifies them"
+        )
+    duplicates = respondent[respondent.duplicated()]
+    if len(duplicates):
+        raise InputError(
+            f"{path}: column {cells.name}: {len(duplicates)} respondents share an id; "
+            "keep one row each, or name the column that identifies them"
+        )
+    return respondent
+
+
+def weights(raw: pd.DataFrame, column: str | None, path: Path | str) -> pd.Series:
+    """[N] weights with mean 1."""
+    if column is None:
+        return pd.Series(1.0, index=raw.index)
+    weight = pd.to_numeric(plain_cells(raw[column]), errors="coerce").astype("float64")
+    bad = ~(np.isfinite(weight) & (weight > 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{path}: column {column}: {int(bad.sum())} weights are not positive numbers "
+            f"(the first is {raw[column].iloc[row]!r}); mend them or drop those rows"
+        )
+    relative = weight / weight.max()
+    return relative / relative.mean()
+
+
+def group_of_each(
+    plain: pd.Series, labels: Mapping[str, str] | None, axis: Axis, where: str
+) -> pd.Series:
+    """[N] label of each cell's group, by code or, without labels, by band; missing for none."""
+    if labels is not None:
+        return plain.map(dict(labels)).astype("string")
+    number = pd.to_numeric(plain.where(plain != ""), errors="coerce")
+    text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
+    if text.any():
+        raise InputError(f"{where}: bands need numbers, not {plain[text].iloc[0]!r}")
+    bands = np.asarray(axis.bands)
+    position = np.searchsorted(bands, number.fillna(bands[0] - 1).to_numpy(), side="right") - 1
+    names = np.array([*axis.names(), ""], dtype=object)[position]
+    return pd.Series(names, index=plain.index, dtype="string").replace("", pd.NA)
+
+
+def answer_codes(
+    plain: pd.Series, recode: Mapping[int, int | None], missing: Iterable[int], where: str
+) -> pd.Series:
+    """[N] answer codes, recoded; missing where there is no answer."""
+    blank = plain.isin(groups.BLANK)
+    number = pd.to_numeric(plain.where(~blank), errors="coerce")
+    text = number.isna() & ~blank
+    if text.any():
+        raise InputError(
+            f"{where}: {int(text.sum())} cells are not codes (the first is "
+            f"{plain[text].iloc[0]!r}); export the file with codes instead of labels"
+        )
+    finite = number[np.isfinite(number.astype("float64"))]
+    if (finite % 1 != 0).any():
+        raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
+    if recode:
+        mapping = {code: (np.nan if new is None else new) for code, new in recode.items()}
+        number = number.map(lambda code: mapping.get(code, code), na_action="ignore")
+    too_large = number[number.abs() > MAX_CODE]
+    if len(too_large):
+        raise InputError(
+            f"{where}: {too_large.iloc[0]:g} is no answer code (at most {MAX_CODE}); "
+            "is this the column of a question?"
+        )
+    codes = number.astype("Int16")
+    codes = codes.mask(codes.isin(list(missing)).fillna(False))
+    negative = codes[(codes < 0).fillna(False)]
+    if len(negative):
+        raise InputError(
+            f"{where}: code {negative.iloc[0]} is neither an answer nor declared missing; "
+            "add it to survey.missing or to survey.recode"
+        )
+    return codes

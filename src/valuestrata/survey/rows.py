@@ -1,0 +1,76 @@
+"""The rows and columns of a survey file that a study uses, as text.
+
+Only the needed columns are read, in slices, and rows of other countries are dropped as they come,
+so a cross-national file never stands in memory whole.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from valuestrata.errors import InputError
+from valuestrata.study.survey import Axis
+from valuestrata.survey import columns
+from valuestrata.survey.cells import plain_cells, text_cells
+from valuestrata.survey.columns import Columns
+from valuestrata.survey.files import open_survey
+from valuestrata.survey.settings import ReadingSettings
+from valuestrata.survey.table import FileLabels
+
+
+def read_rows(
+    path: Path, settings: ReadingSettings, questions: list[str]
+) -> tuple[pd.DataFrame, dict[str, Axis], FileLabels]:
+    """The needed columns as text, the axes as the file can make them, and its labels."""
+    with open_survey(path, columns.read_options(settings, questions)) as table:
+        needed: Columns = columns.find_columns(table, settings, questions)
+        positions = list(dict.fromkeys(needed.positions.values()))
+        other_countries: set[str] = set()
+        parts = [
+            _kept_rows(part, needed.positions, settings, other_countries)
+            for part in table.slices(positions)
+        ]
+        labels = {name: table.labels[p] for name, p in needed.positions.items() if table.labels}
+    raw = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    _check_countries(raw, other_countries, settings, path)
+    if raw.empty:
+        shown = dict(settings.filter) or ""
+        raise InputError(f"{path}: no row is left after survey.filter {shown}".rstrip())
+    return raw, needed.axes, labels
+
+
+def _kept_rows(
+    part: pd.DataFrame,
+    positions: Mapping[str, int],
+    settings: ReadingSettings,
+    other_countries: set[str],
+) -> pd.DataFrame:
+    """The rows of the filter and the countries, as text; collects the countries that there are."""
+    keep = pd.Series(True, index=part.index)
+    for name, values in settings.filter.items():
+        keep &= plain_cells(text_cells(part[positions[name]])).isin(list(values))
+    if settings.countries:
+        chosen = pd.Series(False, index=part.index)
+        for name in (column for column in settings.country_columns if column in positions):
+            codes = plain_cells(text_cells(part[positions[name]]))
+            chosen |= codes.isin(list(settings.countries))
+            other_countries |= set(codes.unique())
+        keep &= chosen
+    rows = part[keep]
+    return pd.DataFrame({name: text_cells(rows[position]) for name, position in positions.items()})
+
+
+def _check_countries(
+    raw: pd.DataFrame, others: set[str], settings: ReadingSettings, path: Path
+) -> None:
+    """Refuse a country that the file does not have."""
+    here = [column for column in settings.country_columns if column in raw]
+    present = {code for column in here for code in plain_cells(raw[column]).unique()}
+    for code in settings.countries:
+        if code not in present:
+            existing = sorted(present | others)
+            raise InputError(
+                f"{path}: survey.countries: no row of country {code!r} in column "
+                f"{' or '.join(settings.country_columns)}; there are {', '.join(existing[:80])}"
+            )
