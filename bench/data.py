@@ -87,7 +87,7 @@ def simulated(folder: Path, respondents: int = 2012, questions: int | None = Non
         simulate.simulate(items, respondents, seed=1).assign(B_COUNTRY_ALPHA="SGP"), path
     )
     chosen = chosen[:questions]
-    responses, _ = readers.read_survey(path, clean.settings(study), chosen, {})
+    responses = readers.read_survey(path, clean.settings(study), chosen, {}).responses
     return Tables(responses, questions_table(responses, chosen), groups_of(study))
 
 

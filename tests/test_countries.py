@@ -64,7 +64,8 @@ def read(path: Path, overlay: dict[str, Any]) -> tuple[pd.DataFrame, groups.Grou
     settings = clean.settings(study(overlay))
     book = codebook.load(world.BOOK)
     chosen = codebook.select(book, settings.questions, settings.exclude)
-    return readers.read_survey(path, settings, chosen, codebook.columns(world.BOOK))
+    survey = readers.read_survey(path, settings, chosen, codebook.columns(world.BOOK))
+    return survey.responses, survey.groups
 
 
 def complaint(path: Path, overlay: dict[str, Any]) -> str:
@@ -334,12 +335,12 @@ def test_every_label_of_the_codebook_can_be_part_of_a_subgroup() -> None:
 
 
 def test_auto_groups_are_ordered_by_number_then_text_and_missing_ones_left_out() -> None:
-    cells = pd.Series(["10", "2", "b", "2", "", "-1", "NA", "10", "b", "9"], name="x")
+    cells = pd.Series(["10", "2", "b", "2", "", "", "NA", "10", "b", "9"], name="x")
     labels = [{"2": "two", "10": "ten"}]
     expected = {"2": "two", "10": "ten", "b": "b"}
-    assert groups.auto_groups(cells, 2, [-1], labels) == expected
+    assert groups.auto_groups(cells, 2, labels) == expected
     country = pd.Series(["A", "A", "A", "B", "A", "A", "A", "A", "B", "A"])
-    assert groups.auto_groups(cells, 2, [-1], labels, country) == {"10": "ten"}
+    assert groups.auto_groups(cells, 2, labels, country) == {"10": "ten"}
 
 
 def test_codes_that_a_file_declares_missing_are_no_group_unless_listed(tmp_path: Path) -> None:

@@ -476,7 +476,9 @@ def test_the_stage_reads_any_format_and_refuses_a_file_without_the_columns(tmp_p
     book.write_text(f"questions: {{Q1: {entry}, Q2: {entry}}}")
     for form, gone in (("sav", []), ("xlsx", []), ("dta", ["Q260"])):
         path = write(form, tmp_path, respondents().drop(columns=gone))
-        outputs = {n: str(tmp_path / form / n) for n in ("responses", "questions", "groups")}
+        outputs = {
+            n: str(tmp_path / form / n) for n in ("responses", "questions", "groups", "notices")
+        }
         files = {"survey": str(path), "codebook": str(book), **outputs}
         if gone:
             with pytest.raises(InputError, match="no column Q260"):

@@ -357,10 +357,10 @@ def test_a_weight_that_is_no_positive_number_is_one_line(file: Path) -> None:
 
 
 def test_an_axis_whose_groups_no_row_is_in_is_one_line_with_what_is_there(file: Path) -> None:
-    line = complaint(file, with_cell("Q260", "male", "female"))
+    line = complaint(file, with_cell("Q260", "homme", "femme"))
     assert "column Q260" in line
     assert "axis sex" in line
-    assert "the first cell is 'male'" in line
+    assert "the first cell is 'homme'" in line
 
 
 def test_text_where_bands_need_numbers_is_one_line(file: Path) -> None:
@@ -422,7 +422,7 @@ def test_any_survey_is_read_back_as_it_was_written(
         written[name] = pd.Series(cells, dtype=object)
     encoding = "utf-8-sig" if bom else "utf-8"
     written.to_csv(path, sep=delimiter, index=False, encoding=encoding)
-    frame, _ = readers.read_survey(path, reading(delimiter=delimiter), QUESTIONS, {})
+    frame = readers.read_survey(path, reading(delimiter=delimiter), QUESTIONS, {}).responses
     assert list(frame["respondent"]) == survey["id"]
     weight = np.array(survey["w"])
     np.testing.assert_allclose(frame["weight"], weight / weight.mean())
@@ -439,7 +439,7 @@ def accepts_or_explains(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     line = None
     try:
-        frame, _ = readers.read_survey(path, reading(), QUESTIONS, {})
+        frame = readers.read_survey(path, reading(), QUESTIONS, {}).responses
     except InputError as error:
         line = str(error)
     if line is not None:

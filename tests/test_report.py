@@ -250,6 +250,7 @@ SUMMARY: Row = {
     "respondents": 1234,
     "countries": ["Somewhere"],
     "questions": 5,
+    "notices": ["Axis age is left out in <Atlantis>."],
     "groups": {"sex": {"male": 600, "female": 634}},
     "splits": {
         "ood": {

@@ -4,6 +4,7 @@ The run's own log file, in .snakemake/log, keeps all that the terminal leaves ou
 """
 
 import atexit
+import json
 import os
 import re
 import socket
@@ -125,6 +126,14 @@ def summarise_failures(failed: Iterable[Any], study: str) -> None:
         run = "/".join(job.wildcards_dict.values()) or f"study {study}"
         text = f"\n{job.rule.name} failed for {run}\n  {line}\n  log: {path}"
         atexit.register(print, text, file=sys.stderr)
+
+
+def print_notices(summary: Path) -> None:
+    """Print last of all what is doubtful in how the survey was read, where that is known."""
+    notices = json.loads(summary.read_text())["notices"] if summary.is_file() else []
+    if notices:
+        lines = "\n".join(f"  {notice}" for notice in notices)
+        atexit.register(print, f"\nDoubtful in the survey's file:\n{lines}", file=sys.stderr)
 
 
 def last_line(paths: Iterable[str]) -> tuple[str, str]:

@@ -148,7 +148,11 @@ def test_values_of_another_type_are_told_how_to_be_written() -> None:
             ({"title": True}, "title: true is not text; put it in quotes", ()),
             ({"survey/axes/sex/groups/1": 1990}, "survey.axes.sex.groups.1: 1990 is not text", ()),
             ({"survey/axes/sex/groups/1": True}, "survey.axes.sex.groups.1: true is not text", ()),
-            ({"survey/missing": ["x"]}, "survey.missing.0: 'x' is text, not a whole number", ()),
+            (
+                {"survey/missing": [1.5]},
+                "survey.missing.0: 1.5 is neither text nor a whole number",
+                (),
+            ),
             ({"survey/recode": {"Q1": {1: "a"}}}, "survey.recode.Q1.1: 'a' is text", ()),
             (
                 {"survey/countries": [1.5]},

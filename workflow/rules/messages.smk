@@ -18,5 +18,9 @@ onstart:
     terminal.record_owner()
 
 
+onsuccess:
+    terminal.print_notices(Path(RESULTS, "survey", "summary.json"))
+
+
 onerror:
     terminal.summarise_failures(workflow.scheduler.failed, STUDY.name)

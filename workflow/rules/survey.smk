@@ -56,6 +56,7 @@ rule clean:
         responses=f"{RESULTS}/survey/responses.parquet",
         questions=f"{RESULTS}/survey/questions.parquet",
         groups=f"{RESULTS}/survey/groups.json",
+        notices=f"{RESULTS}/survey/notices.json",
     log:
         f"{RESULTS}/logs/clean.log",
     benchmark:
@@ -207,6 +208,7 @@ rule summary:
         responses=rules.clean.output.responses,
         questions=rules.clean.output.questions,
         groups=rules.clean.output.groups,
+        notices=rules.clean.output.notices,
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
             absent = [f"{name}: {line}" for line in check_columns(study, Path())]
             faults += absent
             print(f"{name}: {described(study)}{'' if absent else ': fine'}")
-            for warning in warnings(study):
+            for warning in [*warnings(study), *([] if absent else survey_notices(study))]:
                 print(f"{name}: warning: {warning}")
             if arguments.merged:
                 print(json.dumps(dump(study), indent=2, ensure_ascii=False))
@@ -46,6 +46,20 @@ def run(arguments: argparse.Namespace) -> None:
             faults.append(f"{name}: {error}")
     if faults:
         raise InputError("\n".join(faults))
+
+
+def survey_notices(study: Study) -> list[str]:
+    """What is doubtful of the survey's file, which is read whole; nothing where it is not here.
+
+    Raises:
+        InputError: the file cannot be right.
+    """
+    files = study.survey_file, study.survey.codebook
+    if study.survey.simulate or not all(Path(file).is_file() for file in files):
+        return []
+    from valuestrata.stages import clean
+
+    return clean.read(*files, clean.settings(study))[1].notices
 
 
 def grouped(files: list[str]) -> list[list[str]]:

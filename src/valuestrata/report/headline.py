@@ -1,6 +1,7 @@
 """The closing lines of a run: where the report is, the caveat, the main numbers. Plain text."""
 
 import textwrap
+from collections.abc import Sequence
 
 from valuestrata.report.findings import baselines_finding, best_run, tuning_finding
 from valuestrata.report.phrases import caveat_sentence, count, decimal, percent, with_interval
@@ -17,11 +18,12 @@ from valuestrata.report.runs import (
 
 WIDTH = 100
 MAX_ROWS = 7
+MAX_NOTICES = 3
 MAX_NAME = 40
 
 
-def headline(results: Results) -> str:
-    """8 to 15 lines of at most 100 columns."""
+def headline(results: Results, notices: Sequence[str] = ()) -> str:
+    """8 to 15 lines of at most 100 columns, and what is doubtful about the survey data."""
     settings = results.settings
     split = tested_splits(settings)[0]
     lines = [f"Report: results/{settings.study}/report/index.html"]
@@ -29,7 +31,15 @@ def headline(results: Results) -> str:
     lines += ["", *_table(results, split), ""]
     lines += _wrapped(tuning_finding(results, split)[0])
     lines += _wrapped(f"Do baselines still win? {baselines_finding(results, split)[0]}")
+    lines += _notices(notices)
     return "\n".join(lines) + "\n"
+
+
+def _notices(notices: Sequence[str]) -> list[str]:
+    """The first notices; the report has all."""
+    lines = [line for notice in notices[:MAX_NOTICES] for line in _wrapped(f"Note: {notice}")]
+    n_left_out = len(notices) - MAX_NOTICES
+    return [*lines, *([f"... and {n_left_out} more notes in the report"] if n_left_out > 0 else [])]
 
 
 def _wrapped(text: str) -> list[str]:

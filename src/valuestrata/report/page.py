@@ -89,6 +89,7 @@ def render_page(
         about=_about(summary),
         strata={s: ", ".join(map(stratum_label, settings.strata[s])) for s in tested},
         survey=_survey(results, summary),
+        notices=summary["notices"],
         agreement=[display.agreement_table(results)],
         mains=[display.main_table(results, split) for split in all_splits],
         distributions=[display.distributions_table(results, split) for split in all_splits],

@@ -8,7 +8,10 @@ from valuestrata import io, paths, tables
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.study import Study
 from valuestrata.survey import codebook, readers
+from valuestrata.survey.codebook import Question
+from valuestrata.survey.readers import CleanSurvey
 from valuestrata.survey.settings import ReadingSettings, reading_settings
+from valuestrata.survey.undeclared import undeclared_notices
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +39,45 @@ def inputs(study: Study) -> Files:
 
 
 def outputs(study: Study) -> Files:
-    """Both tables, and the groups of each axis."""
+    """Both tables, the groups of each axis, and what is doubtful."""
     return {
         "responses": at(study, paths.RESPONSES),
         "questions": at(study, paths.QUESTIONS),
         "groups": at(study, paths.GROUPS_OF_AXES),
+        "notices": at(study, paths.NOTICES),
     }
 
 
 def run(job: Job[Settings]) -> None:
     """Read, clean and write; respondents' rows are readable by their owner alone."""
-    survey, book = job.path("survey"), job.path("codebook")
-    chosen = codebook.select(codebook.load(book), job.settings.questions, job.settings.exclude)
-    chosen = [codebook.recoded(q, job.settings.recode_of(q.question)) for q in chosen]
-    responses, groups = readers.read_survey(survey, job.settings, chosen, codebook.columns(book))
-    readers.check_axes(responses, job.settings, survey)
+    chosen, (responses, groups, notices) = read(
+        job.path("survey"), job.path("codebook"), job.settings
+    )
     questions = pd.DataFrame([readers.question_row(responses, question) for question in chosen])
     log.info("%d respondents, %d questions", len(responses), len(questions))
-    for question in questions[questions["n"] == 0]["question"]:
-        log.warning("question %s has no valid answer", question)
+    for notice in notices:
+        log.warning("%s", notice)
     for name in (name for name, axis in job.settings.axes.items() if axis.is_auto):
         shown = ", ".join(f"{label} {n}" for label, n in groups.sizes()[name].items())
         log.info("groups of axis %s: %s", name, shown)
     io.write_table(responses, job.path("responses"), tables.RESPONSES, job.record, io.PRIVATE)
     io.write_table(questions, job.path("questions"), tables.QUESTIONS, job.record)
     io.write_json(groups.model_dump(mode="json"), job.path("groups"), job.record)
+    io.write_json({"notices": notices}, job.path("notices"), job.record)
+
+
+def read(survey: str, book: str, settings: ReadingSettings) -> tuple[list[Question], CleanSurvey]:
+    """The questions of a study, recoded, and its survey, with all that is doubtful of it.
+
+    Raises:
+        InputError: one line with what cannot be right.
+    """
+    chosen = codebook.select(codebook.load(book), settings.questions, settings.exclude)
+    chosen = [codebook.recoded(q, settings.recode_of(q.question)) for q in chosen]
+    clean = readers.read_survey(survey, settings, chosen, codebook.columns(book))
+    readers.check_axes(clean.responses, settings, survey)
+    notices = [*clean.notices, *undeclared_notices(clean.responses, chosen)]
+    empty = [q.question for q in chosen if clean.responses[q.question].isna().all()]
+    if empty:
+        notices.append(f"questions without any valid answer: {', '.join(empty)}")
+    return chosen, clean._replace(notices=notices)

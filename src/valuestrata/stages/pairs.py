@@ -15,6 +15,7 @@ from valuestrata.survey.encoded import scale_of
 from valuestrata.survey.groups import read_groups
 from valuestrata.survey.pairs import PairSelection, label_pairs, select_pairs
 from valuestrata.survey.tally import from_frame, subgroup_groups
+from valuestrata.survey.undeclared import refuse_undeclared_modes
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def run(job: Job[Settings]) -> None:
     groups = read_groups(job.path("groups"))
     pairs = select_pairs(tally, scale, job.settings, groups)
     frame = label_pairs(tally, scale, pairs, questions, job.settings.labels)
+    refuse_undeclared_modes(frame, questions)
     personas = [
         prompts.persona(*groups.persona_phrase(prompt, subgroup_groups(name)))
         for name in tally.subgroups

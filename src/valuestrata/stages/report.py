@@ -72,16 +72,17 @@ def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
     results = load_results(job)
     figures = {Path(path).stem: path for path in job.paths("figures")}
+    summary = io.read_json(job.path("summary"))
     page = render_page(
         settings=job.settings,
         results=results,
-        summary=io.read_json(job.path("summary")),
+        summary=summary,
         drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
         samples=_samples(job),
         provenance=_provenance(job),
     )
     io.write_text(page, job.path("page"))
-    io.write_text(headline(results), job.path("headline"))
+    io.write_text(headline(results, summary["notices"]), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
 

@@ -23,6 +23,8 @@ from valuestrata.study.base import (
 )
 
 AUTO = "auto"
+MISSING = (-1, -2, -3, -4, -5)
+"""Codes for no answer by default; a scale, a group or a band that has one of them keeps it."""
 
 
 def band_names(bands: tuple[int, ...]) -> list[str]:
@@ -31,11 +33,30 @@ def band_names(bands: tuple[int, ...]) -> list[str]:
     return [*closed, f"{bands[-1]} and over"]
 
 
+def check_upper_bound(bound: int | None, bands: tuple[int, ...] | None) -> None:
+    """Refuse a bound that no band can have."""
+    if bound is not None and bands is None:
+        raise ValueError("upper_bound ends the last of some bands; this axis has none")
+    if bound is not None and bands is not None and bound < bands[-1]:
+        raise ValueError(f"upper_bound {bound} is below the last band, which begins at {bands[-1]}")
+
+
 class Fallback(Part):
     """What an axis is made of where the file lacks its column."""
 
     column: str = Field(description="Numeric column of the survey file.")
     bands: Bands = Field(description="Lower bounds of its bands, the last one open.")
+    upper_bound: int | None = Field(
+        default=None, description="Largest number of the last band, as in an axis."
+    )
+    missing: tuple[str | int, ...] | None = Field(
+        default=None, description="Its codes that mean no answer, as in an axis."
+    )
+
+    @model_validator(mode="after")
+    def _check_bound(self) -> Self:
+        check_upper_bound(self.upper_bound, self.bands)
+        return self
 
 
 class Axis(Part):
@@ -63,12 +84,25 @@ class Axis(Part):
     bands: Bands | None = Field(
         default=None, description="Lower bounds of bands of a numeric column, the last one open."
     )
+    upper_bound: int | None = Field(
+        default=None,
+        description=(
+            "Largest number of the last band: 110 for an age. Larger ones are in no group, and "
+            "how many there are is said. Without it, how many the open band holds is said."
+        ),
+    )
+    missing: tuple[str | int, ...] | None = Field(
+        default=None,
+        description=(
+            "Codes of the column that mean no answer, in place of survey.missing; [] for none."
+        ),
+    )
     fallback: Fallback | None = Field(
         default=None,
         description=(
             "Numeric column and bands to use where the file lacks the axis' column. The bands' "
             "labels (16-24, ..., 65 and over) must be those of the axis' groups, in order: "
-            "{column: Q262, bands: [16, 25, 35, 45, 55, 65]}."
+            "{column: Q262, bands: [16, 25, 35, 45, 55, 65], upper_bound: 110}."
         ),
     )
 
@@ -90,6 +124,7 @@ class Axis(Part):
             raise ValueError(
                 "give either groups (code: label, or auto) or bands (lower bounds), and not both"
             )
+        check_upper_bound(self.upper_bound, self.bands)
         labels = self.names()
         if len(set(labels)) < len(labels):
             raise ValueError("two groups share a label; give each a label of its own")
@@ -183,8 +218,13 @@ class Survey(Part):
         default=EMPTY,
         description="Column -> values: only respondents with one of the values are kept.",
     )
-    missing: tuple[int, ...] = Field(
-        default=(-1, -2, -3, -4, -5), description='Codes that mean "no answer" in every question.'
+    missing: tuple[str | int, ...] = Field(
+        default=MISSING,
+        description=(
+            'Codes or texts that mean "no answer" in every question and on every axis, unless the '
+            "question in the codebook or the axis has a list of its own: [-1, 99, Refused]. A code "
+            "on a question's scale is refused; of the default list it counts as an answer."
+        ),
     )
     codebook: Text = Field(
         description="YAML file with each question's wording, scale, labels and block."

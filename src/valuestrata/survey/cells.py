@@ -9,7 +9,11 @@ import pandas as pd
 from valuestrata.errors import InputError
 from valuestrata.study.survey import Axis
 from valuestrata.survey import groups
+from valuestrata.survey.codebook import Question
+from valuestrata.survey.missing import MissingCodes
 from valuestrata.survey.table import ColumnLabels, FileLabels, cell
+from valuestrata.survey.undeclared import undeclared_codes
+from valuestrata.survey.value_labels import comparable
 
 MAX_CODE = 32_767
 """Largest answer code: what two bytes hold."""
@@ -84,28 +88,61 @@ def group_of_each(
     """[N] label of each cell's group, by code or, without labels, by band; missing for none."""
     if labels is not None:
         return plain.map(dict(labels)).astype("string")
-    number = pd.to_numeric(plain.where(plain != ""), errors="coerce")
+    number = numbers(plain)
     text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
     if text.any():
         raise InputError(f"{where}: bands need numbers, not {plain[text].iloc[0]!r}")
     bands = np.asarray(axis.bands)
+    if axis.upper_bound is not None:
+        number = number.mask(number > axis.upper_bound)
     position = np.searchsorted(bands, number.fillna(bands[0] - 1).to_numpy(), side="right") - 1
     names = np.array([*axis.names(), ""], dtype=object)[position]
     return pd.Series(names, index=plain.index, dtype="string").replace("", pd.NA)
 
 
+def band_notices(name: str, plain: pd.Series, axis: Axis) -> list[str]:
+    """What the last band of an axis takes without a bound, or what its bound leaves out."""
+    if axis.bands is None:
+        return []
+    number = numbers(plain)
+    bound = axis.upper_bound
+    last = number[number >= axis.bands[-1]] if bound is None else number[number > bound]
+    if last.empty:
+        return []
+    largest = f"the largest is {last.max():g} ({int((last == last.max()).sum())} of them)"
+    if bound is not None:
+        return [
+            f"axis {name}: {len(last)} respondents are above its upper_bound {bound} and in no "
+            f"group; {largest}"
+        ]
+    return [
+        f"axis {name}: the open band {axis.names()[-1]!r} takes {len(last)} respondents, every "
+        f"number from {axis.bands[-1]}; {largest}: set survey.axes.{name}.upper_bound, and declare "
+        "codes that mean no answer missing"
+    ]
+
+
+def numbers(plain: pd.Series) -> pd.Series:
+    """[N] numbers, missing where a cell has none."""
+    return pd.to_numeric(plain.where(plain != ""), errors="coerce")
+
+
+def without_missing(plain: pd.Series, missing: MissingCodes) -> pd.Series:
+    """[N] cells, blank where they hold a code or a text that means no answer."""
+    no_answer = {text for text in plain.unique() if comparable(str(text)) in missing.texts}
+    return plain.mask(plain.isin([*map(str, missing.codes), *no_answer]), "")
+
+
 def answer_codes(
-    plain: pd.Series, recode: Mapping[int, int | None], missing: Iterable[int], where: str
+    plain: pd.Series,
+    recode: Mapping[int, int | None],
+    missing: Iterable[int],
+    question: Question,
+    where: str,
 ) -> pd.Series:
     """[N] answer codes, recoded; missing where there is no answer."""
     blank = plain.isin(groups.BLANK)
     number = pd.to_numeric(plain.where(~blank), errors="coerce")
-    text = number.isna() & ~blank
-    if text.any():
-        raise InputError(
-            f"{where}: {int(text.sum())} cells are not codes (the first is "
-            f"{plain[text].iloc[0]!r}); export the file with codes instead of labels"
-        )
     finite = number[np.isfinite(number.astype("float64"))]
     if (finite % 1 != 0).any():
         raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
@@ -120,10 +157,11 @@ def answer_codes(
         )
     codes = number.astype("Int16")
     codes = codes.mask(codes.isin(list(missing)).fillna(False))
-    negative = codes[(codes < 0).fillna(False)]
-    if len(negative):
+    undeclared = undeclared_codes(map(int, codes.dropna().unique()), question)
+    negative = [code for code in undeclared if code < 0]
+    if negative:
         raise InputError(
-            f"{where}: code {negative.iloc[0]} is neither an answer nor declared missing; "
+            f"{where}: code {negative[-1]} is neither an answer nor declared missing; "
             "add it to survey.missing or to survey.recode"
         )
     return codes

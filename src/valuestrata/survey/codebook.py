@@ -9,15 +9,17 @@ from valuestrata.errors import InputError
 from valuestrata.study.yaml import read_yaml
 
 MEASUREMENT_LEVELS = ("ordinal", "nominal")
-_KEYS = {"topic", "text", "block", "measurement_level", "scale", "labels", "extra", "order"}
-_OPTIONAL = {"extra", "order"}
+_REQUIRED = {"topic", "text", "block", "measurement_level", "scale", "labels"}
+_KEYS = _REQUIRED | {"extra", "order", "missing"}
 
 
 @dataclass(frozen=True)
 class Question:
     """One question. `labels` name codes of the scale, `extra` codes that occur outside it.
 
-    A nominal question may tell in which `order` its codes would be ordinal.
+    A nominal question may tell in which `order` its codes would be ordinal. `missing` are the codes
+    and texts that mean no answer, None where the study's survey.missing holds. `file_labels` are
+    the labels by the codes of the file, where the study recodes these.
     """
 
     question: str
@@ -30,6 +32,12 @@ class Question:
     labels: dict[int, str]
     extra: dict[int, str]
     order: tuple[int, ...] = ()
+    missing: tuple[int | str, ...] | None = None
+    file_labels: Mapping[int, str] | None = None
+
+    def labels_in_file(self) -> Mapping[int, str]:
+        """Code -> label as they stand in the file, of the scale and outside it."""
+        return {**self.labels, **self.extra} if self.file_labels is None else self.file_labels
 
 
 def load(path: Path | str) -> dict[str, Question]:
@@ -73,6 +81,7 @@ def recoded(question: Question, recode: Mapping[int, int | None]) -> Question:
         labels={code: labels[code] for code in sorted(labels) if code in on_scale},
         extra={code: labels[code] for code in sorted(labels) if code not in on_scale},
         measurement_level="ordinal" if in_order else question.measurement_level,
+        file_labels=question.labels_in_file(),
     )
 
 
@@ -105,7 +114,7 @@ def _question(where: str, name: str, keys: Any) -> Question:
     if not isinstance(keys, dict):
         raise InputError(f"{where}: not a mapping")
     unknown = sorted(set(keys) - _KEYS)
-    absent = sorted(_KEYS - _OPTIONAL - set(keys))
+    absent = sorted(_REQUIRED - set(keys))
     if unknown or absent:
         raise InputError(
             f"{where}: " + (f"unknown key {unknown[0]!r}" if unknown else f"no {absent[0]!r}")
@@ -126,6 +135,10 @@ def _question(where: str, name: str, keys: Any) -> Question:
         raise InputError(f"{where}: label of code {outside[0]}, which is off the scale")
     if inside:
         raise InputError(f"{where}: extra code {inside[0]} is on the scale")
+    unnamed = [code for code, label in extra.items() if label in (None, "")]
+    if unnamed:
+        raise InputError(f"{where}: extra code {unnamed[0]} has no label; say what it means")
+    missing = _missing(where, keys.get("missing"), scale_min, scale_max, extra)
     return Question(
         question=name,
         topic=str(keys["topic"]),
@@ -137,7 +150,23 @@ def _question(where: str, name: str, keys: Any) -> Question:
         labels={int(code): str(label) for code, label in labels.items()},
         extra={int(code): str(label) for code, label in extra.items()},
         order=tuple(order),
+        missing=missing,
     )
+
+
+def _missing(
+    where: str, entries: Any, scale_min: int, scale_max: int, extra: Mapping[int, str]
+) -> tuple[int | str, ...] | None:
+    """The question's own codes for no answer, None where it has no list."""
+    if entries is None:
+        return None
+    if not (isinstance(entries, list) and all(type(entry) in (int, str) for entry in entries)):
+        raise InputError(f"{where}: missing is a list of codes and texts that mean no answer")
+    for code in (entry for entry in entries if isinstance(entry, int)):
+        if scale_min <= code <= scale_max or code in extra:
+            place = "an extra code" if code in extra else "on the scale"
+            raise InputError(f"{where}: missing code {code} is {place}; remove it from one")
+    return tuple(entries)
 
 
 def _scale(where: str, scale: Any) -> tuple[int, int]:

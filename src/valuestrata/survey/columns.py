@@ -1,4 +1,4 @@
-"""A study's columns in the survey file, and its questions in the codebook: what is missing.
+"""A study's columns in the survey file, and its questions in the codebook: what cannot be right.
 
 It is imported where the graph is built, so it does without the libraries that read whole files.
 """
@@ -11,10 +11,11 @@ from pathlib import Path
 from valuestrata.errors import InputError
 from valuestrata.study.study import Study
 from valuestrata.study.survey import Axis
-from valuestrata.survey import codebook
+from valuestrata.survey import codebook, missing
+from valuestrata.survey.check_labels import label_problems
 from valuestrata.survey.files import open_survey
 from valuestrata.survey.settings import ReadingSettings, reading_settings
-from valuestrata.survey.table import Headers, RawTable, ReadOptions
+from valuestrata.survey.table import FileLabels, Headers, RawTable, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Columns:
     positions: dict[str, int]
     axes: dict[str, Axis]
 
+    def labels(self, table: RawTable) -> FileLabels:
+        """What the file says of each column; nothing where its format has no labels."""
+        return {name: table.labels[p] for name, p in self.positions.items() if table.labels}
+
 
 def check_columns(study: Study, root: Path) -> list[str]:
-    """What the codebook and the survey file lack of a study: a line each, none where all is there.
+    """What codebook and survey file lack of a study, or contradict: a line each, none if nothing.
 
-    Only headers are read. A simulated survey has all columns; a file that does not exist is not
-    looked at.
+    Only headers and labels are read. A simulated survey has all columns; a file that does not exist
+    is not looked at.
 
     Args:
         study: its parts are valid.
@@ -53,14 +58,19 @@ def check_columns(study: Study, root: Path) -> list[str]:
             f"survey.questions: {study.survey.codebook} has no {_list('question', absent, book)}; "
             "correct the names, or add the questions to the codebook"
         )
+    names = [name for name in settings.questions or book if name in book]
+    names = [name for name in names if name not in settings.exclude]
+    asked = [book[name] for name in names]
+    problems += missing.problems(asked, settings)
     file = root / study.survey_file
     if study.survey.simulate is None and file.is_file():
-        questions = [name for name in settings.questions or book if name in book]
-        questions = [name for name in questions if name not in settings.exclude]
-        options = read_options(settings, questions, headers_only=True)
+        options = read_options(settings, names, headers_only=True)
         try:
             with open_survey(file, options) as table:
-                find_columns(table, settings, questions)
+                columns = find_columns(table, settings, names)
+            labels = columns.labels(table)
+            for problem in label_problems(labels, asked, columns.axes, settings):
+                problems.append(f"survey.file: {study.survey_file}: {problem}")
         except InputError as error:
             problems.append(f"survey.file: {error}".replace(str(file), study.survey_file, 1))
     return problems
@@ -156,7 +166,8 @@ class _Finder:
             return axis
         other = axis.fallback
         if other and self.positions([other.column]):
-            return axis.replace(column=other.column, bands=other.bands, groups=None, fallback=None)
+            numbers = {name: getattr(other, name) for name in type(other).model_fields}
+            return axis.replace(**numbers, groups=None, fallback=None)
         return None
 
 

@@ -89,20 +89,18 @@ def read_groups(path: Path | str) -> Groups:
 def auto_groups(
     cells: pd.Series,
     min_n: int,
-    missing: Sequence[int],
     labels: Sequence[Mapping[str, str]],
     country: pd.Series | None = None,
 ) -> dict[str, str]:
     """Code -> label of each code that `min_n` respondents of a country have, in order of code.
 
     Args:
-        cells: [N] codes as text.
+        cells: [N] codes as text, blank for no answer.
         min_n: respondents.
-        missing: codes that mean no answer.
         labels: labels by code, the first that has the code counts.
         country: [N], where there are several: each has ethnic groups of its own.
     """
-    valid = cells[~cells.isin([*BLANK, *map(str, missing)])]
+    valid = cells[~cells.isin(BLANK)]
     within = [valid] if country is None else [part for _, part in valid.groupby(country)]
     sizes = [part.value_counts() for part in within]
     codes = {str(code) for size in sizes for code in size[size >= min_n].index}

@@ -1,31 +1,46 @@
 """From a survey file to respondents with weight, axes and answer codes."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import pandas as pd
 
 from valuestrata.errors import InputError
 from valuestrata.study.splits import COUNTRY
-from valuestrata.survey import groups
+from valuestrata.study.survey import MISSING, Axis
+from valuestrata.survey import groups, missing
 from valuestrata.survey.cells import (
     answer_codes,
+    band_notices,
     group_of_each,
     plain_cells,
     respondents,
     weights,
     without_declared_missing,
+    without_missing,
 )
+from valuestrata.survey.check_labels import label_notices, label_problems
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.groups import Groups
 from valuestrata.survey.rows import read_rows
 from valuestrata.survey.settings import ReadingSettings
 from valuestrata.survey.table import ColumnLabels, FileLabels, cell
+from valuestrata.survey.text_answers import answers_to_codes, groups_to_codes, list_unmatched
 
-log = logging.getLogger(__name__)
+
+class CleanSurvey(NamedTuple):
+    """A survey as it was read.
+
+    responses: one row a respondent kept: respondent, weight (mean 1), the country where there are
+    several, one column an axis (label or missing), one column a question (code or missing). groups:
+    of each axis. notices: what is doubtful, a line each.
+    """
+
+    responses: pd.DataFrame
+    groups: Groups
+    notices: list[str]
 
 
 def read_survey(
@@ -33,7 +48,7 @@ def read_survey(
     settings: ReadingSettings,
     questions: Sequence[Question],
     labels: Mapping[str, Mapping[str, str]],
-) -> tuple[pd.DataFrame, Groups]:
+) -> CleanSurvey:
     """Read and clean a survey.
 
     Args:
@@ -42,18 +57,17 @@ def read_survey(
         questions: what is kept of it.
         labels: column -> code -> label, of groups that the data decide and of countries.
 
-    Returns:
-        One row a respondent kept: respondent, weight (mean 1), the country where there are
-        several, one column an axis (label or missing), one column a question (code or missing).
-        And the groups of each axis.
-
     Raises:
         InputError: one line with file, column and remedy.
     """
     shared = sorted(set(settings.axes) & {q.question for q in questions})
     if shared:
         raise InputError(f"survey.axes.{shared[0]}: a question has the same name; rename the axis")
+    for problem in missing.problems(questions, settings):
+        raise InputError(problem)
     raw, axes, file_labels = read_rows(Path(path), settings, [q.question for q in questions])
+    for problem in label_problems(file_labels, questions, axes, settings):
+        raise InputError(f"{path}: {problem}")
     code_labels = _CodeLabels(labels, file_labels)
     result: dict[str, pd.Series] = {
         "respondent": respondents(raw[settings.respondent], path),
@@ -65,27 +79,82 @@ def read_survey(
         result[COUNTRY] = country
         axis_groups[COUNTRY] = groups.count_groups(countries, country)
     by_country = country if len(countries) > 1 else None
+    notices = [*missing.notices(questions, settings), *label_notices(file_labels, questions)]
     for name, axis in axes.items():
-        cells = raw[axis.column]
-        listed = axis.groups if isinstance(axis.groups, dict) else None
-        plain = plain_cells(without_declared_missing(cells, file_labels, listed or ()))
-        if axis.is_auto:
-            labels_of_codes = code_labels.of(axis.column)
-            listed = groups.auto_groups(
-                plain, settings.min_subgroup_n, settings.missing, labels_of_codes, by_country
-            )
+        plain, listed = _axis_cells(raw, axis, settings, code_labels, by_country)
+        notices += _missing_group_notices(name, raw, axis, settings, code_labels)
+        notices += band_notices(name, plain, axis)
         result[name] = group_of_each(plain, listed, axis, f"{path}: column {axis.column}")
         axis_groups[name] = groups.count_groups(
             axis.names() if listed is None else listed, result[name]
         )
         if not axis.is_auto and result[name].isna().all():
-            _refuse_empty(path, name, cells)
+            _refuse_empty(path, name, raw[axis.column])
+    result |= _answers(raw, questions, settings, file_labels, path)
+    return CleanSurvey(pd.DataFrame(result), Groups(countries=countries, axes=axis_groups), notices)
+
+
+def _axis_cells(
+    raw: pd.DataFrame,
+    axis: Axis,
+    settings: ReadingSettings,
+    labels: "_CodeLabels",
+    country: pd.Series | None,
+) -> tuple[pd.Series, Mapping[str, str] | None]:
+    """[N] an axis' cells without what means no answer; and its groups by code, None for bands."""
+    listed = axis.groups if isinstance(axis.groups, dict) else None
+    cells = without_declared_missing(raw[axis.column], labels.file, listed or ())
+    plain = without_missing(plain_cells(cells), missing.of_axis(axis, settings))
+    if listed is not None:
+        return groups_to_codes(plain, listed, labels.book.get(axis.column, {})), listed
+    if axis.is_auto:
+        names = labels.of(axis.column)
+        return plain, groups.auto_groups(plain, settings.min_subgroup_n, names, country)
+    return plain, None
+
+
+def _missing_group_notices(
+    name: str, raw: pd.DataFrame, axis: Axis, settings: ReadingSettings, labels: "_CodeLabels"
+) -> list[str]:
+    """A line for each code of survey.missing that the codebook labels and an auto axis loses."""
+    if not axis.is_auto or axis.missing is not None or settings.missing == MISSING:
+        return []
+    book = labels.book.get(axis.column, {})
+    sizes = plain_cells(raw[axis.column]).value_counts()
+    lost = [str(code) for code in sorted(missing.of_axis(axis, settings).codes) if code >= 0]
+    return [
+        f"axis {name}: {sizes[code]} respondents with code {code} ({book[code]!r} in the codebook) "
+        f"are in no group, as survey.missing has it; survey.axes.{name}.missing can say otherwise"
+        for code in lost
+        if code in book and code in sizes
+    ]
+
+
+def _answers(
+    raw: pd.DataFrame,
+    questions: Sequence[Question],
+    settings: ReadingSettings,
+    file_labels: FileLabels,
+    path: Path | str,
+) -> dict[str, pd.Series]:
+    """The answer codes of each question; all texts that are none are refused at once."""
+    result, unmatched = {}, []
     for question in questions:
         name = question.question
-        recode = settings.recode_of(name)
-        plain = plain_cells(without_declared_missing(raw[name], file_labels, map(str, recode)))
-        result[name] = answer_codes(plain, recode, settings.missing, f"{path}: column {name}")
-    return pd.DataFrame(result), Groups(countries=countries, axes=axis_groups)
+        recode, no_answer = settings.recode_of(name), missing.of_question(question, settings)
+        cells = without_declared_missing(raw[name], file_labels, map(str, recode))
+        plain, texts = answers_to_codes(plain_cells(cells), question.labels_in_file(), no_answer)
+        unmatched += texts
+        if not unmatched:
+            where = f"{path}: column {name}"
+            result[name] = answer_codes(plain, recode, no_answer.codes, question, where)
+    if unmatched:
+        raise InputError(
+            f"{path}: texts that are neither codes nor labels of the codebook: "
+            f"{list_unmatched(unmatched)}; correct the codebook's labels, list what means no "
+            "answer in survey.missing, or export the file with codes instead of labels"
+        )
+    return result
 
 
 def _refuse_empty(path: Path | str, axis: str, cells: pd.Series) -> NoReturn:
@@ -106,10 +175,6 @@ def observed(responses: pd.DataFrame, question: Question) -> tuple[list[int], li
 def question_row(responses: pd.DataFrame, question: Question) -> dict[str, object]:
     """A question's row of the table of questions."""
     codes, labels = observed(responses, question)
-    off_scale = [c for c in codes if not question.scale_min <= c <= question.scale_max]
-    undeclared = sorted(set(off_scale) - set(question.extra))
-    if undeclared:
-        log.warning("question %s: codes %s are off its scale; kept", question.question, undeclared)
     n = int(responses[question.question].notna().sum())
     return {
         "question": question.question,

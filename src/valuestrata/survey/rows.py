@@ -31,7 +31,7 @@ def read_rows(
             _kept_rows(part, needed.positions, settings, other_countries)
             for part in table.slices(positions)
         ]
-        labels = {name: table.labels[p] for name, p in needed.positions.items() if table.labels}
+        labels = needed.labels(table)
     raw = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     _check_countries(raw, other_countries, settings, path)
     if raw.empty:

@@ -2,7 +2,7 @@
 
 from valuestrata.study.base import EMPTY, CodeMap, FrozenMap, Part
 from valuestrata.study.study import Study
-from valuestrata.study.survey import AUTO, Axis, Survey
+from valuestrata.study.survey import AUTO, MISSING, Axis, Survey
 
 
 class ReadingSettings(Part):
@@ -14,7 +14,7 @@ class ReadingSettings(Part):
         respondent: column with the respondent's id.
         weight: column with the survey weight; None for equal weights.
         filter: column -> values that are kept.
-        missing: codes that mean no answer.
+        missing: codes and texts that mean no answer.
         questions: the questions to use, in order; None for all of the codebook.
         exclude: questions to leave out.
         recode: question -> {from: to}; None is missing.
@@ -29,7 +29,7 @@ class ReadingSettings(Part):
     respondent: str
     weight: str | None = None
     filter: FrozenMap[str, tuple[str, ...]] = EMPTY
-    missing: tuple[int, ...] = ()
+    missing: tuple[str | int, ...] = MISSING
     questions: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     recode: FrozenMap[str, CodeMap[str, int | None]] = EMPTY

@@ -1,0 +1,91 @@
+"""A file's value labels against the codebook's and the study's: what cannot be, what is doubtful.
+
+It is imported where the graph is built, so it does without the libraries that read whole files.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from valuestrata.study.survey import Axis
+from valuestrata.survey import missing
+from valuestrata.survey.codebook import Question
+from valuestrata.survey.settings import ReadingSettings
+from valuestrata.survey.table import ColumnLabels, FileLabels
+from valuestrata.survey.value_labels import contradiction, unlike
+
+SHOWN = 5
+"""Questions that a message names one by one."""
+
+
+def label_problems(
+    file: FileLabels,
+    questions: Iterable[Question],
+    axes: Mapping[str, Axis],
+    settings: ReadingSettings,
+) -> list[str]:
+    """A line for labels that contradict the codebook's, one for each axis that they contradict,
+    and one for each question of which the file declares answers missing."""
+    lines, contrary = [], []
+    for question in (question for question in questions if question.question in file):
+        name, column = question.question, file[question.question]
+        recode = settings.recode_of(name)
+        lines += missing.file_problems(question, column, recode)
+        no_answer = missing.of_question(question, settings).codes
+        no_answer |= {code for code, new in recode.items() if new is None}
+        problem = contradiction(_labels(column, no_answer), question.labels_in_file())
+        if problem:
+            contrary.append(f"{name} ({problem})")
+    if contrary:
+        lines.insert(
+            0,
+            f"value labels contradict the codebook's: {_some(contrary)}; correct the labels in the "
+            "codebook, whose codes are the file's, or take the column that it describes",
+        )
+    for name, axis in axes.items():
+        listed = axis.groups if isinstance(axis.groups, dict) else {}
+        named = {int(code): label for code, label in listed.items() if _is_code(code)}
+        labels = _labels(file.get(axis.column, ColumnLabels()), ())
+        problem = contradiction(labels, named) if named else None
+        if problem:
+            text = str(problem).replace("the codebook", "the study")
+            lines.append(
+                f"column {axis.column}: value labels contradict survey.axes.{name}.groups: {text}; "
+                "correct the groups' codes"
+            )
+    return lines
+
+
+def label_notices(file: FileLabels, questions: Iterable[Question]) -> list[str]:
+    """A line for the questions whose labels have no word in common with the codebook's."""
+    shown = []
+    for question in (question for question in questions if question.question in file):
+        labels, book = _labels(file[question.question], ()), question.labels_in_file()
+        code = unlike(labels, book)
+        if code is not None:
+            shown.append(f"{question.question} ({code} is {labels[code]!r}, {book[code]!r})")
+    if not shown:
+        return []
+    return [
+        "value labels of the file have no word in common with the codebook's: "
+        f"{_some(shown)}; are these the questions that the codebook describes?"
+    ]
+
+
+def _labels(column: ColumnLabels, no_answer: Iterable[int]) -> dict[int, str]:
+    """A column's labels by whole code, without what the study or the file declares missing."""
+    left_out = set(no_answer)
+    return {
+        int(code): label
+        for code, label in column.codes.items()
+        if float(code).is_integer()
+        and int(code) not in left_out
+        and not any(low <= code <= high for low, high in column.missing)
+    }
+
+
+def _is_code(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _some(entries: Sequence[str]) -> str:
+    more = f"; and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+    return "; ".join(entries[:SHOWN]) + more
