@@ -1,6 +1,9 @@
 """Codes that nobody declared: said where people look, refused where they would become a label."""
 
+import contextlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +11,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests import survey_file
+from tests import survey_file, world
+from tests.graph import ROOT
 from tests.jobs import run_stage
 from tests.survey_file import frame, question
-from valuestrata import io, tables
+from valuestrata import io, paths, tables
 from valuestrata.__main__ import main
 from valuestrata.errors import InputError
 from valuestrata.stages import clean
+from valuestrata.study.load import load_files
 from valuestrata.survey.undeclared import refuse_undeclared_modes, undeclared_notices
 
 
@@ -95,9 +100,9 @@ STUDY: dict[str, Any] = {
 }
 
 
-def study_of(folder: Path, table: pd.DataFrame) -> Path:
+def study_of(folder: Path, table: pd.DataFrame, **entry: Any) -> Path:
     table.to_csv(folder / "survey.csv", index=False)
-    (folder / "book.yaml").write_text(yaml.safe_dump({"questions": {"Q": ENTRY}}))
+    (folder / "book.yaml").write_text(yaml.safe_dump({"questions": {"Q": {**ENTRY, **entry}}}))
     files = {"file": str(folder / "survey.csv"), "codebook": str(folder / "book.yaml")}
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump({**STUDY, "survey": {**STUDY["survey"], **files}}))
@@ -120,6 +125,67 @@ def test_check_reads_the_file_and_says_what_is_doubtful(
     ):
         assert main(["check", str(study_of(tmp_path, table))]) == 2
         assert part in capsys.readouterr().err
+
+
+def run_survey(folder: Path, *stages: str) -> dict[str, Any]:
+    """Run the stages of the study in a folder; its summary."""
+    results = world.run_stages(load_files([folder / "study.yaml"]), folder, *stages)
+    return dict(io.read_json(results / paths.SUMMARY)) if not stages else {}
+
+
+def test_what_is_doubtful_gets_into_the_summary(tmp_path: Path) -> None:
+    n = 400
+    scale = {"scale": [-2, 2], "labels": {-2: "against", 2: "for"}}
+    table = frame(
+        Q=[(-2, -2, -2, -2, 0, 1, 2, -1)[i % 8] if i % 50 else 77 for i in range(n)],
+        age=[20 + i % 40 if i % 100 else 999 for i in range(n)],
+    )
+    study_of(tmp_path, table, **scale)
+    notices = run_survey(tmp_path)["notices"]
+    assert [any(part in line for line in notices) for part in (
+        "count as answers: Q (-2 to 2)", "Q 77 (8 of 400)", "the largest is 999 (4 of them)",
+    )] == [True] * 3  # fmt: skip
+    pairs = world.read_pairs(tmp_path / "results/doubtful", "train")
+    assert list(pairs["mode"]) == [-2, -2]
+    assert list(pairs["codes"][0]) == [-2, -1, 0, 1, 2, 77]
+    assert "from -2 (against) to 2 (for)" in pairs["closed_prompt"][0]
+
+
+def test_a_subgroup_of_which_an_undeclared_code_is_the_mode_ends_the_survey(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n = 400
+    given = [1 if i % 2 == 0 else 99 if i % 4 == 1 or i % 20 == 3 else 2 for i in range(n)]
+    study = load_files([study_of(tmp_path, frame(Q=given, age=[30] * n))])
+    assert main(["check", str(tmp_path / "study.yaml")]) == 2  # one age group
+    table = frame(Q=given, age=[30 + i % 20 for i in range(n)])
+    study = load_files([study_of(tmp_path, table)])
+    results = world.run_stages(study, tmp_path, "clean", "tally")
+    assert "Q 99" in (results / paths.NOTICES).read_text()
+    capsys.readouterr()
+    with contextlib.chdir(tmp_path):
+        assert world.run_stage(study, "pairs", split="train") == 2
+    error = capsys.readouterr().err
+    assert "question Q: code 99" in error
+    assert "the modal answer of 1 subgroups (the first is sex=female)" in error
+
+
+def test_the_end_of_a_run_says_what_is_doubtful(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, snakemake.cli; sys.path.insert(0, 'workflow'); import terminal; "
+        "terminal.print_notices(pathlib.Path(sys.argv[1])); print('last', file=sys.stderr)"
+    )
+    summary = tmp_path / "summary.json"
+    for content, expected in (
+        ({"notices": ["one is odd", "two, too"]}, ["last", "", "Doubtful in the survey's file:"]),
+        ({"notices": []}, ["last"]),
+        ({}, ["last"]),
+    ):
+        summary.write_text(json.dumps(content))
+        command = [sys.executable, "-c", code, str(summary)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stderr.splitlines()[:3] == expected
+        assert ("  one is odd\n  two, too\n" in done.stderr) == bool(content.get("notices"))
 
 
 def test_clean_writes_what_is_doubtful(tmp_path: Path) -> None:

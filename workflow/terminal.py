@@ -130,7 +130,7 @@ def summarise_failures(failed: Iterable[Any], study: str) -> None:
 
 def print_notices(summary: Path) -> None:
     """Print last of all what is doubtful in how the survey was read, where that is known."""
-    notices = json.loads(summary.read_text())["notices"] if summary.is_file() else []
+    notices = json.loads(summary.read_text()).get("notices") if summary.is_file() else None
     if notices:
         lines = "\n".join(f"  {notice}" for notice in notices)
         atexit.register(print, f"\nDoubtful in the survey's file:\n{lines}", file=sys.stderr)
