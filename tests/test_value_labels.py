@@ -149,6 +149,19 @@ def test_groups_that_contradict_a_file_s_labels_are_refused(tmp_path: Path) -> N
     assert "faith" in complaint(path, [question()], axes={"faith": faith})
 
 
+def test_names_of_groups_in_the_codebook_that_contradict_a_file_s_are_refused(
+    tmp_path: Path,
+) -> None:
+    table = frame(Q=[1.0, 2.0, 1.0, 2.0], faith=[1.0, 2.0, 1.0, 2.0])
+    axes = {"faith": Axis(column="faith", groups="auto")}
+    path = labelled(tmp_path, ".sav", table, faith={1: "Muslim", 2: "Hindu", 3: "White", 4: "X"})
+    line = complaint(path, [question()], {"faith": {"1": "Hindu", "2": "Muslim"}}, axes=axes)
+    assert "column faith: value labels contradict `columns` of the codebook: reversed" in line
+    # codes of several countries may be called alike
+    book = {"faith": {"1": "Muslim", "2": "Hindu", "3": "European", "9": "White"}}
+    assert labels(read(path, [question()], book, axes=axes), "faith")[:2] == ["Muslim", "Hindu"]
+
+
 def test_labels_of_another_question_are_said(tmp_path: Path) -> None:
     path = labelled(tmp_path, ".sav", frame(Q=[1.0, 2.0]), Q={1: "Car", 2: "Train"})
     (line,) = read(path, [question(labels=IMPORTANCE)]).notices
@@ -192,6 +205,20 @@ def test_labels_in_cells_are_matched_to_the_codebook_s(tmp_path: Path) -> None:
         scale = {key: fields.pop(key) for key in ("low", "high", "extra") if key in fields}
         asked = question(labels=book, **scale)
         assert codes(read_csv(tmp_path, frame(Q=cells), asked, **fields)) == expected, cells
+
+
+def test_a_workbook_may_hold_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    cells = ["Very important", "4 - Not at all", "rather important", None]
+    frame(Q=cells, sex=["Male", "Female"] * 2).to_excel(path, index=False)
+    survey = read(path, [question(labels=IMPORTANCE)])
+    assert codes(survey) == [1, 4, 2, None]
+    assert labels(survey, "sex") == ["male", "female"] * 2
+    cells[0] = "Wery important"
+    frame(Q=cells).to_excel(path, index=False)
+    assert "'Wery important' (1 cell; is it 'very important'?)" in complaint(
+        path, [question(labels=IMPORTANCE)]
+    )
 
 
 def test_labels_in_cells_are_recoded_as_their_codes_are(tmp_path: Path) -> None:

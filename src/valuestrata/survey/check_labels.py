@@ -20,10 +20,19 @@ def label_problems(
     file: FileLabels,
     questions: Iterable[Question],
     axes: Mapping[str, Axis],
+    columns: Mapping[str, Mapping[str, str]],
     settings: ReadingSettings,
 ) -> list[str]:
     """A line for labels that contradict the codebook's, one for each axis that they contradict,
-    and one for each question of which the file declares answers missing."""
+    and one for each question of which the file declares answers missing.
+
+    Args:
+        file: what it says of its columns.
+        questions: of the codebook, recoded or not.
+        axes: as the file can make them.
+        columns: column -> code -> label in the codebook, for axes with groups from the data.
+        settings: how the file is read.
+    """
     lines, contrary = [], []
     for question in (question for question in questions if question.question in file):
         name, column = question.question, file[question.question]
@@ -41,17 +50,33 @@ def label_problems(
             "codebook, whose codes are the file's, or take the column that it describes",
         )
     for name, axis in axes.items():
-        listed = axis.groups if isinstance(axis.groups, dict) else {}
-        named = {int(code): label for code, label in listed.items() if _is_code(code)}
-        labels = _labels(file.get(axis.column, ColumnLabels()), ())
-        problem = contradiction(labels, named) if named else None
-        if problem:
-            text = str(problem).replace("the codebook", "the study")
-            lines.append(
-                f"column {axis.column}: value labels contradict survey.axes.{name}.groups: {text}; "
-                "correct the groups' codes"
-            )
+        lines += _axis_problems(name, axis, file, columns)
     return lines
+
+
+def _axis_problems(
+    name: str, axis: Axis, file: FileLabels, columns: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """A line where labels contradict an axis' groups, or the codebook's names of these.
+
+    The codebook may call groups of several countries alike, so there only codes that change places
+    are a contradiction.
+    """
+    groups = axis.groups if isinstance(axis.groups, dict) else columns.get(axis.column, {})
+    named = {int(code): label for code, label in groups.items() if _is_code(code)}
+    problem = contradiction(_labels(file.get(axis.column, ColumnLabels()), ()), named)
+    if problem is None or (axis.is_auto and not problem.is_exchange):
+        return []
+    if axis.is_auto:
+        return [
+            f"column {axis.column}: value labels contradict `columns` of the codebook: {problem}; "
+            "correct the labels there"
+        ]
+    text = str(problem).replace("the codebook", "the study")
+    return [
+        f"column {axis.column}: value labels contradict survey.axes.{name}.groups: {text}; "
+        "correct the groups' codes"
+    ]
 
 
 def label_notices(file: FileLabels, questions: Iterable[Question]) -> list[str]:

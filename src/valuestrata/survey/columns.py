@@ -49,7 +49,7 @@ def check_columns(study: Study, root: Path) -> list[str]:
     settings = ReadingSettings.model_validate(reading_settings(study))
     problems = []
     try:
-        book = codebook.load(book_file)
+        book, described = codebook.load(book_file), codebook.columns(book_file)
     except InputError as error:
         return [str(error)]
     absent = [name for name in named_questions(study) if name not in book]
@@ -69,7 +69,7 @@ def check_columns(study: Study, root: Path) -> list[str]:
             with open_survey(file, options) as table:
                 columns = find_columns(table, settings, names)
             labels = columns.labels(table)
-            for problem in label_problems(labels, asked, columns.axes, settings):
+            for problem in label_problems(labels, asked, columns.axes, described, settings):
                 problems.append(f"survey.file: {study.survey_file}: {problem}")
         except InputError as error:
             problems.append(f"survey.file: {error}".replace(str(file), study.survey_file, 1))

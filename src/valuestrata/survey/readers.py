@@ -66,7 +66,7 @@ def read_survey(
     for problem in missing.problems(questions, settings):
         raise InputError(problem)
     raw, axes, file_labels = read_rows(Path(path), settings, [q.question for q in questions])
-    for problem in label_problems(file_labels, questions, axes, settings):
+    for problem in label_problems(file_labels, questions, axes, labels, settings):
         raise InputError(f"{path}: {problem}")
     code_labels = _CodeLabels(labels, file_labels)
     result: dict[str, pd.Series] = {

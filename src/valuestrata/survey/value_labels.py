@@ -48,11 +48,13 @@ class Contradiction:
     """Codes that mean one thing in the file and another in the codebook.
 
     how: reversed, shifted or exchanged. codes: code -> the file's label, and the codebook's or,
-    where it has none, the code that has this label there.
+    where it has none, the code that has this label there. is_exchange: whether only codes that the
+    codebook labels, too, change places among each other.
     """
 
     how: str
     codes: Mapping[int, tuple[str, str | int]]
+    is_exchange: bool
 
     def __str__(self) -> str:
         differences = [
@@ -73,11 +75,13 @@ def contradiction(file: Mapping[int, str], book: Mapping[int, str]) -> Contradic
         book: labels by code.
     """
     in_file, in_book = _plain_labels(file), _plain_labels(book)
+    if not in_file or not in_book:
+        return None
     moved = _moved(in_file, in_book) or _rearranged(in_file, in_book)
     if not moved:
         return None
     codes = {code: (file[code], book.get(code) or moved[code]) for code in sorted(moved)}
-    return Contradiction(_how(moved, in_book), codes)
+    return Contradiction(_how(moved, in_book), codes, {*moved} == {*moved.values()})
 
 
 def unlike(file: Mapping[int, str], book: Mapping[int, str]) -> int | None:
