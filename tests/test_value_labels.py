@@ -8,9 +8,10 @@ import pyreadstat
 
 from tests import world
 from tests.survey_file import IMPORTANCE, codes, complaint, frame, labels, question, read, read_csv
+from valuestrata.commands import codebook as codebook_command
 from valuestrata.study.survey import Axis
 from valuestrata.survey.columns import check_columns
-from valuestrata.survey.value_labels import contradiction, unlike
+from valuestrata.survey.value_labels import contradiction, means_no_answer, unlike
 
 LIKERT = {
     1: "strongly agree",
@@ -160,6 +161,40 @@ def test_names_of_groups_in_the_codebook_that_contradict_a_file_s_are_refused(
     # codes of several countries may be called alike
     book = {"faith": {"1": "Muslim", "2": "Hindu", "3": "European", "9": "White"}}
     assert labels(read(path, [question()], book, axes=axes), "faith")[:2] == ["Muslim", "Hindu"]
+
+
+def test_labels_that_read_as_no_answer_are_told_from_answers() -> None:
+    for text in (
+        *("Don't know", "DON’T KNOW.", "-9. Refused", "No answer", "Not asked in survey"),
+        *("99 - Refusal", "Prefer not to say", "N/A", "DK/NA", "Missing; unknown"),
+    ):
+        assert means_no_answer(text), text
+    for text in (
+        *("No", "None", "Other", "No one", "Not at all", "Hard to say", "No religion", "Never"),
+        *("Nader", "Inactive member", "No risk at all", "Not mentioned"),
+    ):
+        assert not means_no_answer(text), text
+
+
+def test_a_file_s_no_answer_that_counts_as_an_answer_is_said(tmp_path: Path) -> None:
+    table = frame(Q=[1.0, 9.0, 10.0, 2.0], faith=[1.0, 99.0, 1.0, 99.0])
+    path = labelled(tmp_path, ".sav", table, Q={1: "Low", 9: "Don't know"}, faith={99: "Refused"})
+    asked = [question(high=10, labels={1: "low", 10: "high"})]
+    axes = {"faith": Axis(column="faith", groups="auto")}
+    lines = read(path, asked, axes=axes).notices
+    assert any('Q (9 is "Don\'t know")' in line for line in lines)
+    assert any("axis faith: 'Refused' is a group like any other" in line for line in lines)
+    fine = {"missing": (99,), "recode": {"Q": {"9": None}}}
+    assert read(path, asked, axes=axes, **fine).notices == []
+
+
+def test_a_draft_keeps_negative_codes_that_are_answers(tmp_path: Path) -> None:
+    scale = {-9: "Refused", -2: "Against", 0: "Neither", 2: "For"}
+    path = labelled(tmp_path, ".dta", frame(Q=[-2.0, 0.0, 2.0, -9.0]), Q=scale)
+    draft = codebook_command.draft(path, ["Q"])
+    assert "scale: [-2, 2]" in draft
+    assert "-2: Against" in draft.replace('"', "")
+    assert "Refused" not in draft
 
 
 def test_labels_of_another_question_are_said(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from valuestrata.errors import InputError
 from valuestrata.study.survey import AUTO
 from valuestrata.survey.files import open_survey
 from valuestrata.survey.table import ColumnLabels, Headers, ReadOptions
+from valuestrata.survey.value_labels import means_no_answer
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _entry(name: str, column: ColumnLabels) -> str:
     codes = {
         int(code): label
         for code, label in sorted(column.codes.items())
-        if code >= 0
+        if (code >= 0 or not means_no_answer(label))
         and code.is_integer()
         and not any(low <= code <= high for low, high in column.missing)
     }

@@ -10,7 +10,7 @@ from valuestrata.survey import missing
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.settings import ReadingSettings
 from valuestrata.survey.table import ColumnLabels, FileLabels
-from valuestrata.survey.value_labels import contradiction, unlike
+from valuestrata.survey.value_labels import contradiction, means_no_answer, unlike
 
 SHOWN = 5
 """Questions that a message names one by one."""
@@ -79,8 +79,46 @@ def _axis_problems(
     ]
 
 
-def label_notices(file: FileLabels, questions: Iterable[Question]) -> list[str]:
-    """A line for the questions whose labels have no word in common with the codebook's."""
+def label_notices(
+    file: FileLabels, questions: Sequence[Question], settings: ReadingSettings
+) -> list[str]:
+    """A line for questions whose labels have no word in common with the codebook's, and one for
+    codes of scales that the file's labels call no answer."""
+    return [*_unlike_notices(file, questions), *_no_answer_notices(file, questions, settings)]
+
+
+def group_notices(axis: str, labels: Iterable[str]) -> list[str]:
+    """A line where a group made from the data reads as no answer."""
+    return [
+        f"axis {axis}: {label!r} is a group like any other; declare its code missing "
+        f"(survey.missing, or survey.axes.{axis}.missing) if it is none"
+        for label in labels
+        if means_no_answer(label)
+    ]
+
+
+def _no_answer_notices(
+    file: FileLabels, questions: Iterable[Question], settings: ReadingSettings
+) -> list[str]:
+    shown = []
+    for question in (question for question in questions if question.question in file):
+        name = question.question
+        decided = {*settings.recode_of(name), *question.labels_in_file()}
+        no_answer = missing.of_question(question, settings).codes
+        for code, label in _labels(file[name], no_answer).items():
+            on_scale = question.scale_min <= code <= question.scale_max
+            if on_scale and code not in decided and means_no_answer(label):
+                shown.append(f"{name} ({code} is {label!r})")
+    if not shown:
+        return []
+    return [
+        "codes on the scale that the file's labels call no answer count as answers: "
+        f"{_some(shown)}; declare them missing by survey.recode: {{QUESTION: {{CODE: null}}}}, or "
+        "correct the scale in the codebook"
+    ]
+
+
+def _unlike_notices(file: FileLabels, questions: Iterable[Question]) -> list[str]:
     shown = []
     for question in (question for question in questions if question.question in file):
         labels, book = _labels(file[question.question], ()), question.labels_in_file()

@@ -21,7 +21,7 @@ from valuestrata.survey.cells import (
     without_declared_missing,
     without_missing,
 )
-from valuestrata.survey.check_labels import label_notices, label_problems
+from valuestrata.survey.check_labels import group_notices, label_notices, label_problems
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.groups import Groups
 from valuestrata.survey.rows import read_rows
@@ -79,7 +79,10 @@ def read_survey(
         result[COUNTRY] = country
         axis_groups[COUNTRY] = groups.count_groups(countries, country)
     by_country = country if len(countries) > 1 else None
-    notices = [*missing.notices(questions, settings), *label_notices(file_labels, questions)]
+    notices = [
+        *missing.notices(questions, settings),
+        *label_notices(file_labels, questions, settings),
+    ]
     for name, axis in axes.items():
         plain, listed = _axis_cells(raw, axis, settings, code_labels, by_country)
         notices += _missing_group_notices(name, raw, axis, settings, code_labels)
@@ -88,7 +91,9 @@ def read_survey(
         axis_groups[name] = groups.count_groups(
             axis.names() if listed is None else listed, result[name]
         )
-        if not axis.is_auto and result[name].isna().all():
+        if axis.is_auto:
+            notices += group_notices(name, [group.label for group in axis_groups[name]])
+        elif result[name].isna().all():
             _refuse_empty(path, name, raw[axis.column])
     result |= _answers(raw, questions, settings, file_labels, path)
     return CleanSurvey(pd.DataFrame(result), Groups(countries=countries, axes=axis_groups), notices)

@@ -17,6 +17,12 @@ SHOWN = 3
 _LEADING_CODE = re.compile(
     r"(?:\[(-?\d+)\]|\((-?\d+)\)|(-?\d+)(?:\s*[.:=)]|\s+-))(?:\s+|(?=[^\s\d]))"
 )
+_NO_ANSWER = re.compile(
+    r"(?:(?:do(?:es)?n't|do(?:es)? not|can't|cannot) (?:know|say|choose)"
+    r"|no (?:answer|response|opinion)|prefer not to (?:say|answer)|declined?|refus(?:ed|al)"
+    r"|not (?:asked|applicable|ascertained|available|stated|answered)"
+    r"|missing|inapplicable|inap|iap|skipped|unknown|dk|na|n/a|nr)(?!\w)"
+)
 _SIGNS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-"})
 
 
@@ -41,6 +47,16 @@ def split_code(text: str) -> tuple[int, str] | None:
     if not head or head.end() == len(plain):
         return None
     return int(next(filter(None, head.groups()))), plain[head.end() :]
+
+
+def means_no_answer(label: str) -> bool:
+    """Whether a label of a file, in English, reads as one of a missing code.
+
+    >>> [means_no_answer(text) for text in ("Don't know", "-9. Refused to answer", "No", "Other")]
+    [True, True, False, False]
+    """
+    parts = split_code(label)
+    return bool(_NO_ANSWER.match(comparable(parts[1] if parts else label)))
 
 
 @dataclass(frozen=True)
