@@ -485,7 +485,7 @@ def test_the_stage_reads_any_format_and_refuses_a_file_without_the_columns(tmp_p
                 run_stage(clean, clean.Settings(**fields(), caveat=""), files)
         else:
             run_stage(clean, clean.Settings(**fields(), caveat=""), files)
-        assert [Path(output).exists() for output in outputs.values()] == [not gone] * 3
+        assert [Path(output).exists() for output in outputs.values()] == [not gone] * 4
         if not gone:
             assert Path(outputs["responses"]).stat().st_mode & 0o777 == 0o600
 
