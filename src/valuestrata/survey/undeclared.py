@@ -43,7 +43,7 @@ def undeclared_notices(responses: pd.DataFrame, questions: Sequence[Question]) -
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return [
         "codes off their question's scale that the codebook does not name count as answers: "
-        f"{', '.join(shown[:SHOWN])}{more}; {REMEDY.replace('it', 'them', 1)}"
+        f"{', '.join(shown[:SHOWN])}{more}; {REMEDY.replace(' it ', ' them ')}"
     ]
 
 
