@@ -17,6 +17,8 @@ COMMANDS = {
     "accept": "count a run's results as valid although they were made otherwise",
     "pin": "write the commit of each hub model into study files",
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
+    "annotate": "write a page on which people judge text pairs blind, and its key",
+    "agreement": "compare people's annotations with each other and with the judges",
     "export": "copy what may be published, without small cells",
     "schema": "write the JSON schema of study files",
 }

@@ -10,6 +10,7 @@ OUTCOMES = ("answer", "refusal", "invalid", "failed")
 CEILING_NAMES = ("split_half", "noise_ceiling")
 RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "failed")
+COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
 
 
 def _share(name: str, meaning: str) -> Column:
@@ -366,5 +367,25 @@ DIFFERENCES = Contract(
         Column("other_variant", "text", meaning="its variant"),
         *_INTERVAL,
         _share("p_value", meaning="paired sign-flip test over questions"),
+    ),
+)
+
+HUMAN_AGREEMENT = Contract(
+    "human_agreement",
+    (
+        Column("dimension", "text", meaning="what was compared"),
+        Column(
+            "comparison",
+            "text",
+            values=("human_human", "human_judge", "difference"),
+            meaning="among people, people with a judge, or the second minus the first",
+        ),
+        Column("judge", "text", meaning="name of the judge, '' among people"),
+        Column("rater", "text", meaning="an annotator, or 'all' of them"),
+        Column("other_rater", "text", meaning="another annotator, the judge, or 'all' annotators"),
+        Column("coefficient", "text", values=COEFFICIENTS, meaning="how agreement is measured"),
+        *_INTERVAL,
+        _share("p_value", meaning="of a difference of 0, paired bootstrap over questions"),
+        Column("published", "float", optional=True, meaning="the paper's weighted kappa"),
     ),
 )

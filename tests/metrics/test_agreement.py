@@ -58,9 +58,7 @@ def test_krippendorffs_alpha_is_that_of_the_package() -> None:
         pairs = raters.coincidences(ratings, C, one, 1)[0]
         data = np.where(ratings < 0, np.nan, ratings).T
         for level in ("nominal", "ordinal"):
-            theirs = krippendorff.alpha(
-                data, level_of_measurement=level, value_domain=[*range(C)]
-            )
+            theirs = krippendorff.alpha(data, level_of_measurement=level, value_domain=[*range(C)])
             ours = raters.krippendorff_alpha(pairs, level)
             np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
@@ -97,9 +95,7 @@ def test_a_resample_is_the_statistic_of_the_clusters_drawn() -> None:
         theirs = cohen_kappa_score(first, second, labels=[*range(C)], weights="linear")
         np.testing.assert_allclose(kappas[b], theirs, atol=1e-12)
         data = np.where(again < 0, np.nan, again).T
-        theirs = krippendorff.alpha(
-            data, level_of_measurement="ordinal", value_domain=[*range(C)]
-        )
+        theirs = krippendorff.alpha(data, level_of_measurement="ordinal", value_domain=[*range(C)])
         np.testing.assert_allclose(alphas[b], theirs, atol=1e-10)
 
 
@@ -120,9 +116,7 @@ def test_the_variance_of_kappa_is_that_of_simulated_raters() -> None:
         for power in POWERS:
             values = raters.weighted_kappa(samples, power)
             assert values.mean() == pytest.approx(kappa, abs=0.01)
-            assert raters.kappa_variance(joint, power) == pytest.approx(
-                values.var() * n, rel=0.08
-            )
+            assert raters.kappa_variance(joint, power) == pytest.approx(values.var() * n, rel=0.08)
 
 
 def test_as_many_items_as_are_said_give_the_width_asked_for() -> None:

@@ -4,6 +4,7 @@
 from valuestrata.report.captions import FIGURES
 
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
+HUMAN_AGREEMENT = Path(RESULTS, "annotation/agreement.parquet")  # by `valuestrata agreement`
 
 
 rule compare:
@@ -126,6 +127,7 @@ rule report:
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
+        human_agreement=[str(HUMAN_AGREEMENT)] if HUMAN_AGREEMENT.exists() else [],
     output:
         html=report(
             f"{RESULTS}/report/index.html",

@@ -15,6 +15,8 @@ from valuestrata.metrics.resample import cluster_draws, percentiles, ratio
 
 Floats = NDArray[np.float64]
 Ratings = NDArray[np.intp]
+Level = Literal["nominal", "ordinal"]
+"""Level of measurement."""
 
 
 def rank_agreement(
@@ -143,7 +145,7 @@ def observed_agreement(counts: Floats) -> Floats:
     return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
-def krippendorff_alpha(pairs: Floats, level: Literal["nominal", "ordinal"]) -> Floats:
+def krippendorff_alpha(pairs: Floats, level: Level) -> Floats:
     """[...] Krippendorff's alpha of coincidence matrices [..., C, C].
 
     The distance of two categories is 1 on the nominal level, and on the ordinal the difference of
@@ -172,8 +174,8 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
 def bootstrap_p_value(draws: Floats) -> float:
     """Two-sided p-value of a statistic of 0, from its bootstrap draws [B]; NaN without a draw.
 
-    Twice the smaller share of draws on either side of 0, the observed one counted with them
-    (Davison and Hinkley 1997, section 4.4).
+    Twice the smaller share of draws on either side of 0, with one more draw there: never 0, and
+    below alpha where the percentile interval of level 1 - alpha excludes 0.
     """
     finite = draws[np.isfinite(draws)]
     if not len(finite):
@@ -221,8 +223,8 @@ def kappa_half_width(variance: float, n: int, confidence_level: float) -> float:
 def items_for_half_width(variance: float, half_width: float, confidence_level: float) -> int:
     """Fewest independent items for an interval of kappa within +- half_width.
 
-    n = z^2 variance / half_width^2, as in Cantor (1996), Sample-size calculations for Cohen's kappa,
-    Psychological Methods 1, with the variance of a weighted kappa.
+    n = z^2 variance / half_width^2, the formula of Cantor (1996), Sample-size calculations for
+    Cohen's kappa, Psychological Methods 1, with the variance of a weighted kappa.
     """
     z = NormalDist().inv_cdf((1 + confidence_level) / 2)
     return max(2, ceil(z**2 * variance / half_width**2))

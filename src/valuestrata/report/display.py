@@ -1,7 +1,7 @@
 """The tables of the page: cells of formatted numbers with n and missing beneath. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valuestrata.io import records
@@ -54,11 +54,12 @@ NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, its interval, and small print beneath."""
+    """A cell: its text, its interval, and small print beneath; grey where it is doubtful."""
 
     text: str
     interval: str = ""
     small: str = ""
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,11 @@ def cell(
     return Cell(write(estimate.value, signed), interval, small)
 
 
-def main_table(results: Results, split: str) -> Table:
-    """The main results of one split, one row a run."""
+def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str]] = ()) -> Table:
+    """The main results of one split, one row a run.
+
+    Win rates are grey where judge and dimension are in `doubtful`.
+    """
     settings = results.settings
     wins = [
         Metric("win_rate", judge, dimension)
@@ -97,7 +101,13 @@ def main_table(results: Results, split: str) -> Table:
     rows = []
     for run in all_runs(settings):
         cells = [cell(results.metric(run, split, m), is_rate(m)) for m in MAIN]
-        cells += [_win(results, run, split, win) for win in wins]
+        cells += [
+            replace(
+                _win(results, run, split, win),
+                is_doubtful=(win.judge, win.dimension) in doubtful,
+            )
+            for win in wins
+        ]
         rows.append((_name(results, run), *cells))
     for name, shown in CEILINGS.items():
         cells = [cell(results.ceiling(name, split, m)) for m in MAIN]
@@ -106,6 +116,9 @@ def main_table(results: Results, split: str) -> Table:
         caption=f"Main results, {split} ({settings.roles.get(split, '')} split)",
         columns=("Run", *(METRICS[m] for m in MAIN), *map(metric_name, wins)),
         rows=tuple(rows),
+        note="Grey: the judge is less reliable than people on this dimension."
+        if any((win.judge, win.dimension) in doubtful for win in wins)
+        else "",
     )
 
 

@@ -11,6 +11,7 @@ from valuestrata.report.ceiling_findings import ceiling_finding
 from valuestrata.report.comparison import Metric
 from valuestrata.report.disagreement_findings import disagreement_finding
 from valuestrata.report.fairness_findings import inequality_finding, paradox_finding
+from valuestrata.report.human_agreement import unreliable
 from valuestrata.report.phrases import (
     count_range,
     listed,
@@ -211,7 +212,13 @@ def judge_finding(results: Results, split: str) -> Answer:
     if not judges:
         return f"No judge compared open-ended answers on {split}.", []
     clauses = [_preference(results, split, judge, dimension) for judge, dimension in judges]
-    details = [line for each in judges if (line := _flips(results, split, *each))]
+    doubtful = unreliable(results)
+    details = [
+        f"{judge} is less reliable than people on {dimension}, by their annotations."
+        for judge, dimension in judges
+        if (judge, dimension) in doubtful
+    ]
+    details += [line for each in judges if (line := _flips(results, split, *each))]
     return sentence("; ".join(clauses)), details[:MAX_DETAILS]
 
 

@@ -14,6 +14,12 @@ from valuestrata.report import display
 from valuestrata.report.captions import FIGURES, alternative
 from valuestrata.report.display import Table
 from valuestrata.report.findings import findings
+from valuestrata.report.human_agreement import (
+    human_table,
+    reliabilities,
+    reliability_sentence,
+    unreliable,
+)
 from valuestrata.report.methods import methods
 from valuestrata.report.model_provenance import (
     Adapters,
@@ -69,6 +75,7 @@ def render_page(
     drawings: Mapping[str, str],
     samples: Sequence[Table],
     provenance: Provenance,
+    human_note: str = "",
 ) -> str:
     """The page.
 
@@ -79,6 +86,7 @@ def render_page(
         drawings: SVG text by figure name.
         samples: tables of open-ended answers.
         provenance: what the results are made of.
+        human_note: why people's annotations are not shown; '' where they are, or there are none.
     """
     all_splits, tested = splits(settings), tested_splits(settings)
     has_prompt_variants = bool(prompt_variant_runs(settings))
@@ -91,7 +99,7 @@ def render_page(
         survey=_survey(results, summary),
         notices=summary["notices"],
         agreement=[display.agreement_table(results)],
-        mains=[display.main_table(results, split) for split in all_splits],
+        mains=[display.main_table(results, split, unreliable(results)) for split in all_splits],
         distributions=[display.distributions_table(results, split) for split in all_splits],
         sensitivity=[
             sensitivity_table(results, split, settings.prompt_rules)
@@ -106,6 +114,9 @@ def render_page(
         groups=_groups(results),
         differences=[display.differences_table(results, split) for split in all_splits],
         samples=samples,
+        human=human_table(results),
+        human_sentences=_human_sentences(results),
+        human_note=human_note,
         n_tested=len(tested),
         has_tuned=bool(tuned_runs(settings)),
         recipes=recipes_table(provenance.adapters, settings.fold_recipes),
@@ -145,6 +156,13 @@ def inline(svg: str, name: str) -> Markup:
     view = re.search(r'viewBox="[^"]*"', head)
     attributes = Markup(' role="img" aria-label="{}"').format(alternative(name))
     return Markup(f"<svg {view[0] if view else ''}{attributes}>{content.strip()}")
+
+
+def _human_sentences(results: Results) -> list[str]:
+    level = results.settings.evaluation.confidence_level
+    frame = results.human_agreement
+    every = [] if frame is None else reliabilities(frame)
+    return [reliability_sentence(each, level) for each in every]
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -52,7 +52,8 @@ class Estimate:
 class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
-    `ties` are those of all splits, named in the column `split`.
+    `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
+    people have annotated text pairs.
     """
 
     settings: DisplaySettings
@@ -64,6 +65,7 @@ class Results:
     agreement: pd.DataFrame
     ceilings: pd.DataFrame
     ties: pd.DataFrame
+    human_agreement: pd.DataFrame | None = None
 
     @cached_property
     def _runs(self) -> dict[Key, Estimate]:

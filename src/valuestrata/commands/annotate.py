@@ -1,0 +1,153 @@
+"""Write a page on which people annotate a blind sample of judged text pairs, and its key."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from valuestrata import io, paths
+from valuestrata.annotation import cost, page, sample
+from valuestrata.errors import InputError
+from valuestrata.prompting import judging
+from valuestrata.records import Record
+from valuestrata.stages.job import at
+from valuestrata.stages.text_pairs import reference_of, text_pairs, verdicts_of
+from valuestrata.study.load import load_files
+from valuestrata.study.study import Study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which study, how many text pairs, and what they cost."""
+    parser.add_argument(
+        "files", nargs="*", default=["config.yaml"], help="study file and overlays (config.yaml)"
+    )
+    parser.add_argument("--judge", help="whose text pairs; needed where a study has several")
+    parser.add_argument("--n", type=int, default=100, help="text pairs in the sample (100)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw, and of what is A (1)")
+    parser.add_argument("--annotators", type=int, default=2, help="how many people (2)")
+    parser.add_argument(
+        "--minutes", type=float, default=2.0, help="that one text pair takes a person (2)"
+    )
+    parser.add_argument("--wage", type=float, help="of a person's hour, for the cost")
+    parser.add_argument(
+        "--prices",
+        type=float,
+        nargs=2,
+        metavar=("IN", "OUT"),
+        help="of a million tokens that the judge reads and writes, for the cost",
+    )
+    parser.add_argument(
+        "--kappa", type=float, default=0.55, help="expected, to plan the sample by (0.55)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write page and key beside each other; say what the sample costs and what it can show."""
+    _check_numbers(arguments)
+    study = load_files(arguments.files, Path(), files=False)
+    judge = chosen_judge(study, arguments.judge)
+    pairs = text_pairs(study, reference_of(study, judge))
+    verdicts, _ = verdicts_of(study, judge)
+    # where the judge had no text to compare, people have none
+    judged = verdicts[verdicts["outcome"] != "failed"][sample.ITEM].drop_duplicates()
+    pairs = pairs.merge(judged, on=sample.ITEM)
+    different = pairs[pairs["text"] != pairs["reference"]]
+    if different.empty:
+        raise InputError(f"{study.name}: {judge} compared no two texts that differ")
+    chosen = sample.draw(different, arguments.n, arguments.seed)
+    name, chosen = sample.named(chosen, study.name)
+    _write(study, judge, name, chosen, arguments)
+    print(_sizes(chosen, len(different), len(pairs) - len(different)))
+    for line in _planning(study, judge, chosen, verdicts, arguments):
+        print(line)
+    print(f"page for annotators: {at(study, paths.ANNOTATION_PAGE, sample=name)}")
+    print(f"key, not for annotators: {at(study, paths.ANNOTATION_KEY, sample=name)}")
+
+
+def chosen_judge(study: Study, name: str | None) -> str:
+    """The judge of a name, or a study's only one.
+
+    Raises:
+        InputError: there is none, or more than one and no name.
+    """
+    names = list(study.judges)
+    if not names:
+        raise InputError(f"{study.name}: has no judges, so there are no judged text pairs")
+    if name is None and len(names) > 1:
+        raise InputError(f"{study.name}: has the judges {', '.join(names)}; choose one by --judge")
+    if name is not None and name not in names:
+        raise InputError(f"--judge {name}: the judges of {study.name} are {', '.join(names)}")
+    return name or names[0]
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    for name in ("n", "annotators", "minutes"):
+        if not getattr(arguments, name) > 0:
+            raise InputError(f"--{name}: {getattr(arguments, name)} is not above 0")
+    if arguments.seed < 0:
+        raise InputError(f"--seed: {arguments.seed} is below 0")
+    if not 0 <= arguments.kappa < 1:
+        raise InputError(f"--kappa: {arguments.kappa} is not from 0 to below 1")
+    amounts = [arguments.wage or 0, *(arguments.prices or ())]
+    if not all(amount >= 0 for amount in amounts):
+        raise InputError("--wage, --prices: amounts are not below 0")
+
+
+def _write(
+    study: Study, judge: str, name: str, chosen: pd.DataFrame, arguments: argparse.Namespace
+) -> None:
+    """Page and key; the name is a digest of the content, so no other sample is overwritten."""
+    rubric = judging.rubric(study.judges[judge].rubric)
+    task = page.Task(
+        title="Which answer is better?",
+        sample=name,
+        criteria=page.criteria(rubric.user, rubric.dimensions),
+        rubric=f"{rubric.system}\n\n{rubric.user}",
+        minutes=arguments.minutes,
+        caveat=study.caveat,
+    )
+    model, variant = reference_of(study, judge)
+    key = {
+        "sample": name,
+        "judge": judge,
+        "reference": {"model": model, "variant": variant},
+        "dimensions": list(rubric.dimensions),
+        "items": sample.key(chosen),
+    }
+    about = {"n": arguments.n, "seed": arguments.seed, "caveat": study.caveat}
+    record = Record("annotate", {"judge": judge}, about)
+    io.write_json(key, at(study, paths.ANNOTATION_KEY, sample=name), record)
+    html = page.render(task, sample.shown_items(chosen))
+    io.write_text(html, at(study, paths.ANNOTATION_PAGE, sample=name))
+
+
+def _sizes(chosen: pd.DataFrame, available: int, identical: int) -> str:
+    runs = len(chosen[sample.RUN].drop_duplicates())
+    same = f" ({identical} with twice the same text left out)" if identical else ""
+    return (
+        f"{len(chosen)} of {available} text pairs{same}: {runs} runs, "
+        f"{chosen['question'].nunique()} questions"
+    )
+
+
+def _planning(
+    study: Study,
+    judge: str,
+    chosen: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    arguments: argparse.Namespace,
+) -> list[str]:
+    """What the sample can show, and what people and judge cost."""
+    n, level = len(chosen), study.evaluation.confidence_level
+    plan = cost.plan(verdicts, n, arguments.kappa, level)
+    rubric = judging.rubric(study.judges[judge].rubric)
+    tokens = study.judges[judge].max_new_tokens
+    prices = tuple(arguments.prices) if arguments.prices else None
+    around = rubric.system + rubric.user
+    return [
+        f"precision: a weighted kappa of {arguments.kappa:g} within +-{plan.half_width:.2f} "
+        f"({100 * level:g}%); {plan.needed} text pairs give +-{cost.HALF_WIDTH:g}, more where "
+        "many are on one question",
+        "people: " + cost.people_line(n, arguments.annotators, arguments.minutes, arguments.wage),
+        f"{judge}: " + cost.judge_line(chosen, around, tokens, prices),
+    ]
