@@ -93,4 +93,5 @@ def judge_line(
     if prices is None:
         return line
     paid = (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
-    return f"{line}; at {prices[0]:g} and {prices[1]:g} a million {paid:,.2f}"
+    amount = f"{paid:,.2f}" if paid >= 1 else f"{paid:.2g}"
+    return f"{line}; at {prices[0]:g} and {prices[1]:g} a million {amount}"
