@@ -509,6 +509,55 @@ def test_judge_sentence_names_flips() -> None:
     assert JUDGE not in found(made(judge=False))
 
 
+def people(gap: float, half: float, n: int = 100) -> pd.DataFrame:
+    """Annotations that put a judge below people by a gap on Overall."""
+    common = {"dimension": "Overall", "rater": "all", "coefficient": "kappa_linear"}
+    rows = [
+        {"comparison": "human_human", "judge": "", "other_rater": "all", **number(0.6, n=n)},
+        {"comparison": "human_judge", "judge": "judge", **number(0.6 - gap, n=n)},
+        {"comparison": "difference", "judge": "judge", **number(-gap, half, n), "p_value": 0.01},
+    ]
+    published = {"human_human": 0.552, "human_judge": 0.568}
+    rows = [{"other_rater": "judge", **common, **row} for row in rows]
+    rows = [{**row, "published": published.get(str(row["comparison"]))} for row in rows]
+    contract = contracts.HUMAN_AGREEMENT
+    return check(pd.DataFrame(rows, columns=contract.names), contract)
+
+
+def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
+    for frame, is_grey, words in (
+        (people(0.3, 0.1), True, "less reliable than people, and its win rates are doubtful"),
+        (people(0.3, 0.4), False, "not clearly apart"),
+        (people(-0.3, 0.1), False, "more than they do with each other"),
+        (people(0.3, 0.1, n=29), False, "too little to compare"),
+        (None, False, ""),
+    ):
+        results = replace(made(), human_agreement=frame)
+        html = rendered(results)
+        assert words in unescape(html)
+        assert (html.count('class="doubtful"') > 0) == is_grey
+        assert ("Grey: the judge is less reliable" in html) == is_grey
+        assert ("Judges against people" in html) == (frame is not None)
+        assert ("paper" + page.display.NO_BREAK + "0.568" in html) == (frame is not None)
+        details = found(results)["What does the judge prefer?"].details
+        assert any("by their annotations" in line for line in details) == is_grey
+    # accuracy is not the judge's
+    grey = re.findall(
+        r'<td class="doubtful">\s*<b>(.*?)</b>',
+        rendered(replace(made(), human_agreement=people(0.3, 0.1))),
+    )
+    assert set(grey) == {"0.450"}
+
+
+def test_annotations_that_no_longer_count_are_said_to() -> None:
+    settings = made().settings
+    assert isinstance(settings, ReportSettings)
+    provenance = page.Provenance({}, {}, {}, "1")
+    html = page.render_page(settings, made(), SUMMARY, {}, [], provenance, "Run it again.")
+    assert "Run it again." in html
+    assert "Judges against people" not in html
+
+
 def test_headline_fits_a_terminal() -> None:
     for models in (1, 2, 20):
         lines = headline(made(models=models)).splitlines()

@@ -109,11 +109,13 @@ def _choice(where: str, text: str) -> str:
 
 def _seconds(where: str, text: str) -> float:
     """Seconds of an answer, NaN where they are left out."""
+    if not text:
+        return math.nan
     try:
-        seconds = float(text.replace(",", ".")) if text else math.nan
+        seconds = float(text.replace(",", "."))
     except ValueError:
-        seconds = -1.0
-    if seconds < 0 or math.isinf(seconds):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
         _refuse(where, f"seconds {text[:20]!r} is not a number from 0 on")
     return seconds
 
