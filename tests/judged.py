@@ -14,6 +14,7 @@ from valuestrata.study.study import Study
 
 STRATUM = "age_group-x-religion"
 DIMENSIONS = ("Value", "Persona", "Overall")
+MANNERS = ("As someone of my age, I have a view.", "I would say no.", "For me, it works.")
 HACK = "document.title='hacked'"
 NASTY = f'</script><script>{HACK}</script><img src=x onerror="{HACK}">'
 """What a text may hold that must stay text."""
@@ -61,13 +62,12 @@ def pairs_table(pair: pd.DataFrame) -> pd.DataFrame:
 
 
 def texts_table(pair: pd.DataFrame, run: str, texts: dict[str, str]) -> pd.DataFrame:
-    """Answers that name nobody, longer for some runs than for others."""
-    length = sum(map(ord, run)) % 5 + 1
-    written = [
-        texts.get(row["question"], f"On {row['question']}:" + " yes and no" * length)
-        + ("" if run.endswith("base") else ".")
-        for row in io.records(pair)
-    ]
+    """Answers in the toys' manners, which a run draws anew for each pair."""
+    rng = np.random.default_rng(sum(map(ord, run)))
+    written = []
+    for question in pair["question"]:
+        parts = [part for part in MANNERS if rng.random() < 0.5]
+        written.append(texts.get(question, "") + " ".join([f"On {question}.", *parts]))
     return pair.assign(
         prompt=[f"What of {question}?" for question in pair["question"]], text=written,
         outcome="answer", prompt_hash="h", model_version="w", adapter="",

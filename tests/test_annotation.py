@@ -144,7 +144,7 @@ def test_annotate_says_before_people_start_what_it_costs_and_can_show(
     key, html, output = annotated(
         run, study, "--n", 60, "--annotators", 3, "--minutes", 2, "--wage", 20, "--prices", 10, 30
     )
-    assert "60 of 236 text pairs (4 with twice the same text left out): 3 runs" in output
+    assert "60 of 211 text pairs (29 with twice the same text left out): 3 runs" in output
     assert "3 annotators x 60 text pairs x 2 minutes = 6.0 hours; at 20 an hour 120.00" in output
     assert re.search(r"0\.55 within \+-0\.1\d \(95%\); 2\d\d text pairs give \+-0\.1,", output)
     assert re.search(
@@ -403,7 +403,8 @@ def test_the_commands_from_key_to_table(run: Run, study: Study, tmp_path: Path) 
     assert "ben: 80 of 90 text pairs finished, 38 s a pair (median), 0.8 hours" in output
     assert "On Persona, toy-judge is less reliable than people" in output
     assert "On Value, toy-judge is less" not in output
-    assert "the paper's kappa 0.568" in output
+    assert "(in the paper 0.568 with its judge, 0.552 among people)" in output
+    assert re.search(r"^Value: people, toy-judge +0\.\d\d \[0\.", output, re.M)
     path = Path(at(study, paths.HUMAN_AGREEMENT))
     table = io.read_table(path, tables.HUMAN_AGREEMENT)
     assert set(table["dimension"]) == set(judged.DIMENSIONS)

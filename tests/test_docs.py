@@ -1,15 +1,20 @@
 """What the documentation tells readers to do works as it stands."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests import judged
 from tests.graph import ROOT, Graph
 from tests.test_structure import FLOORS
 from valuestrata import io
-from valuestrata.__main__ import COMMANDS, STAGES
-from valuestrata.study.load import load
+from valuestrata.__main__ import COMMANDS, STAGES, main
+from valuestrata.study.load import load, load_files
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge, parse, read_mapping
 
@@ -62,6 +67,32 @@ def test_the_worked_example_of_a_survey_runs(graph: Graph) -> None:
     assert summary["questions"] == 2
     assert summary["splits"]["ood"]["subgroups"] == 6
     assert summary["blocks"]["trust"]["mds"]["n"] == 1
+
+
+def test_the_worked_example_of_annotators_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On results as the demo's, made without its models."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    judged.write_results(load_files(["config.yaml"], ROOT, files=False))
+    blocks = fences("docs/annotation.md")
+    plan, compare = (
+        text.split()[1:] for language, text in blocks if not language and "valuestrata" in text
+    )
+    (script,) = files("docs/annotation.md").values()
+    assert main(plan) == 0
+    assert "precision: a weighted kappa of 0.55" in capsys.readouterr().out
+    Path("annotators.py").write_text(script, encoding="utf-8")
+    subprocess.run([sys.executable, "annotators.py"], check=True)
+    assert main(compare) == 0
+    output = capsys.readouterr().out
+    for dimension in judged.DIMENSIONS:
+        assert f"On {dimension}, toy-judge is less reliable than people" in output
+    # what the page shows has the same lines
+    shown = [text for language, text in blocks if language == "text"][-1]
+    for line in output.splitlines():
+        assert re.match(r"[\w, :-]+", line)[0][:12] in shown, line
 
 
 def test_links_between_pages_lead_somewhere() -> None:

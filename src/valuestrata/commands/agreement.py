@@ -15,13 +15,14 @@ from valuestrata.annotation.reliability import agreement_table
 from valuestrata.errors import InputError
 from valuestrata.records import Record, content_digest
 from valuestrata.report.human_agreement import reliabilities, reliability_sentence
-from valuestrata.report.phrases import decimal, plural
+from valuestrata.report.phrases import NONE, caveat_sentence, plural
 from valuestrata.stages.job import at
 from valuestrata.stages.text_pairs import Reference, reference_of, text_pairs, verdicts_of
 from valuestrata.study.load import load_files
 from valuestrata.study.study import Study
 
 Key = Mapping[str, Any]
+KEYS = ["dimension", "comparison", "judge"]
 STUDY_FILES = (".yaml", ".yml")
 
 
@@ -154,6 +155,8 @@ def _print(
         print("one annotator: how well people agree with each other takes two")
     for each in reliabilities(frame):
         print(reliability_sentence(each, study.evaluation.confidence_level))
+    if study.caveat:
+        print(caveat_sentence(study.caveat))
 
 
 def _effort(rows: pd.DataFrame, n_items: int, wage: float | None) -> str:
@@ -171,19 +174,24 @@ def _effort(rows: pd.DataFrame, n_items: int, wage: float | None) -> str:
 
 
 def _coefficients(frame: pd.DataFrame) -> list[str]:
-    """A line for each dimension and comparison of all annotators: every coefficient."""
-    lines = []
-    keys = ["dimension", "comparison", "judge"]
+    """A table of every coefficient by dimension, among all annotators and with each judge."""
     overall = frame[frame["rater"] == "all"]
-    for (dimension, comparison, judge), rows in overall.groupby(keys, sort=False):
-        who = {"human_human": "among people", "human_judge": f"people with {judge}"}
-        parts = [
-            f"{str(row['coefficient']).replace('_', ' ')} {decimal(row['value'])} "
-            f"[{decimal(row['ci_low'])}, {decimal(row['ci_high'])}]"
-            for row in io.records(rows)
-        ]
-        published = rows["published"].dropna()
-        paper = [f"the paper's kappa {decimal(published.iloc[0])}"] if len(published) else []
-        name = who.get(str(comparison), f"{judge} minus people")
-        lines.append(f"{dimension}, {name}: {', '.join([*parts, *paper])}")
-    return lines
+    rows = [["", *(name.replace("_", " ") for name in tables.COEFFICIENTS)]]
+    for (dimension, comparison, judge), group in overall.groupby(KEYS, sort=False):
+        cells = {str(row["coefficient"]): _interval(row) for row in io.records(group)}
+        who = {"human_human": "people", "human_judge": f"people, {judge}"}
+        name = f"{dimension}: {who.get(str(comparison), f'{judge} minus people')}"
+        rows.append([name, *(cells.get(name, NONE) for name in tables.COEFFICIENTS)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """`0.55 [0.41, 0.66]`; the csv has every digit."""
+    value, low, high = (
+        f"{round(row[name], 2) + 0.0:.2f}" for name in ("value", "ci_low", "ci_high")
+    )
+    return f"{value} [{low}, {high}]"

@@ -90,6 +90,9 @@ def reliability_sentence(each: Reliability, confidence_level: float) -> str:
         gap = with_interval(each.difference, signed=True)
         numbers += f", difference {gap}, {p_value(each.difference.p_value)}"
     numbers += f", {plural(each.judged.n, 'text pair')}"
+    if each.published is not None:
+        people, judged = map(decimal, each.published)
+        numbers += f" (in the paper {judged} with its judge, {people} among people)"
     verdict = {
         -1: f"{each.judge} is less reliable than people, and its win rates are doubtful",
         0: f"{each.judge} and people are not clearly apart, which does not make them equal",
