@@ -15,7 +15,13 @@ from valuestrata.report import figures as drawings
 from valuestrata.report import findings, page, phrases
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.comparison import Metric
-from valuestrata.report.display import gains_table, groups_table, labels_table, main_table
+from valuestrata.report.display import (
+    differences_table,
+    gains_table,
+    groups_table,
+    labels_table,
+    main_table,
+)
 from valuestrata.report.figures_groups import spread
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
@@ -547,6 +553,12 @@ def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
         rendered(replace(made(), human_agreement=people(0.3, 0.1))),
     )
     assert set(grey) == {"0.450"}
+    win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
+    both = pd.concat([made().differences, made().differences.assign(**win)])
+    shown = differences_table(replace(made(), differences=both), "ood", {("judge", "Overall")})
+    column = shown.columns.index("Win rate, Overall (judge)")
+    assert {i for row in shown.rows for i, cell in enumerate(row) if cell.is_doubtful} == {column}
+    assert shown.note.startswith("Grey")
 
 
 def test_annotations_that_no_longer_count_are_said_to() -> None:

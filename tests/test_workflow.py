@@ -13,9 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests import judged
 from tests.graph import Graph, Plan
 from valuestrata import io, tables
+from valuestrata.__main__ import main
 from valuestrata.inference.local import adapter_digest
+from valuestrata.records import read_record
 from valuestrata.stages.nodes import nodes
 from valuestrata.study.load import load
 from valuestrata.study.yaml import read_yaml
@@ -178,6 +181,44 @@ def test_more_resamples_rerun_no_model(graph: Graph) -> None:
     plan = graph.planned(*graph.overlay("evaluation: {n_resamples: 60}\n"), "all")
     assert not jobs(plan) & {"toy", "finetune", "predict", "generate", "judge", "score_ood"}
     assert {"fairness", "diversity", "summary"} <= jobs(plan)
+
+
+def test_annotations_of_people_reach_the_report_and_rerun_nothing_else(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(graph.folder)
+    with graph.restored():
+        for variant in ("base", "sft"):  # the toy writes the same with and without an adapter
+            path = graph.results / f"runs/tiny/{variant}/ood/texts.parquet"
+            record = read_record(path)
+            assert record is not None
+            texts = io.read_table(path, tables.TEXTS).assign(text=variant, outcome="answer")
+            io.write_table(texts, path, tables.TEXTS, record)
+        assert graph.run().returncode == 0
+        assert main(["annotate", "config.yaml"]) == 0
+        (path,) = (graph.results / "annotation").glob("*.key.json")
+        key = io.read_json(path)
+        ids = [item["sample_id"] for item in key["items"]]
+        choices = {i: dict.fromkeys(key["dimensions"], "ABA"[n % 3]) for n, i in enumerate(ids)}
+        given = [judged.annotations(key, name, choices, graph.folder) for name in ("ada", "ben")]
+        assert main(["agreement", "config.yaml", *map(str, given)]) == 0
+        assert set(graph.planned().jobs) == {"report", "all"}
+        done = graph.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        page = graph.results / "report/index.html"
+        assert "Judges against people" in page.read_text(encoding="utf-8")
+        assert graph.planned().idle
+        # verdicts that are no longer those that people were compared with
+        (verdicts,) = (graph.results / "runs/tiny/sft/ood/verdicts").glob("*.parquet")
+        record = read_record(verdicts)
+        assert record is not None
+        table = io.read_table(verdicts, tables.VERDICTS)
+        io.write_table(table[::-1], verdicts, tables.VERDICTS, record)
+        done = graph.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = page.read_text(encoding="utf-8")
+        assert "its verdicts have changed since" in text
+        assert "Judges against people" not in text
 
 
 def test_a_cluster_setting_reruns_nothing(graph: Graph) -> None:

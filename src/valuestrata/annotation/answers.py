@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pandas as pd
 
-from valuestrata.annotation.sample import CHOICES
+from valuestrata.annotation.sample import ALL, CHOICES
 from valuestrata.errors import InputError
 
 COLUMNS = ("sample_id", "annotator", "dimension", "choice", "seconds")
@@ -39,8 +39,8 @@ def read_answers(
         dimensions = sample_ids[row["sample_id"]]
         if row["dimension"] not in dimensions:
             _refuse(where, f"no dimension {row['dimension']!r}; it has {', '.join(dimensions)}")
-        if not row["annotator"]:
-            _refuse(where, "no annotator's name")
+        if row["annotator"] in ("", ALL):
+            _refuse(where, f"annotator {row['annotator']!r} is no annotator's name; give another")
         key = (row["annotator"], row["sample_id"], row["dimension"])
         if key in seen:
             _refuse(

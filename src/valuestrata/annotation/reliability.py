@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from valuestrata.annotation.sample import ALL
 from valuestrata.metrics import agreement, resample
 from valuestrata.study.evaluation import Evaluation
 from valuestrata.tables import COEFFICIENTS, HUMAN_AGREEMENT
@@ -33,7 +34,6 @@ PUBLISHED = {
     ("human_human", "Persona"): 0.388,
 }
 """Weighted kappas of arXiv 2604.12851; it does not say with which weights."""
-ALL = "all"
 Row = dict[str, object]
 
 

@@ -13,6 +13,8 @@ from valuestrata.tables import PAIR
 RUN = ["model", "variant", "split"]
 ITEM = [*RUN, *PAIR]
 """Columns that name a text pair."""
+ALL = "all"
+"""Stands for all annotators in tables, so none can have this name."""
 CHOICES = ("B", "tie", "A")
 """What an annotator can choose."""
 

@@ -101,13 +101,7 @@ def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str
     rows = []
     for run in all_runs(settings):
         cells = [cell(results.metric(run, split, m), is_rate(m)) for m in MAIN]
-        cells += [
-            replace(
-                _win(results, run, split, win),
-                is_doubtful=(win.judge, win.dimension) in doubtful,
-            )
-            for win in wins
-        ]
+        cells += [_greyed(_win(results, run, split, win), win, doubtful) for win in wins]
         rows.append((_name(results, run), *cells))
     for name, shown in CEILINGS.items():
         cells = [cell(results.ceiling(name, split, m)) for m in MAIN]
@@ -116,10 +110,18 @@ def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str
         caption=f"Main results, {split} ({settings.roles.get(split, '')} split)",
         columns=("Run", *(METRICS[m] for m in MAIN), *map(metric_name, wins)),
         rows=tuple(rows),
-        note="Grey: the judge is less reliable than people on this dimension."
-        if any((win.judge, win.dimension) in doubtful for win in wins)
-        else "",
+        note=_note_on_grey(wins, doubtful),
     )
+
+
+def _greyed(shown: Cell, metric: Metric, doubtful: Collection[tuple[str, str]]) -> Cell:
+    return replace(shown, is_doubtful=(metric.judge, metric.dimension) in doubtful)
+
+
+def _note_on_grey(metrics: Sequence[Metric], doubtful: Collection[tuple[str, str]]) -> str:
+    if any((metric.judge, metric.dimension) in doubtful for metric in metrics):
+        return "Grey: the judge is less reliable than people on this dimension."
+    return ""
 
 
 def distributions_table(results: Results, split: str) -> Table:
@@ -210,8 +212,13 @@ def groups_table(results: Results, split: str, metric: str) -> Table:
     return Table(caption, ("Axis", "Group", *names), tuple(rows), heads=2)
 
 
-def differences_table(results: Results, split: str) -> Table:
-    """Paired differences of a split: tuned minus base, then each run minus each baseline."""
+def differences_table(
+    results: Results, split: str, doubtful: Collection[tuple[str, str]] = ()
+) -> Table:
+    """Paired differences of a split: tuned minus base, then each run minus each baseline.
+
+    Those of win rates are grey where judge and dimension are in `doubtful`.
+    """
     settings = results.settings
     pairs = [(run, (run[0], BASE)) for run in tuned_runs(settings)]
     pairs += [(run, b) for b in baseline_runs(settings) for run in llm_runs(settings)]
@@ -223,12 +230,18 @@ def differences_table(results: Results, split: str) -> Table:
     rows = [
         (
             Cell(label(first, settings), small=f"minus {label(second, settings)}"),
-            *(difference_cell(results.difference(first, second, split, m), m) for m in metrics),
+            *(
+                _greyed(
+                    difference_cell(results.difference(first, second, split, m), m), m, doubtful
+                )
+                for m in metrics
+            ),
         )
         for first, second in pairs
     ]
     columns = ("Difference", *map(metric_name, metrics))
-    return Table(f"Paired differences, {split}", columns, tuple(rows))
+    note = _note_on_grey(metrics, doubtful)
+    return Table(f"Paired differences, {split}", columns, tuple(rows), note=note)
 
 
 def difference_cell(difference: Estimate | None, metric: Metric) -> Cell:

@@ -89,6 +89,7 @@ def render_page(
         human_note: why people's annotations are not shown; '' where they are, or there are none.
     """
     all_splits, tested = splits(settings), tested_splits(settings)
+    doubtful = unreliable(results)
     has_prompt_variants = bool(prompt_variant_runs(settings))
     text = _template().render(
         settings=settings,
@@ -99,7 +100,7 @@ def render_page(
         survey=_survey(results, summary),
         notices=summary["notices"],
         agreement=[display.agreement_table(results)],
-        mains=[display.main_table(results, split, unreliable(results)) for split in all_splits],
+        mains=[display.main_table(results, split, doubtful) for split in all_splits],
         distributions=[display.distributions_table(results, split) for split in all_splits],
         sensitivity=[
             sensitivity_table(results, split, settings.prompt_rules)
@@ -112,7 +113,7 @@ def render_page(
         figures={name: _figure(name, svg) for name, svg in drawings.items()},
         fairness=_fairness(results),
         groups=_groups(results),
-        differences=[display.differences_table(results, split) for split in all_splits],
+        differences=[display.differences_table(results, split, doubtful) for split in all_splits],
         samples=samples,
         human=human_table(results),
         human_sentences=_human_sentences(results),
