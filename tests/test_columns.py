@@ -54,6 +54,41 @@ def test_all_that_is_missing_is_one_line_a_file_with_names_that_are_near(
         assert "an axis is left out by survey.axes.sex: null" in columns
 
 
+def test_likeness_is_by_letters_in_any_case_and_only_where_few_are_missing(tmp_path: Path) -> None:
+    frame = world.world().rename(columns={"W_WEIGHT": "w_weights", "Q1": "q1a", "Q57": "Q57_R"})
+    (line,) = problems(world.write_csv(tmp_path, frame))
+    assert "no columns W_WEIGHT (is it w_weights?), Q1 (is it " in line
+    assert "Q57 (is it Q57_R?)" in line
+    every = {"survey": {"questions": "all"}}
+    (line,) = problems(world.write_csv(tmp_path), every)
+    assert line.count("Q") > 200
+    assert "is it Q" not in line
+
+
+def test_a_file_with_none_of_the_columns_is_another_file_and_shows_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("1007;34;male\n1008;35;female\n")
+    (line,) = problems(path)
+    assert "none of the study's columns is among its 3: is it the right file" in line
+    assert "1007" not in line
+
+
+def test_all_columns_that_stand_twice_are_one_line(tmp_path: Path) -> None:
+    frame = world.world().assign(**{"q1": 1, "Q57: trust": 1, "Q57: more": 1})
+    frame = frame.rename(columns={"Q1": "Q1: family", "q1": "q1: family", "Q57": "Q57: old"})
+    (line,) = problems(world.write_csv(tmp_path, frame.rename(columns={"q1: family": "Q1: twice"})))
+    assert "column Q1: 2 columns match" in line
+    assert "column Q57: 3 columns match" in line
+    assert "\n" not in line
+
+
+def test_a_recoding_of_no_question_is_refused(tmp_path: Path) -> None:
+    overlay = {"survey": {"recode": {"Q1": {9: None}, "Q1O": {9: None}, "Q9999": {1: 2}}}}
+    (line,) = problems(tmp_path / "no.csv", overlay)
+    assert "has no questions Q1O (is it Q1" in line
+    assert "Q9999" in line
+
+
 def test_questions_are_checked_without_the_survey_file(tmp_path: Path) -> None:
     (line,) = problems(tmp_path / "no.csv", LACKING)
     assert "has no questions Q999" in line

@@ -118,7 +118,8 @@ def summarise(folder: Path) -> Any:
         },
     )
     io.write_json(dump(groups), folder / "groups.json")
-    files: dict[str, Any] = {"groups": str(folder / "groups.json")}
+    io.write_json({"notices": ["Something is doubtful."]}, folder / "notices.json")
+    files: dict[str, Any] = {name: str(folder / f"{name}.json") for name in ("groups", "notices")}
     for name, frame in (
         ("responses", RESPONSES),
         ("questions", QUESTIONS),
@@ -148,6 +149,7 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     content = summarise(tmp_path)
     assert (content["respondents"], content["questions"], content["caveat"]) == (3, 1, CAVEAT)
     assert content["countries"] == ["Utopia"]
+    assert content["notices"] == ["Something is doubtful."]
     assert content["groups"] == {"sex": {"male": 2, "female": 0}}
     split = content["splits"]["ood"]
     sizes = {k: v for k, v in split.items() if k not in ("baselines", "ceilings", "labels")}

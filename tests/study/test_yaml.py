@@ -116,6 +116,35 @@ def test_files_are_merged_key_by_key() -> None:
     assert base["a"] == {"x": 1, "y": [1, 2]}
 
 
+def test_a_plus_adds_to_a_list_and_an_equals_sign_replaces_a_mapping() -> None:
+    base = {"a": {"x": [1], "m": {"k": 1}}, "l": [1, 2], "text": "all"}
+    for overlay, expected in (
+        ({"l+": [3]}, {**base, "l": [1, 2, 3]}),
+        ({"a": {"x+": [2]}}, {**base, "a": {"x": [1, 2], "m": {"k": 1}}}),
+        ({"l+": [3], "l": [9]}, {**base, "l": [9, 3]}),  # whatever comes first in the file
+        ({"a": {"m=": {"n": 2}}}, {**base, "a": {"x": [1], "m": {"n": 2}}}),
+        ({"a=": {"y+": [1]}}, {**base, "a": {"y+": [1]}}),
+        ({"l=": [7]}, {**base, "l": [7]}),
+        # what is no list, or is not there, is for the part to judge
+        ({"text+": ["b"]}, {**base, "text+": ["b"]}),
+        ({"new+": ["b"]}, {**base, "new+": ["b"]}),
+        ({"l+": "no list"}, {**base, "l+": "no list"}),
+    ):
+        assert merge(base, overlay) == expected, overlay
+    assert base["l"] == [1, 2]
+    twice = merge(merge({}, {"new+": [1]}), {"new+": [2]})
+    assert twice == {"new+": [1, 2]}
+    assert merge(twice, {"new": [3]}) == {"new": [3]}
+    assert merge(merge(twice, {"new": [3]}), {"new+": [4]}) == {"new": [3, 4]}
+
+
+def test_words_of_the_survey_file_may_end_in_a_mark() -> None:
+    ages = {"groups": {"65": "65", "65+": "older", "a=": "b"}}
+    assert merge(ages, {"groups": {"65+": ["6", "7"], "x=": "y"}})["groups"] == {
+        "65": "65", "65+": ["6", "7"], "a=": "b", "x=": "y",
+    }  # fmt: skip
+
+
 def test_overlays_lie_over_the_embedded_study_or_over_the_one_given(tmp_path: Path) -> None:
     overlay, bad = tmp_path / "mine.yaml", tmp_path / "bad.yaml"
     overlay.write_text("title: Mine\nrecipes: {sft: {epochs: 2}}\n")
@@ -177,8 +206,32 @@ def test_what_snakemake_misreads_is_read_anew_and_its_config_option_is_laid_over
     assert list(laid["groups"]) == [1, "NO", "01"]
 
 
+def test_marks_mean_the_same_by_way_of_snakemake(tmp_path: Path) -> None:
+    from snakemake.cli import parse_config
+
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text(
+        "survey: {exclude+: [Q1], missing+: [99]}\nsplits: {train: {strata+: [age x sex]}}\n"
+        "prompt_variants=: {a: {options: reversed}}\nmodels: {toy-llama: null}\n"
+    )
+    files = [ROOT / "config.yaml", overlay]
+    assert reload(as_snakemake(files, {}), files) == merge_files(files)
+    options = parse_config(['survey={"exclude+": [Q4]}', 'models={"toy-qwen": null}'])
+    raw = reload(as_snakemake(files, options), files)
+    assert raw["survey"]["exclude"][-2:] == ["Q1", "Q4"]
+    assert raw["survey"]["missing+"] == [99]
+    assert [name for name, model in raw["models"].items() if model is None] == [
+        "toy-llama",
+        "toy-qwen",
+    ]
+    # a module's config comes with no files
+    outer = {"study": "s", "survey": {"exclude": ["Q1"], "exclude+": ["Q2"]}}
+    assert reload(outer, [])["survey"] == {"exclude": ["Q1", "Q2"]}
+
+
 def test_a_study_is_the_same_by_way_of_snakemake() -> None:
     for names in (
+        ["studies/wvs-sg.yaml", "studies/overlays/baselines.yaml"],
         ["config.yaml"],
         ["tests/fixtures/mini.yaml"],
         [

@@ -2,14 +2,34 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
 from valuestrata.study.checks import unpinned
-from valuestrata.study.load import is_overlay, load_files
+from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
 from valuestrata.survey.columns import check_columns
+from valuestrata.survey.files import open_survey
+from valuestrata.survey.reference import (
+    Counts,
+    comparison,
+    count_pairs,
+    is_singapore,
+    release_of,
+    same_design,
+)
+from valuestrata.survey.table import Headers, ReadOptions
+
+if TYPE_CHECKING:
+    from valuestrata.survey.codebook import Question
+    from valuestrata.survey.readers import CleanSurvey
+
+PAPERS_STUDY = "studies/wvs-sg.yaml"
+MAX_VERSION = 40
+"""Characters that are shown of a file's own version."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +58,10 @@ def run(arguments: argparse.Namespace) -> None:
             absent = [f"{name}: {line}" for line in check_columns(study, Path())]
             faults += absent
             print(f"{name}: {described(study)}{'' if absent else ': fine'}")
-            for warning in [*warnings(study), *([] if absent else survey_notices(study))]:
+            for warning in warnings(study):
                 print(f"{name}: warning: {warning}")
+            for line in [] if absent else survey_lines(study):
+                print(f"{name}: {line}")
             if arguments.merged:
                 print(json.dumps(dump(study), indent=2, ensure_ascii=False))
         except InputError as error:
@@ -48,8 +70,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("\n".join(faults))
 
 
-def survey_notices(study: Study) -> list[str]:
+def survey_lines(study: Study) -> list[str]:
     """What is doubtful of the survey's file, which is read whole; nothing where it is not here.
+
+    World Values Survey wave 7, Singapore, is compared with what is known of it.
 
     Raises:
         InputError: the file cannot be right.
@@ -59,7 +83,36 @@ def survey_notices(study: Study) -> list[str]:
         return []
     from valuestrata.stages import clean
 
-    return clean.read(*files, clean.settings(study))[1].notices
+    chosen, survey = clean.read(*files, clean.settings(study))
+    lines = [f"warning: {notice}" for notice in survey.notices]
+    if is_singapore(study):
+        is_known, sentence = comparison(_counts(study, chosen, survey), release_of_file(study))
+        lines.append(f"{'' if is_known else 'warning: '}{sentence}")
+    return lines
+
+
+def _counts(study: Study, chosen: "Sequence[Question]", survey: "CleanSurvey") -> Counts:
+    """Counts of a Singapore file; of respondents alone where pairs are not the paper's."""
+    if not same_design(study, load_files([ROOT / PAPERS_STUDY], files=False)):
+        return Counts(len(survey.responses))
+    import pandas as pd
+
+    from valuestrata.survey import readers
+    from valuestrata.survey.encoded import encode_survey
+
+    questions = pd.DataFrame([readers.question_row(survey.responses, q) for q in chosen])
+    return count_pairs(encode_survey(survey.responses, questions), survey.groups, study)
+
+
+def release_of_file(study: Study) -> str:
+    """What a survey file's headers, and its column `version`, say of its release."""
+    options = ReadOptions(study.survey.delimiter, ("version", *study.survey.filter))
+    with open_survey(study.survey_file, options) as table:
+        column = Headers(table.headers).find("version")
+        if column is None:
+            return release_of(table.headers, "")
+        first = next(iter(table.slices([column])))
+        return release_of(table.headers, str(first[column].iloc[0]).strip()[:MAX_VERSION])
 
 
 def grouped(files: list[str]) -> list[list[str]]:

@@ -4,9 +4,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "accuracy": (
         "Accuracy",
         "Accuracy of each run by split: the share of pairs whose answer is the subgroup's modal "
-        "answer. Base and tuned variants of a model are joined. Dotted lines: baselines. Ochre: "
-        "noise ceiling. Pairs without a valid answer are left out; their share is beside the "
-        "number.",
+        "answer. Ochre: noise ceiling. Pairs without a valid answer are left out; their share is "
+        "beside the number.",
     ),
     "nmae": (
         "NMAE",
@@ -37,8 +36,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
     "groups": (
         "Accuracy by group",
-        "Accuracy for the groups of each axis on the test splits, base against tuned. Ochre: noise "
-        "ceiling of the group.",
+        "Accuracy for the groups of each axis on the test splits. Ochre: noise ceiling of the "
+        "group.",
     ),
     "training": (
         "Training",
@@ -50,9 +49,22 @@ FIGURES: dict[str, tuple[str, str]] = {
 }
 
 
-def alternative(name: str) -> str:
+OF_LANGUAGE_MODELS = {
+    "accuracy": "Base and tuned variants of a model are joined. Dotted lines: baselines.",
+    "groups": "Base against tuned.",
+}
+"""What a caption adds in a study that has language models."""
+
+
+def caption_of(name: str, has_llms: bool) -> str:
+    """The caption of a figure."""
+    more = OF_LANGUAGE_MODELS.get(name) if has_llms else None
+    return " ".join(filter(None, [FIGURES[name][1], more]))
+
+
+def alternative(name: str, has_llms: bool) -> str:
     """Text that stands in for a figure."""
-    title, caption = FIGURES[name]
+    title, caption = FIGURES[name][0], caption_of(name, has_llms)
     numbers = {
         "diversity": "the table of conflict scores by block",
         "fairness": "the table of inequality",

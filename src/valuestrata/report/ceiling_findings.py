@@ -1,25 +1,29 @@
 """The finding on the noise ceiling: how close runs come to it. Pure sentences."""
 
 from valuestrata.report.phrases import with_interval
-from valuestrata.report.results import Results
-from valuestrata.report.runs import BASE, label, llm_runs, tuned_runs
+from valuestrata.report.results import Estimate, Results
+from valuestrata.report.runs import (
+    BASE,
+    ModelVariant,
+    baseline_runs,
+    label,
+    llm_runs,
+    tuned_runs,
+)
 
 
 def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
     """The best normalized gain in accuracy, from the best persona-agnostic baseline."""
     settings = results.settings
     ceiling = results.ceiling("noise_ceiling", split, "accuracy")
-    if ceiling is None or not settings.persona_agnostic:
+    agnostic = [(name, BASE) for name in settings.persona_agnostic]
+    if ceiling is None or not agnostic:
         return "The study has no persona-agnostic baseline to measure a normalized gain from.", []
-    runs = tuned_runs(settings) or llm_runs(settings)
-    by_run = [(run, results.normalized_gain(run, split, "accuracy")) for run in runs]
-    gains = [(run, *gain) for run, gain in by_run if gain is not None and gain[1].exists]
+    baselines = [run for run in baseline_runs(settings) if run not in agnostic]
+    runs = tuned_runs(settings) or llm_runs(settings) or baselines
+    gains = _gains(results, runs, split)
     if not gains:
-        return (
-            f"On {split} the noise ceiling is not clearly above the best persona-agnostic "
-            "baseline, so no normalized gain is given.",
-            [],
-        )
+        return _without_gain(results, agnostic, split), []
     best, baseline, gain = max(gains, key=lambda item: item[2].value)
     start = with_interval(results.metric((baseline, BASE), split, "accuracy"))
     name = label(best, settings)
@@ -33,3 +37,32 @@ def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
     if len(gains) > 1:
         details.append("The best run is selected by this same score, which favours it slightly.")
     return answer, details
+
+
+def _gains(
+    results: Results, runs: list[ModelVariant], split: str
+) -> list[tuple[ModelVariant, str, Estimate]]:
+    """Run, baseline and normalized gain of those runs that have one."""
+    by_run = [(run, results.normalized_gain(run, split, "accuracy")) for run in runs]
+    return [(run, *gain) for run, gain in by_run if gain is not None and gain[1].exists]
+
+
+def _without_gain(results: Results, agnostic: list[ModelVariant], split: str) -> str:
+    """Why no run has a normalized gain: there is no room for one, or no run to have it."""
+    ceiling = with_interval(results.ceiling("noise_ceiling", split, "accuracy"))
+    starts = _gains(results, agnostic, split)
+    if not starts:
+        return (
+            f"On {split} the noise ceiling ({ceiling}) is not clearly above the best "
+            "persona-agnostic baseline, so no normalized gain is given."
+        )
+    baseline = starts[0][1]
+    start = with_interval(results.metric((baseline, BASE), split, "accuracy"))
+    if llm_runs(results.settings):
+        reason = "no language model has a score"
+    else:
+        reason = "every baseline is persona-agnostic"
+    return (
+        f"On {split} {reason}, so there is no normalized gain between {baseline} ({start}) and the "
+        f"noise ceiling ({ceiling})."
+    )

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.metrics import distribution, resample
-from valuestrata.report.runs import BASE, ModelVariant, llm_runs, runs_on
+from valuestrata.report.runs import BASE, ModelVariant, baseline_runs, llm_runs, runs_on
 from valuestrata.report.settings import ComparisonSettings
 from valuestrata.study.evaluation import Evaluation
 from valuestrata.study.study import variant_name, variant_parts
@@ -187,7 +187,8 @@ def contrasts(settings: ComparisonSettings, split: str) -> list[tuple[ModelVaria
     """The pairs of runs that are compared on a split.
 
     Each tuned variant with its base; each prompt variant with the study's own prompt and, tuned,
-    with its base in the same prompt; then every language model with each baseline.
+    with its base in the same prompt; then every language model with each baseline. Without a
+    language model every baseline with those before it.
     """
     pairs = [
         ((model, variant), (model, BASE))
@@ -201,7 +202,10 @@ def contrasts(settings: ComparisonSettings, split: str) -> list[tuple[ModelVaria
             pairs.append(((model, variant), (model, plain)))
             if plain != BASE:
                 pairs.append(((model, variant), (model, variant_name(BASE, prompt))))
-    pairs += product(llm_runs(settings), [(model, BASE) for model in settings.baselines])
+    baselines = baseline_runs(settings)
+    pairs += product(llm_runs(settings), baselines)
+    if not llm_runs(settings):
+        pairs += [(run, baselines[i]) for j, run in enumerate(baselines) for i in range(j)]
     present = set(runs_on(settings, split))
     return [pair for pair in pairs if pair[0] in present]
 

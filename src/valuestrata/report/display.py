@@ -49,6 +49,8 @@ OF_DISTRIBUTIONS = (
     "calibration_error",
     "non_option_mass",
 )
+OF_TEXTS = ("refusal", "invalid", "failed", "non_option_mass")
+"""What only a language model can have: a rule always answers with an option."""
 NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
 
 
@@ -98,17 +100,18 @@ def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str
         for judge in settings.judges
         for dimension in results.dimensions(judge, split)
     ]
+    metrics = [m for m in MAIN if llm_runs(settings) or m not in OF_TEXTS]
     rows = []
     for run in all_runs(settings):
-        cells = [cell(results.metric(run, split, m), is_rate(m)) for m in MAIN]
+        cells = [cell(results.metric(run, split, m), is_rate(m)) for m in metrics]
         cells += [_greyed(_win(results, run, split, win), win, doubtful) for win in wins]
         rows.append((_name(results, run), *cells))
     for name, shown in CEILINGS.items():
-        cells = [cell(results.ceiling(name, split, m)) for m in MAIN]
+        cells = [cell(results.ceiling(name, split, m)) for m in metrics]
         rows.append((Cell(shown, small="ceiling"), *cells, *(Cell(NONE) for _ in wins)))
     return Table(
         caption=f"Main results, {split} ({settings.roles.get(split, '')} split)",
-        columns=("Run", *(METRICS[m] for m in MAIN), *map(metric_name, wins)),
+        columns=("Run", *(METRICS[m] for m in metrics), *map(metric_name, wins)),
         rows=tuple(rows),
         note=_note_on_grey(wins, doubtful),
     )
@@ -126,11 +129,13 @@ def _note_on_grey(metrics: Sequence[Metric], doubtful: Collection[tuple[str, str
 
 def distributions_table(results: Results, split: str) -> Table:
     """The probabilities of the options against the subgroups' distributions, one row a run."""
+    settings = results.settings
+    metrics = [m for m in OF_DISTRIBUTIONS if llm_runs(settings) or m not in OF_TEXTS]
     rows = [
-        (_name(results, run), *(cell(results.metric(run, split, m)) for m in OF_DISTRIBUTIONS))
-        for run in all_runs(results.settings)
+        (_name(results, run), *(cell(results.metric(run, split, m)) for m in metrics))
+        for run in all_runs(settings)
     ]
-    columns = ("Run", *(METRICS[m] for m in OF_DISTRIBUTIONS))
+    columns = ("Run", *(METRICS[m] for m in metrics))
     return Table(f"Distributions, {split}", columns, tuple(rows))
 
 
@@ -151,7 +156,8 @@ def gains_table(results: Results, split: str) -> Table:
 
 def _name(results: Results, run: ModelVariant) -> Cell:
     settings = results.settings
-    small = "baseline, no language model" if run in baseline_runs(settings) else ""
+    is_other = run in baseline_runs(settings) and llm_runs(settings)
+    small = "baseline, no language model" if is_other else ""
     judges = [judge for judge, reference in settings.references.items() if reference == run]
     if judges:
         small = f"reference of {', '.join(judges)}"
@@ -217,16 +223,18 @@ def differences_table(
 ) -> Table:
     """Paired differences of a split: tuned minus base, then each run minus each baseline.
 
-    Those of win rates are grey where judge and dimension are in `doubtful`.
+    Without a language model each baseline minus those before it. Those of win rates are grey where
+    judge and dimension are in `doubtful`.
     """
     settings = results.settings
+    baselines = baseline_runs(settings)
     pairs = [(run, (run[0], BASE)) for run in tuned_runs(settings)]
-    pairs += [(run, b) for b in baseline_runs(settings) for run in llm_runs(settings)]
-    metrics = [
-        metric
-        for metric in results.difference_metrics(split)
-        if metric.metric not in NOT_IN_DIFFERENCES
-    ]
+    pairs += [(run, b) for b in baselines for run in llm_runs(settings)]
+    hidden: tuple[str, ...] = NOT_IN_DIFFERENCES
+    if not llm_runs(settings):
+        pairs = [(run, b) for i, b in enumerate(baselines) for run in baselines[i + 1 :]]
+        hidden = (*hidden, *OF_TEXTS)
+    metrics = [m for m in results.difference_metrics(split) if m.metric not in hidden]
     rows = [
         (
             Cell(label(first, settings), small=f"minus {label(second, settings)}"),

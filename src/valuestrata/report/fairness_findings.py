@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from valuestrata.report.phrases import METRIC_NAMES, STATISTICS, listed, plural
 from valuestrata.report.results import Results
-from valuestrata.report.runs import BASE, ModelVariant, label, llm_runs, tuned_runs
+from valuestrata.report.runs import BASE, ModelVariant, label, llm_runs, main_runs, tuned_runs
 
 
 def inequality_finding(results: Results, split: str) -> tuple[str, list[str]]:
@@ -13,11 +13,12 @@ def inequality_finding(results: Results, split: str) -> tuple[str, list[str]]:
     alpha = 1 - settings.evaluation.confidence_level
     rows = {
         run: row
-        for run in llm_runs(settings)
+        for run in main_runs(settings)
         if (row := results.inequality(run, split, "accuracy", "norm_range"))
     }
+    kind = "language-model run" if llm_runs(settings) else "baseline"
     if not rows:
-        return f"Inequality was not measured for a language model on {split}.", []
+        return f"Inequality was not measured for a {kind} on {split}.", []
     tests = [(m, t) for m in METRIC_NAMES for t in STATISTICS]
     hits = {(m, t): sum(_p(results, run, split, m, t) < alpha for run in rows) for m, t in tests}
     counts = ", ".join(
@@ -26,7 +27,7 @@ def inequality_finding(results: Results, split: str) -> tuple[str, list[str]]:
     )
     n_groups = int(next(iter(rows.values()))["n_groups"])
     answer = (
-        f"Of {plural(len(rows), 'language-model run')} on the {plural(n_groups, 'subgroup')} of "
+        f"Of {plural(len(rows), kind)} on the {plural(n_groups, 'subgroup')} of "
         f"{split}, inequality is above its null (p < {alpha:.2g}) for {counts}."
     )
     n_tests = len(rows) * len(tests)

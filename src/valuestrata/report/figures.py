@@ -27,6 +27,7 @@ from valuestrata.report.panels import (
     interval_note,
     look_of,
     mark,
+    marks_note,
     name_rows,
     rows_of,
 )
@@ -72,7 +73,7 @@ def metric_figure(results: Results, metric: str) -> Figure:
             if estimate is None or not estimate.exists:
                 beside(axes, y, "no value")
                 continue
-            if run in baseline_runs(settings):
+            if run in baseline_runs(settings) and llm_runs(settings):
                 dotted = (0, (1, 2))
                 axes.axvline(estimate.value, color=BASELINE_COLOUR, lw=0.8, ls=dotted, zorder=1)
             mark(axes, estimate, y, look_of(run, settings))
@@ -82,7 +83,7 @@ def metric_figure(results: Results, metric: str) -> Figure:
         axes.set_xlabel(_AXIS[metric])
         axes.set_xlim(0, 1 if metric == "accuracy" else None)
     note = (
-        f"{interval_note(settings)} Hollow: base; filled: tuned; diamond and dotted: baseline. "
+        f"{interval_note(settings)} {marks_note(settings)} "
         "Ochre line and band: noise ceiling with its interval."
     )
     return finish(figure, FIGURES[metric][0], [note], settings.caveat)

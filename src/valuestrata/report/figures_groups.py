@@ -26,9 +26,9 @@ from valuestrata.report.runs import (
     BASE,
     ModelVariant,
     all_runs,
-    baseline_runs,
     label,
     llm_runs,
+    main_runs,
     tested_splits,
 )
 
@@ -64,10 +64,10 @@ def fairness_figure(results: Results) -> Figure:
 
 
 def groups_figure(results: Results) -> Figure:
-    """Accuracy by group of each axis on the test splits, a panel a model, base against tuned."""
+    """Accuracy by group of each axis on the test splits, a panel a model, its variants in it."""
     settings = results.settings
     title = FIGURES["groups"][0]
-    models = list(dict.fromkeys(m for m, _ in llm_runs(settings) or baseline_runs(settings)))
+    models = list(dict.fromkeys(model for model, _ in main_runs(settings)))
     splits = [split for split in tested_splits(settings) if results.levels(split)]
     if not splits:
         reason = "The test split has no subgroups to compare."
@@ -91,9 +91,11 @@ def groups_figure(results: Results) -> Figure:
         axes.set_title(model if len(splits) == 1 else f"{model}, {split}")
         axes.set_xlabel("accuracy")
         axes.set_xlim(0, 1)
-        _name_variants(axes, results, runs, split, rows[split])
+        if llm_runs(settings):  # a baseline has no variants to tell apart
+            _name_variants(axes, results, runs, split, rows[split])
+    marks = "Hollow: base; filled: tuned. " if llm_runs(settings) else ""
     note = (
-        f"Split: {', '.join(splits)}. {interval_note(settings)} Hollow: base; filled: tuned. "
+        f"Split: {', '.join(splits)}. {interval_note(settings)} {marks}"
         "Ochre: noise ceiling of the group with its interval."
     )
     return finish(figure, title, [note], settings.caveat)

@@ -7,6 +7,7 @@ A difference counts as clear where its interval excludes 0 and its test has a p-
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from valuestrata.report.baseline_findings import best_baseline_finding
 from valuestrata.report.ceiling_findings import ceiling_finding
 from valuestrata.report.comparison import Metric
 from valuestrata.report.disagreement_findings import disagreement_finding
@@ -38,6 +39,7 @@ from valuestrata.report.runs import (
 Answer = tuple[str, list[str]]
 """An answer and its details."""
 MAX_DETAILS = 3
+BEST_BASELINE = "Which baseline is best?"
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,7 @@ class Finding:
 
 def findings(results: Results) -> list[Finding]:
     """All findings, those on a test split for each such split."""
-    questions: dict[str, Callable[[Results, str], Answer]] = {
-        "Does fine-tuning help?": tuning_finding,
-        "Do baselines still win?": baselines_finding,
-        "How close do runs come to the noise ceiling?": ceiling_finding,
-        "Who refuses to answer?": refusals_finding,
-        "Is inequality above its null?": inequality_finding,
-        "Does accuracy become fairer and error less fair with tuning?": paradox_finding,
-    }
-    if results.settings.judges:
-        questions["What does the judge prefer?"] = judge_finding
-    if prompt_variant_runs(results.settings):
-        questions["How sensitive are answers to the prompt?"] = sensitivity_finding
+    questions = _questions(results)
     splits = tested_splits(results.settings)
     made = []
     for split in splits:
@@ -72,6 +63,30 @@ def findings(results: Results) -> list[Finding]:
             made.append(Finding(question + where, answer, tuple(details)))
     answer, details = disagreement_finding(results)
     return [*made, Finding("Where do subgroups disagree?", answer, tuple(details))]
+
+
+def _questions(results: Results) -> dict[str, Callable[[Results, str], Answer]]:
+    """What can be asked of the study's runs."""
+    settings = results.settings
+    if not llm_runs(settings):
+        return {
+            BEST_BASELINE: best_baseline_finding,
+            "How close do baselines come to the noise ceiling?": ceiling_finding,
+            "Is inequality above its null?": inequality_finding,
+        }
+    questions: dict[str, Callable[[Results, str], Answer]] = {
+        "Does fine-tuning help?": tuning_finding,
+        "Do baselines still win?": baselines_finding,
+        "How close do runs come to the noise ceiling?": ceiling_finding,
+        "Who refuses to answer?": refusals_finding,
+        "Is inequality above its null?": inequality_finding,
+        "Does accuracy become fairer and error less fair with tuning?": paradox_finding,
+    }
+    if settings.judges:
+        questions["What does the judge prefer?"] = judge_finding
+    if prompt_variant_runs(settings):
+        questions["How sensitive are answers to the prompt?"] = sensitivity_finding
+    return questions
 
 
 def tuning_finding(results: Results, split: str) -> Answer:

@@ -3,7 +3,14 @@
 import textwrap
 from collections.abc import Sequence
 
-from valuestrata.report.findings import baselines_finding, best_run, tuning_finding
+from valuestrata.report.baseline_findings import best_baseline_finding
+from valuestrata.report.ceiling_findings import ceiling_finding
+from valuestrata.report.findings import (
+    BEST_BASELINE,
+    baselines_finding,
+    best_run,
+    tuning_finding,
+)
 from valuestrata.report.phrases import caveat_sentence, count, decimal, percent, with_interval
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
@@ -29,8 +36,12 @@ def headline(results: Results, notices: Sequence[str] = ()) -> str:
     lines = [f"Report: results/{settings.study}/report/index.html"]
     lines += textwrap.wrap(caveat_sentence(settings.caveat), WIDTH)[:1]
     lines += ["", *_table(results, split), ""]
-    lines += _wrapped(tuning_finding(results, split)[0])
-    lines += _wrapped(f"Do baselines still win? {baselines_finding(results, split)[0]}")
+    if llm_runs(settings):
+        lines += _wrapped(tuning_finding(results, split)[0])
+        lines += _wrapped(f"Do baselines still win? {baselines_finding(results, split)[0]}")
+    else:
+        lines += _wrapped(f"{BEST_BASELINE} {best_baseline_finding(results, split)[0]}")
+        lines += _wrapped(ceiling_finding(results, split)[0])
     lines += _notices(notices)
     return "\n".join(lines) + "\n"
 
@@ -52,8 +63,10 @@ def _table(results: Results, split: str) -> list[str]:
     level = settings.evaluation.confidence_level
     head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", "refusals")
     rows = [head, *(_row(results, run, split) for run in runs)]
+    if not llm_runs(settings):  # a rule never refuses
+        rows = [row[:-1] for row in rows]
     rows = [(_shortened(row[0]), *row[1:]) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -80,7 +93,8 @@ def _main_runs(results: Results, split: str) -> list[ModelVariant]:
         score = results.metric(run, split, "accuracy")
         return score.value if score is not None and score.exists else -1.0
 
-    baseline = sorted(baseline_runs(settings), key=lambda run: -accuracy(run))[:1]
+    n_baselines = 1 if llm_runs(settings) else MAX_ROWS
+    baseline = sorted(baseline_runs(settings), key=lambda run: -accuracy(run))[:n_baselines]
     ranked = sorted(llm_runs(settings), key=lambda run: -accuracy(run))
     best = best_run(results, split)
     first = [best[0], (best[0][0], BASE)] if best else []

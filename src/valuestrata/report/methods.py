@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from valuestrata.report.phrases import listed, plural, sentence
 from valuestrata.report.prompt_sensitivity import rule_text
 from valuestrata.report.results import stratum_label
-from valuestrata.report.runs import prompt_variant_runs, tuned_runs
+from valuestrata.report.runs import all_runs, llm_runs, prompt_variant_runs, tuned_runs
 from valuestrata.report.settings import ReportSettings
 from valuestrata.study.splits import Fold, Selection, Split
 
@@ -38,7 +38,7 @@ def methods(settings: ReportSettings) -> list[Method]:
     """Terms and texts of the Methods section."""
     return [
         *_data(settings),
-        *_prompts(settings),
+        *(_prompts(settings) if llm_runs(settings) else ()),
         *_metrics(settings),
         *_inequality(settings),
         *(_judging(settings) if settings.judges else ()),
@@ -106,6 +106,8 @@ def _prompts(settings: ReportSettings) -> Iterator[Method]:
 
 def _metrics(settings: ReportSettings) -> Iterator[Method]:
     mode, distribution = settings.labels.mode, settings.labels.distribution
+    has_llms = bool(llm_runs(settings))
+    refusals = " A refusal does not leave a pair out, as probabilities are enough."
     yield (
         "Accuracy (share of pairs, 0 to 1)",
         f"Pairs whose answer is the subgroup's modal answer ({mode}). Pairs without a valid answer "
@@ -118,28 +120,34 @@ def _metrics(settings: ReportSettings) -> Iterator[Method]:
     yield (
         "Wasserstein distance (share of the scale, 0 to 1)",
         "Between the run's probabilities over the answers and the subgroup's distribution "
-        f"({distribution}), over questions with an ordered scale. A refusal does not leave a pair "
-        "out, as probabilities are enough.",
+        f"({distribution}), over questions with an ordered scale.{refusals if has_llms else ''}",
     )
     yield (
         "Total variation (0 to 1), Jensen-Shannon divergence (bits, 0 to 1)",
         "Between the same two distributions, without the order of the answers.",
     )
-    yield (
-        "Argmax accuracy, confidence, non-option mass (0 to 1)",
-        "Accuracy of the likeliest option; its probability; and the probability of replies that "
-        "are no option.",
-    )
+    if has_llms:
+        yield (
+            "Argmax accuracy, confidence, non-option mass (0 to 1)",
+            "Accuracy of the likeliest option; its probability; and the probability of replies "
+            "that are no option.",
+        )
+    else:
+        yield (
+            "Argmax accuracy, confidence (0 to 1)",
+            "Accuracy of the likeliest option, and its probability.",
+        )
     yield (
         "Calibration error (0 to 1)",
         "Expected calibration error of the likeliest option in ten bins of equal width. Its "
         "interval is corrected for bias, as noise raises it.",
     )
-    yield (
-        "Refusals, invalid, failed (share of pairs)",
-        "The text declined to answer; held no valid answer; or never came. Texts of up to "
-        f"{plural(settings.prediction.max_new_tokens, 'token')} are read.",
-    )
+    if has_llms:
+        yield (
+            "Refusals, invalid, failed (share of pairs)",
+            "The text declined to answer; held no valid answer; or never came. Texts of up to "
+            f"{plural(settings.prediction.max_new_tokens, 'token')} are read.",
+        )
     yield (
         "Missing",
         "Pairs that were asked but have no value. They are left out, not counted as wrong. Paired "
@@ -239,7 +247,7 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
         "share respondents. Intervals of Norm.Range, CV and conflict scores are corrected for "
         "bias; those of conflict scores resample respondents.",
     )
-    if tuned_runs(settings) or settings.baselines:
+    if tuned_runs(settings) or (settings.baselines and len(all_runs(settings)) > 1):
         yield (
             "Paired test",
             f"Sign-flip test over whole questions, {n} permutations: the smallest p is "

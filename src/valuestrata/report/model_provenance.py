@@ -11,7 +11,7 @@ from typing import Any
 
 from valuestrata.report.display import Cell, Table
 from valuestrata.report.phrases import NONE
-from valuestrata.report.runs import BASE, ModelVariant, all_runs, label
+from valuestrata.report.runs import BASE, ModelVariant, all_runs, label, llm_runs
 from valuestrata.report.settings import DisplaySettings
 
 Adapters = Mapping[ModelVariant, Mapping[str, Any]]
@@ -56,6 +56,8 @@ def provenance_table(
             )
         )
     columns = ("Run", "Model", "Version: revision or hash", "Adapter: hash")
+    if not llm_runs(settings):
+        return Table("Baselines", ("Run", "Rule", "Version"), tuple(row[:3] for row in rows))
     return Table("Model provenance", columns, tuple(rows))
 
 

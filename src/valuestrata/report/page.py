@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from valuestrata.paths import resource
 from valuestrata.report import display
-from valuestrata.report.captions import FIGURES, alternative
+from valuestrata.report.captions import FIGURES, alternative, caption_of
 from valuestrata.report.display import Table
 from valuestrata.report.findings import findings
 from valuestrata.report.human_agreement import (
@@ -33,6 +33,7 @@ from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import SUBGROUPS, Results, stratum_label
 from valuestrata.report.runs import (
     ModelVariant,
+    llm_runs,
     prompt_variant_runs,
     splits,
     tested_splits,
@@ -88,9 +89,8 @@ def render_page(
         provenance: what the results are made of.
         human_note: why people's annotations are not shown; '' where they are, or there are none.
     """
-    all_splits, tested = splits(settings), tested_splits(settings)
-    doubtful = unreliable(results)
-    has_prompt_variants = bool(prompt_variant_runs(settings))
+    tested = tested_splits(settings)
+    has_llms = bool(llm_runs(settings))
     text = _template().render(
         settings=settings,
         caveat=caveat_sentence(settings.caveat),
@@ -100,20 +100,12 @@ def render_page(
         survey=_survey(results, summary),
         notices=summary["notices"],
         agreement=[display.agreement_table(results)],
-        mains=[display.main_table(results, split, doubtful) for split in all_splits],
-        distributions=[display.distributions_table(results, split) for split in all_splits],
-        sensitivity=[
-            sensitivity_table(results, split, settings.prompt_rules)
-            for split in all_splits
-            if has_prompt_variants
-        ],
-        gains=[
-            display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
-        ],
-        figures={name: _figure(name, svg) for name, svg in drawings.items()},
+        **_tables_by_split(results),
+        figures={name: _figure(name, svg, has_llms) for name, svg in drawings.items()},
+        has_llms=has_llms,
+        has_texts=bool(has_llms and (settings.judges or settings.generation)),
         fairness=_fairness(results),
         groups=_groups(results),
-        differences=[display.differences_table(results, split, doubtful) for split in all_splits],
         samples=samples,
         human=human_table(results),
         human_sentences=_human_sentences(results),
@@ -129,6 +121,27 @@ def render_page(
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 
 
+def _tables_by_split(results: Results) -> dict[str, list[Table]]:
+    """The tables that the page has for each split."""
+    settings, doubtful = results.settings, unreliable(results)
+    all_splits = splits(settings)
+    has_prompt_variants = bool(prompt_variant_runs(settings))
+    differences = [display.differences_table(results, split, doubtful) for split in all_splits]
+    return {
+        "mains": [display.main_table(results, split, doubtful) for split in all_splits],
+        "distributions": [display.distributions_table(results, split) for split in all_splits],
+        "sensitivity": [
+            sensitivity_table(results, split, settings.prompt_rules)
+            for split in all_splits
+            if has_prompt_variants
+        ],
+        "gains": [
+            display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
+        ],
+        "differences": [table for table in differences if table.rows],
+    }
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -137,12 +150,12 @@ def _template() -> Template:
     return environment.from_string(resource("report/page.html.j2").read_text(encoding="utf-8"))
 
 
-def _figure(name: str, svg: str) -> Figure:
-    title, caption = FIGURES[name]
-    return Figure(name, title, caption, inline(svg, name))
+def _figure(name: str, svg: str, has_llms: bool) -> Figure:
+    title, caption = FIGURES[name][0], caption_of(name, has_llms)
+    return Figure(name, title, caption, inline(svg, name, alternative(name, has_llms)))
 
 
-def inline(svg: str, name: str) -> Markup:
+def inline(svg: str, name: str, label: str) -> Markup:
     """A drawing as part of the page: ids of its own, a label, no namespaces, no metadata.
 
     The drawing is this package's own, text in it escaped by matplotlib.
@@ -155,7 +168,7 @@ def inline(svg: str, name: str) -> Markup:
     body = body.replace("url(#", f"url(#{name}-")
     head, content = body.split(">", 1)
     view = re.search(r'viewBox="[^"]*"', head)
-    attributes = Markup(' role="img" aria-label="{}"').format(alternative(name))
+    attributes = Markup(' role="img" aria-label="{}"').format(label)
     return Markup(f"<svg {view[0] if view else ''}{attributes}>{content.strip()}")
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.results import Estimate, to_estimate
-from valuestrata.report.runs import BASE, ModelVariant, variant_names
+from valuestrata.report.runs import BASE, ModelVariant, llm_runs, variant_names
 from valuestrata.report.settings import DisplaySettings
 
 WIDTH = 9.0
@@ -187,6 +187,13 @@ def rows_of(runs: Sequence[ModelVariant]) -> list[float]:
         step = 0.0 if not i else 1.0 if runs[i - 1][0] == model else 1.35
         rows.append((rows[-1] if rows else 0.0) + step)
     return rows
+
+
+def marks_note(settings: DisplaySettings) -> str:
+    """What the marks of a figure of all runs are."""
+    if not llm_runs(settings):
+        return "Diamond: baseline."
+    return "Hollow: base; filled: tuned; diamond and dotted: baseline."
 
 
 def interval_note(settings: DisplaySettings) -> str:

@@ -1,7 +1,7 @@
 """What the report is made of: the study's tables, their order, and looking numbers up. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,10 @@ class Estimate:
     def has_interval(self) -> bool:
         """Whether there is a value with an interval."""
         return self.exists and self.ci_low == self.ci_low
+
+    def negative(self) -> "Estimate":
+        """The same difference taken the other way round."""
+        return replace(self, value=-self.value, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
     def direction(self, confidence_level: float) -> int:
         """1 or -1 where interval and test agree that a difference is not 0, else 0."""
@@ -109,7 +113,9 @@ class Results:
     ) -> Estimate | None:
         """A paired difference, first minus second, None where there is none."""
         key = Metric(metric) if isinstance(metric, str) else metric
-        return self._differences.get((*first, *second, split, *key[:3]))
+        gap = self._differences.get((*first, *second, split, *key[:3]))
+        other_way = self._differences.get((*second, *first, split, *key[:3]))
+        return gap if gap is not None or other_way is None else other_way.negative()
 
     def group(
         self, run: ModelVariant, split: str, level: str, group: str, metric: str

@@ -70,6 +70,11 @@ def baseline_runs(settings: ComparisonSettings) -> list[ModelVariant]:
     return [(model, BASE) for model in settings.baselines]
 
 
+def main_runs(settings: ComparisonSettings) -> list[ModelVariant]:
+    """The runs that findings are about: language models, or baselines in a study without any."""
+    return llm_runs(settings) or baseline_runs(settings)
+
+
 def all_runs(settings: ComparisonSettings) -> list[ModelVariant]:
     """Language models with their variants, then the baselines."""
     return [*llm_runs(settings), *baseline_runs(settings)]

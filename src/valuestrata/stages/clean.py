@@ -9,6 +9,7 @@ from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.study import Study
 from valuestrata.survey import codebook, readers
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.left_out import axis_notices, leave_out_axes
 from valuestrata.survey.readers import CleanSurvey
 from valuestrata.survey.settings import ReadingSettings, reading_settings
 from valuestrata.survey.undeclared import undeclared_notices
@@ -75,8 +76,12 @@ def read(survey: str, book: str, settings: ReadingSettings) -> tuple[list[Questi
     chosen = codebook.select(codebook.load(book), settings.questions, settings.exclude)
     chosen = [codebook.recoded(q, settings.recode_of(q.question)) for q in chosen]
     clean = readers.read_survey(survey, settings, chosen, codebook.columns(book))
+    responses, groups = leave_out_axes(
+        clean.responses, clean.groups, settings.axes, settings.min_subgroup_n
+    )
+    clean = clean._replace(responses=responses, groups=groups)
     readers.check_axes(clean.responses, settings, survey)
-    notices = [*clean.notices, *undeclared_notices(clean.responses, chosen)]
+    notices = [*clean.notices, *axis_notices(groups), *undeclared_notices(clean.responses, chosen)]
     empty = [q.question for q in chosen if clean.responses[q.question].isna().all()]
     if empty:
         notices.append(f"questions without any valid answer: {', '.join(empty)}")

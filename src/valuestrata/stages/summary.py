@@ -1,24 +1,31 @@
 """Summarise the survey data: the figures that a reader checks first."""
 
+from typing import Any
+
 import numpy as np
 
 from valuestrata import io, paths, tables
 from valuestrata.baselines.predict import predict
 from valuestrata.baselines.rules import axis_mode, national_mode
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.study.base import Part
+from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.splits import COUNTRY, Selection
 from valuestrata.study.study import Study
 from valuestrata.survey import summary
 from valuestrata.survey.crosstab import cross_tab
 from valuestrata.survey.encoded import encode_survey
 from valuestrata.survey.groups import read_groups
+from valuestrata.survey.left_out import stratum_notices
 
 BASELINES = {"national_mode": national_mode, "axis_mode": axis_mode}
 
 
 class Settings(Part):
-    """What the summary says of the study."""
+    """What the summary says of the study.
+
+    Of several countries: the strata of each split, and the countries that it keeps.
+    """
 
     study: str
     survey: str
@@ -27,6 +34,8 @@ class Settings(Part):
     labels: Labels
     evaluation: Evaluation
     caveat: str
+    strata: FrozenMap[str, tuple[tuple[str, ...], ...]] = EMPTY
+    countries: FrozenMap[str, Selection] = EMPTY
 
 
 def runs(study: Study) -> list[dict[str, str]]:
@@ -44,7 +53,18 @@ def settings(study: Study) -> Settings:
         labels=study.labels,
         evaluation=study.evaluation,
         caveat=study.survey_caveat,
+        **_across_countries(study),
     )
+
+
+def _across_countries(study: Study) -> dict[str, Any]:
+    if not study.several_countries:
+        return {}
+    kept = {split: study.selections(split)[1] for split in study.splits}
+    return {
+        "strata": study.split_strata,
+        "countries": {split: groups.get(COUNTRY, Selection()) for split, groups in kept.items()},
+    }
 
 
 def inputs(study: Study) -> Files:
@@ -68,14 +88,15 @@ def outputs(study: Study) -> Files:
 
 
 def run(job: Job[Settings]) -> None:
-    """Write sizes; pairs, baselines and ceilings by split; conflict by block."""
+    """Write sizes; what is doubtful; pairs, baselines and ceilings by split; conflict by block."""
     config = job.settings
     questions = io.read_table(job.path("questions"), tables.QUESTIONS)
     responses = io.read_table(job.path("responses"), tables.RESPONSES)
     survey = encode_survey(responses, questions)
     crosstab = cross_tab(survey)
     ceilings = io.read_table(job.path("ceilings"), tables.CEILINGS)
-    splits = {}
+    groups = read_groups(job.path("groups"))
+    splits, notices = {}, list(io.read_json(job.path("notices"))["notices"])
     for split, pairs_path, labels_path in zip(
         config.splits, job.paths("pairs"), job.paths("labels"), strict=True
     ):
@@ -94,16 +115,18 @@ def run(job: Job[Settings]) -> None:
             },
             "ceilings": summary.ceiling_figures(ceilings, split),
         }
-    groups = read_groups(job.path("groups"))
+        if config.countries:
+            kept = config.countries[split]
+            notices += stratum_notices(groups, split, config.strata[split], kept, pairs)
     content = {
         "study": config.study,
         "survey": config.survey,
         "countries": groups.countries or (config.country,),
         "caveat": config.caveat,
-        "notices": io.read_json(job.path("notices"))["notices"],
         "respondents": len(responses),
         "questions": len(questions),
         "groups": groups.sizes(),
+        "notices": notices,
         "splits": splits,
         "blocks": summary.block_figures(io.read_table(job.path("diversity"), tables.DIVERSITY)),
         "rank_agreement": summary.agreement_figures(

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NoReturn, Self, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,13 +26,41 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _lists_to_tuples(cls, data: Any) -> Any:
-        return to_tuples(data)
+    def _prepare(cls, data: Any) -> Any:
+        return to_tuples(_with_additions(cls.model_fields, data))
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with other values in some fields."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**values, **changes})
+
+
+def _with_additions(fields: Mapping[str, FieldInfo], data: Any) -> Any:
+    """Plain data with what `KEY+` adds in the lists themselves, or behind their defaults."""
+    if not isinstance(data, Mapping):
+        return data
+    whole = dict(data)
+    for mark in [key for key in whole if str(key).endswith("+") and key[:-1] in fields]:
+        name, added = mark[:-1], whole.pop(mark)
+        if not is_list(fields[name].annotation):
+            raise ValueError(f"{mark}: {name} is no list to add to; write {name}: ...")
+        if not isinstance(added, list | tuple):
+            shown = "null" if added is None else repr(added)
+            raise ValueError(f"{mark}: {shown} is not a list; write {mark}: [...]")
+        default = () if fields[name].is_required() else fields[name].default
+        below = whole.get(name, default)
+        if not isinstance(below, list | tuple):
+            shown = "not set" if below is None else repr(below)
+            raise ValueError(f"{mark}: {name} is {shown}, no list to add to; write {name}: [...]")
+        whole[name] = [*below, *added]
+    return whole
+
+
+def is_list(kind: Any) -> bool:
+    """Whether an annotation allows a list; what stands inside a mapping does not count."""
+    if get_origin(kind) in (tuple, dict):
+        return get_origin(kind) is tuple
+    return any(map(is_list, get_args(kind)))
 
 
 def to_tuples(data: Any) -> Any:

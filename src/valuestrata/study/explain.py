@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from valuestrata.study.base import Part
+from valuestrata.study.base import Part, is_list
 from valuestrata.study.study import Study
 
 TAGS = ("backend", "method")
@@ -180,7 +180,7 @@ def _message(place: _Place, detail: ErrorDetails) -> tuple[str, str]:
 
 def _parent(place: _Place, detail: ErrorDetails) -> str:
     """A bad key is a problem of the mapping that it stands in."""
-    return ".".join(place.path[:-1]) if detail["loc"][-1] == "[key]" else place.text
+    return ".".join(place.path[:-1]) if detail["loc"][-1:] == ("[key]",) else place.text
 
 
 def _unknown_key(place: _Place) -> tuple[str, str]:
@@ -188,9 +188,14 @@ def _unknown_key(place: _Place) -> tuple[str, str]:
     owners = [tag for tag, part in place.parts.items() if key in part.model_fields]
     if owners and place.part:
         return place.text, f"belongs to {_either(owners)}, not to {_tag(place.part)}; remove it"
-    valid = list(place.part.model_fields) if place.part else []
-    near = get_close_matches(key, valid, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(sorted(valid))}"
+    fields = place.part.model_fields if place.part else {}
+    mark = "+" if key.endswith("+") else ""
+    lists = [name for name, info in fields.items() if is_list(info.annotation)]
+    valid = lists if mark and lists else list(fields)
+    near = get_close_matches(key.removesuffix(mark), valid, n=1)
+    advice = f"valid keys are {', '.join(sorted(valid))}"
+    if near:
+        advice = f"did you mean {near[0] + mark!r}?"
     return parent, f"unknown key {key!r}; {advice}"
 
 

@@ -1,6 +1,7 @@
 """From YAML to a checked study; the first problem is one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from valuestrata.study.checks import problems
 from valuestrata.study.explain import explain
 from valuestrata.study.splits import axes_of
 from valuestrata.study.study import Study
-from valuestrata.study.yaml import merge, read_mapping
+from valuestrata.study.yaml import NAMED, lay, mapping_at, read_mapping
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository."""
@@ -30,7 +31,7 @@ def load(raw: Mapping[str, Any], root: Path = ROOT, files: bool = True) -> Study
     Raises:
         InputError: one line with the key, what is wrong and what would be right.
     """
-    plain = _without_null_axes(raw)
+    plain = _without_nulls(raw)
     try:
         study = Study.model_validate(plain)
     except ValidationError as error:
@@ -56,7 +57,7 @@ def merge_files(paths: Sequence[Path | str], root: Path = ROOT) -> dict[str, Any
         raws.insert(0, read_mapping(root / EMBEDDED))
     merged: dict[str, Any] = {}
     for raw in raws:
-        merged = merge(merged, raw)
+        merged = lay(merged, raw)
     return merged
 
 
@@ -65,19 +66,60 @@ def is_overlay(raw: Mapping[str, Any]) -> bool:
     return "study" not in raw or not {"splits", "models"} & set(raw)
 
 
-def _without_null_axes(raw: Any) -> Any:
-    """The study without the axes that an overlay made null, and without their strata."""
-    try:
-        axes, splits = raw["survey"]["axes"], raw["splits"]
-        gone = {name for name, axis in axes.items() if axis is None}
-        kept = {name: _without_axes(split, gone) for name, split in splits.items()}
-    except (AttributeError, KeyError, TypeError):
-        return raw  # not a study: validation says what is missing
-    left = {name: axis for name, axis in axes.items() if name not in gone}
-    return {**raw, "survey": {**raw["survey"], "axes": left}, "splits": kept} if gone else raw
+def _without_nulls(raw: Any) -> Any:
+    """The study without what an overlay made null, and without it in the lists that name it."""
+    if not isinstance(raw, Mapping):
+        return raw
+    whole = {key: value for key, value in raw.items() if value is not None}
+    gone = {path[-1]: _nulls(whole, path) for path in NAMED}
+    for path in NAMED:
+        whole = _without(whole, path, gone[path[-1]])
+    if gone["axes"]:
+        whole = _each(whole, "splits", partial(_without_axes, gone=gone["axes"]))
+    for key in ("recipes", "prompt_variants"):
+        if gone[key]:
+            whole = _each(whole, "models", partial(_unlisted, key=key, gone=gone[key]))
+    if gone["splits"] and isinstance(whole.get("generation"), Mapping):
+        whole["generation"] = _unlisted(whole["generation"], "splits", gone["splits"])
+    return whole
 
 
-def _without_axes(split: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
-    strata = [stratum for stratum in split["strata"] if not gone & set(axes_of(stratum))]
-    groups = {axis: chosen for axis, chosen in split.get("groups", {}).items() if axis not in gone}
-    return {**split, "strata": strata, "groups": groups}
+def _nulls(raw: Any, path: Sequence[str]) -> set[str]:
+    """Names that are null in a mapping of named parts."""
+    return {str(name) for name, part in mapping_at(raw, path).items() if part is None}
+
+
+def _without(raw: Mapping[Any, Any], path: Sequence[str], gone: set[str]) -> dict[Any, Any]:
+    """A copy without some entries of a mapping inside it."""
+    if not gone:
+        return dict(raw)
+    if not path:
+        return {key: value for key, value in raw.items() if str(key) not in gone}
+    return {**raw, path[0]: _without(raw[path[0]], path[1:], gone)}
+
+
+def _each(
+    raw: Mapping[Any, Any], section: str, change: Callable[[Mapping[Any, Any]], Any]
+) -> dict[Any, Any]:
+    """A copy with every mapping of a section changed."""
+    parts = mapping_at(raw, [section])
+    changed = {k: change(v) if isinstance(v, Mapping) else v for k, v in parts.items()}
+    return {**raw, section: changed} if parts else dict(raw)
+
+
+def _unlisted(part: Mapping[Any, Any], key: str, gone: set[str]) -> dict[Any, Any]:
+    """A part whose list of names lacks those that are gone."""
+    if not isinstance(part.get(key), list | tuple):
+        return dict(part)
+    return {**part, key: [name for name in part[key] if name not in gone]}
+
+
+def _without_axes(split: Mapping[Any, Any], gone: set[str]) -> dict[Any, Any]:
+    """A split without the strata and the selections of groups that name an axis that is gone."""
+    kept = dict(split)
+    if isinstance(split.get("strata"), list | tuple):
+        strata = split["strata"]
+        kept["strata"] = [s for s in strata if not gone & set(axes_of(str(s)))]
+    if isinstance(split.get("groups"), Mapping):
+        kept["groups"] = {a: chosen for a, chosen in split["groups"].items() if a not in gone}
+    return kept

@@ -10,11 +10,14 @@ from valuestrata import io
 from valuestrata.study.base import FrozenDict
 from valuestrata.study.load import ROOT
 from valuestrata.study.study import Study
+from valuestrata.study.survey import Survey
+from valuestrata.study.yaml import NAMED
 
 FOLDER = ROOT / "workflow" / "schemas"
 STUDY = "study.schema.json"
 OVERLAY = "overlay.schema.json"
 PATH = FOLDER / STUDY
+_AXES = Survey.model_fields["axes"]
 
 
 class _Generator(GenerateJsonSchema):
@@ -35,12 +38,35 @@ def json_schema() -> dict[str, Any]:
 
 
 def overlay_schema() -> dict[str, Any]:
-    """The schema of an overlay, which may leave out every key and make an axis null."""
+    """The schema of an overlay: it may leave out every key, add to lists, and remove by null."""
     schema = _optional(json_schema())
-    axes = schema["$defs"]["Survey"]["properties"]["axes"]["patternProperties"]
-    for pattern, axis in axes.items():
-        axes[pattern] = {"anyOf": [axis, {"type": "null"}]}
+    survey = schema["$defs"]["Survey"]["properties"]
+    _allow_marks(schema)
+    sections = {path[-1]: schema["properties"] if len(path) == 1 else survey for path in NAMED}
+    for name, properties in sections.items():
+        entries = properties[name]["patternProperties"]
+        entries |= {pattern: _or_null(part) for pattern, part in entries.items()}
+        properties[f"{name}="] = properties[name] | {"description": f"Instead of all {name}."}
+        if not Study.model_fields.get(name, _AXES).is_required():
+            properties[name] = _or_null(properties[name])
     return {**schema, "title": "valuestrata overlay on a study"}
+
+
+def _allow_marks(node: Any) -> None:
+    """Beside every list, what adds to it."""
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list):
+            _allow_marks(child)
+    for name, part in list(node.get("properties", {}).items()) if isinstance(node, dict) else ():
+        kinds = part.get("anyOf", [part]) if isinstance(part, dict) else []
+        lists = [kind for kind in kinds if kind.get("type") == "array"]
+        if lists:
+            added = {"type": "array", "items": lists[0].get("items", {})}
+            node["properties"][f"{name}+"] = {**added, "description": f"Added to {name}."}
+
+
+def _or_null(part: Any) -> dict[str, Any]:
+    return {"anyOf": [part, {"type": "null"}]}
 
 
 def texts() -> dict[str, str]:

@@ -8,6 +8,7 @@ or whole numbers as in {1: male}. A key that stands twice in a mapping is an err
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -192,20 +193,85 @@ def _one_line(text: str) -> str:
 
 # Several files --------------------------------------------------------------------------------
 
+ADD, REPLACE = "+", "="
+"""Ends of keys: `exclude+` adds to a list, `models=` replaces a mapping."""
+NAMED = (
+    ("survey", "axes"),
+    ("splits",),
+    ("models",),
+    ("recipes",),
+    ("judges",),
+    ("prompt_variants",),
+)
+"""Where a study has mappings of named parts; in an overlay null removes one."""
+FILE_WORDS = ("groups", "recode", "rename")
+"""Mappings whose keys are the survey file's own words: a group `65+` is no addition."""
 
-def merge(base: Any, overlay: Mapping[Any, Any]) -> dict[Any, Any]:
-    """A copy of `base` with `overlay` laid over it, as Snakemake lays config files.
 
-    Mappings are merged key by key; anything else replaces what is there. Keys are compared as
-    text, so that "1" and 1 are one code.
+def merge(base: Any, overlay: Mapping[Any, Any], words: bool = False) -> dict[Any, Any]:
+    """A copy of `base` with `overlay` laid over it, as Snakemake lays config files, and two marks.
+
+    Mappings are merged key by key; anything else replaces what is there. `KEY+: [...]` adds to the
+    list KEY, `KEY=: ...` replaces KEY whole. Where there is no list yet, `KEY+` stays: the part
+    that it belongs to adds it to its default. Keys are compared as text, so that "1" and 1 are one
+    code.
+
+    Args:
+        base: what lies below.
+        overlay: what is laid over it.
+        words: whether the keys are words of the survey file, where + and = mean nothing.
     """
     merged = dict(base) if isinstance(base, Mapping) else {}
     names = {str(key): key for key in merged}
-    for key, value in overlay.items():
-        place = names.setdefault(str(key), key)
-        is_mapping = isinstance(value, Mapping)
-        merged[place] = merge(merged.get(place), value) if is_mapping else value
+    for key, value in sorted(overlay.items(), key=lambda item: _adds(*item)):
+        name = str(key)
+        if not words and _adds(key, value):
+            list_key = names.get(name[:-1], key)
+            here = merged.get(list_key)
+            if not isinstance(here, list):
+                list_key = names.setdefault(name, key)
+                here = merged.get(list_key, [])
+            merged[list_key] = [*here, *value]
+            continue
+        is_whole = not words and name.endswith(REPLACE)
+        name = name.removesuffix(REPLACE) if is_whole else name
+        place = names.setdefault(name, name if is_whole else key)
+        merged.pop(names.get(f"{name}{ADD}"), None)
+        below = None if is_whole else merged.get(place)
+        inner_words = name in FILE_WORDS
+        merged[place] = merge(below, value, inner_words) if isinstance(value, Mapping) else value
     return merged
+
+
+def _adds(key: Any, value: Any) -> bool:
+    """Whether an entry adds to a list."""
+    return str(key).endswith(ADD) and isinstance(value, list)
+
+
+def lay(base: Mapping[Any, Any], overlay: Mapping[Any, Any]) -> dict[Any, Any]:
+    """`merge` for studies: a null that removes nothing is refused.
+
+    Raises:
+        InputError: one line with the place, and the name that is near.
+    """
+    for path in NAMED:
+        below, above = (mapping_at(raw, path) for raw in (base, overlay))
+        for key in (key for key, value in above.items() if value is None):
+            if below and str(key) not in map(str, below):
+                near = get_close_matches(str(key), list(map(str, below)), n=1)
+                advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(below)}"
+                raise InputError(
+                    f"config: {'.'.join(path)}.{key}: null removes nothing, as the study below has "
+                    f"no {key!r}; {advice}"
+                )
+    return merge(base, overlay)
+
+
+def mapping_at(raw: Any, path: Sequence[str]) -> Mapping[Any, Any]:
+    """A mapping inside another; an empty one where there is none."""
+    for key in path:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw if isinstance(raw, Mapping) else {}
 
 
 def reload(config: Mapping[str, Any], files: Sequence[Path | str]) -> dict[str, Any]:
@@ -225,11 +291,11 @@ def reload(config: Mapping[str, Any], files: Sequence[Path | str]) -> dict[str, 
     ours: dict[Any, Any] = {}
     theirs: dict[Any, Any] = {}
     for path in files:
-        ours = merge(ours, read_mapping(path))
+        ours = lay(ours, read_mapping(path))
         theirs = _merge_exactly(theirs, _read_as_snakemake(path))
-    keys = {str(key) for key in config}
-    ours = {key: value for key, value in ours.items() if str(key) in keys}
-    return merge(ours, {key: _typed(value) for key, value in _changes(config, theirs).items()})
+    keys = {str(key).rstrip(ADD + REPLACE) for key in config}
+    ours = {key: value for key, value in ours.items() if str(key).rstrip(ADD) in keys}
+    return lay(ours, {key: _typed(value) for key, value in _changes(config, theirs).items()})
 
 
 def read_mapping(path: Path | str) -> dict[Any, Any]:

@@ -17,6 +17,9 @@ from valuestrata.survey.files import open_survey
 from valuestrata.survey.settings import ReadingSettings, reading_settings
 from valuestrata.survey.table import FileLabels, Headers, RawTable, ReadOptions
 
+MAX_GUESSES = 20
+"""Missing names that are shown with a name that is near."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -77,9 +80,10 @@ def check_columns(study: Study, root: Path) -> list[str]:
 
 
 def named_questions(study: Study) -> list[str]:
-    """The questions that a study names, once each: chosen, left out, or selected by a split."""
+    """The questions that a study names, once each: chosen, left out, recoded, or in a split."""
     survey = study.survey
     names = [*(() if survey.questions == "all" else survey.questions), *survey.exclude]
+    names += survey.recode
     for split in study.splits:
         selection, _ = study.selections(split)
         names += [*(selection.only or ()), *selection.without]
@@ -104,7 +108,8 @@ def find_columns(table: RawTable, settings: ReadingSettings, questions: Sequence
     An axis without its column is made of its fallback; one of the country columns is enough.
 
     Raises:
-        InputError: one line that names all missing columns, and columns with nearly their names.
+        InputError: one line that names all missing columns, and columns with nearly their names,
+            or all columns that stand twice.
     """
     finder = _Finder(table, settings)
     positions = finder.positions(_plain_columns(settings, questions))
@@ -122,9 +127,12 @@ def find_columns(table: RawTable, settings: ReadingSettings, questions: Sequence
     countries = finder.positions(settings.country_columns)
     if settings.country_columns and not countries:
         missing.append(f"{' or '.join(settings.country_columns)} of survey.countries")
+    if finder.ambiguous:
+        raise InputError(f"{table.label}: {'; '.join(finder.ambiguous.values())}")
     if missing:
         shown = _list("column", missing, finder.headers.names())
-        raise InputError(f"{table.label}: no {shown}; {_remedy(table, lost)}")
+        remedy = _remedy(table, lost, bool(positions or countries))
+        raise InputError(f"{table.label}: no {shown}; {remedy}")
     return Columns(positions | countries, axes)
 
 
@@ -143,8 +151,8 @@ class _Finder:
     """Finds columns by any of their names."""
 
     def __init__(self, table: RawTable, settings: ReadingSettings) -> None:
-        self.headers = Headers(table.headers)
-        self.label, self.settings = table.label, settings
+        self.headers, self.settings = Headers(table.headers), settings
+        self.ambiguous: dict[str, str] = {}
 
     def positions(self, names: Iterable[str]) -> dict[str, int]:
         """Positions of those of the columns that there are."""
@@ -156,7 +164,8 @@ class _Finder:
             try:
                 position = next((hit for hit in hits if hit is not None), None)
             except InputError as error:
-                raise InputError(f"{self.label}: {error}") from None
+                self.ambiguous[name] = str(error)
+                position = 0  # of no use: `find_columns` refuses the file
             if position is not None:
                 yield name, position
 
@@ -172,18 +181,27 @@ class _Finder:
 
 
 def _list(noun: str, names: Sequence[str], near: Iterable[str]) -> str:
-    """Missing names in one line, each with the one most like it: `columns Q2a (is it Q2?), X`."""
-    existing = list(near)
+    """Missing names in one line, each with the one most like it: `columns Q2a (is it Q2?), X`.
+
+    Where very many are missing they are of another kind, and likeness is chance.
+    """
+    existing = {name.casefold(): name for name in reversed(list(near))}
+    guesses = existing if len(names) <= MAX_GUESSES else {}
     shown = []
     for name in names:
-        close = get_close_matches(name.split(" ")[0], existing, n=1, cutoff=0.7)
-        shown.append(f"{name} (is it {close[0]}?)" if close else name)
+        close = get_close_matches(name.split(" ")[0].casefold(), list(guesses), n=1, cutoff=0.7)
+        shown.append(f"{name} (is it {guesses[close[0]]}?)" if close else name)
     return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(shown)}"
 
 
-def _remedy(table: RawTable, axes: Sequence[str]) -> str:
+def _remedy(table: RawTable, axes: Sequence[str], has_any: bool) -> str:
     if len(table.headers) == 1:
         return "is survey.delimiter right?"
+    if not has_any:  # the first line may be a respondent's, so it is not shown
+        return (
+            f"none of the study's columns is among its {len(table.headers)}: is it the right file, "
+            "with names in the first line?"
+        )
     remedy = "check the study's column names, or map them by survey.rename"
     if axes:
         leave_out = ", ".join(f"survey.axes.{name}: null" for name in axes)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from valuestrata.errors import InputError
 from valuestrata.metrics.agreement import rank_agreement
 from valuestrata.metrics.resample import against_null, bias_corrected, ratio
 from valuestrata.study.evaluation import Evaluation, Labels
@@ -54,12 +55,24 @@ class Scorer:
     def score(
         self, strata: Sequence[tuple[str, ...]], groups: Groups, min_subgroup_n: int
     ) -> ScoredStrata:
-        """Score the sets of subgroups that each stratum compares."""
-        compared = groups.compared(strata)
-        members = [
+        """Score the sets of subgroups that each stratum compares; empty ones are left out.
+
+        Raises:
+            InputError: all are empty.
+        """
+        every = groups.compared(strata)
+        subgroups_of = [
             stratum_members(self.survey.groups, axes, labels, min_subgroup_n)
-            for _, axes, labels in compared
+            for _, axes, labels in every
         ]
+        # a country may have no subgroup of a stratum
+        compared = [c for c, subgroups in zip(every, subgroups_of, strict=True) if subgroups.size]
+        members = [subgroups for subgroups in subgroups_of if subgroups.size]
+        if not members:
+            raise InputError(
+                f"no stratum has a subgroup of {min_subgroup_n} respondents; lower min_subgroup_n, "
+                "or merge groups"
+            )
         present = [self._present(subgroups) for subgroups in members]
         scores = []
         for (name, _, _), subgroups, enough in zip(compared, members, present, strict=True):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from valuestrata import io
 from valuestrata.prompting.settings import PromptSettings
-from valuestrata.study.base import FrozenMap, Part
+from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.splits import COUNTRY, stratum_id
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,12 @@ class Groups(Part):
 
     countries: names of the countries that were taken out of a cross-national file; none where the
     study itself names its country. With several, COUNTRY is the first axis.
+    left_out: axes that a country lacks, by country, where there are several.
     """
 
     countries: tuple[str, ...]
     axes: FrozenMap[str, tuple[Group, ...]]
+    left_out: FrozenMap[str, tuple[str, ...]] = EMPTY
 
     def labels(self) -> dict[str, tuple[str, ...]]:
         """Axis -> labels."""
