@@ -100,7 +100,7 @@ def render_page(
         survey=_survey(results, summary),
         notices=summary["notices"],
         agreement=[display.agreement_table(results)],
-        **_tables_by_split(results),
+        **_tables_by_split(settings, results),
         figures={name: _figure(name, svg, has_llms) for name, svg in drawings.items()},
         has_llms=has_llms,
         has_texts=bool(has_llms and (settings.judges or settings.generation)),
@@ -121,10 +121,9 @@ def render_page(
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 
 
-def _tables_by_split(results: Results) -> dict[str, list[Table]]:
+def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, list[Table]]:
     """The tables that the page has for each split."""
-    settings, doubtful = results.settings, unreliable(results)
-    all_splits = splits(settings)
+    all_splits, doubtful = splits(settings), unreliable(results)
     has_prompt_variants = bool(prompt_variant_runs(settings))
     differences = [display.differences_table(results, split, doubtful) for split in all_splits]
     return {
