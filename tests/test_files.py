@@ -24,7 +24,7 @@ from valuestrata.__main__ import main
 from valuestrata.errors import InputError
 from valuestrata.stages import clean
 from valuestrata.study.survey import Axis, Fallback
-from valuestrata.survey import codebook, labelled, readers
+from valuestrata.survey import codebook, isolated, readers
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.settings import ReadingSettings
 
@@ -170,7 +170,7 @@ def test_slices_of_a_labelled_file_are_read_as_one(
 ) -> None:
     many = pd.concat([respondents()] * 400, ignore_index=True)
     many["D_INTERVIEW"] = np.arange(len(many), dtype=float)
-    assert len(many) > 2 * labelled.SLICE
+    assert len(many) > 2 * isolated.SLICE
     frame = read(write(form, tmp_path, many))
     assert list(frame["Q1"].dropna()) == list(expected["Q1"].dropna()) * 400
     assert frame["respondent"].is_unique
@@ -220,14 +220,6 @@ def test_what_is_not_of_its_suffix_is_one_line(tmp_path: Path) -> None:
             complaint(path)
 
 
-def test_a_format_that_is_not_read_says_which_are(tmp_path: Path) -> None:
-    for suffix in (".xls", ".rds", ".RData", ".sas7bdat"):
-        path = tmp_path / f"a{suffix}"
-        path.write_bytes(b"x")
-        formats = "take the release as one of .csv, .tsv, .txt, .tab, .dat, .sav, .zsav, .dta"
-        assert formats in complaint(path)
-
-
 def test_a_zip_in_a_zip_is_told_to_be_unpacked(tmp_path: Path) -> None:
     inner = zipped(write("csv", tmp_path))
     outer = tmp_path / "outer.zip"
@@ -235,7 +227,7 @@ def test_a_zip_in_a_zip_is_told_to_be_unpacked(tmp_path: Path) -> None:
         archive.write(inner, "WVS/inner.zip")
     line = complaint(outer)
     assert "holds another zip ('WVS/inner.zip'); unpack it" in line
-    assert ".sav, .zsav, .dta, .xlsx" in line
+    assert ".sav, .zsav, .por, .dta" in line
 
 
 def test_codes_that_a_file_declares_missing_can_be_recoded(tmp_path: Path) -> None:
@@ -395,7 +387,7 @@ def test_random_bytes_give_a_frame_or_one_line(tmp_path: Path, suffix: str, cont
 
 def test_a_reader_that_crashes_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("sav", tmp_path)
-    monkeypatch.setattr(labelled, "_serve", _crash)
+    monkeypatch.setattr(isolated, "_serve", _crash)
     assert "it stops the reader" in complaint(path)
 
 

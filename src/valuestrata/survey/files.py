@@ -1,8 +1,7 @@
-"""Opens a survey file in any format it is handed out in: csv, SPSS, Stata, Excel, also zipped."""
+"""Opens a survey file in any format it is handed out in, also compressed."""
 
 import codecs
 import csv
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
@@ -11,21 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
 from valuestrata.study.survey import AUTO
-from valuestrata.survey import labelled
-from valuestrata.survey.sheets import open_workbook
+from valuestrata.survey import arrow_files, compressed, isolated, sheets
 from valuestrata.survey.table import SLICE, RawTable, ReadOptions
 from valuestrata.survey.zipped import open_zip
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
-
 DELIMITERS = ",;\t|"
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
-SUFFIXES = (*TEXT, *labelled.KINDS, ".xlsx")
-FORMATS = f"{', '.join(SUFFIXES)}, or a .zip that holds one of these"
-FOREIGN = (".xls", ".ods", ".rds", ".rdata", ".rda", ".sas7bdat", ".xpt", ".por", ".gz", ".7z")
+SUFFIXES = (*TEXT, *isolated.KINDS, *sheets.SUFFIXES, *arrow_files.PARQUET, *arrow_files.ARROW)
+FORMATS = f"{', '.join(SUFFIXES)}; each also in a .zip or as {', '.join(compressed.OPENERS)}"
+FOREIGN = (
+    *(".sas7bcat", ".sas", ".sps", ".do", ".r", ".json", ".jsonl", ".xml", ".html", ".htm"),
+    *(".pdf", ".doc", ".docx", ".mdb", ".accdb", ".db", ".sqlite", ".orc", ".numbers"),
+    *(".7z", ".rar", ".tar", ".tgz", ".zst", ".z"),
+)
+"""Suffixes of files that come with surveys, or hold some, and are not read."""
+BEGINNINGS = {
+    b"PK\x03\x04": "an Excel file (.xlsx), an .ods or a .zip",
+    b"\x1f\x8b": "compressed (.gz), or R's .rds",
+    b"$FL": "an SPSS file (.sav, .zsav)",
+    b"PAR1": "a .parquet file",
+    b"ARROW1": "a .feather file",
+    b"<stata_dta>": "a Stata file (.dta)",
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
+    b"%PDF": "a .pdf, which holds no table that can be read",
+    b"<!DOCTYPE": "a web page: the download needs a login, or is not finished",
+    b"<!doctype": "a web page: the download needs a login, or is not finished",
+    b"<html": "a web page: the download needs a login, or is not finished",
+}
+"""What a file is that is named as text, by its first bytes."""
 
 
 @contextmanager
@@ -46,29 +61,33 @@ def open_survey(path: Path | str, options: ReadOptions) -> Iterator[RawTable]:
         raise InputError(f"{path}: {'no such file' if is_missing else error.strerror}") from None
     except ValueError:  # a NUL in the path
         raise InputError(f"{str(path)!r}: not a file's name") from None
-    is_zip = path.suffix.lower() == ".zip"
     try:
-        with (_open_zip if is_zip else _open_plain)(path, str(path), options) as table:
+        with _open_any(path, options) as table:
             yield table
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
+def _open_any(path: Path, options: ReadOptions) -> AbstractContextManager[RawTable]:
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return open_zip(path, str(path), options, _open_plain, SUFFIXES, TEXT)
+    if suffix in compressed.OPENERS:
+        return compressed.open_compressed(path, str(path), options, _open_plain, TEXT)
+    return _open_plain(path, str(path), options)
+
+
 def _open_plain(path: Path, label: str, options: ReadOptions) -> AbstractContextManager[RawTable]:
     suffix = path.suffix.lower()
     if suffix in FOREIGN:
-        raise InputError(
-            f"{label}: {suffix} files are not read; take the release as one of {FORMATS}"
-        )
-    if suffix in labelled.KINDS:
-        return labelled.open_labelled(path, label, suffix)
-    if suffix == ".xlsx":
-        return open_workbook(path, label, options)
+        raise InputError(f"{label}: {suffix} files are not read; readable are {FORMATS}")
+    if suffix in isolated.KINDS:
+        return isolated.open_isolated(path, label, suffix, options)
+    if suffix in sheets.SUFFIXES:
+        return sheets.open_workbook(path, label, options)
+    if suffix in (*arrow_files.PARQUET, *arrow_files.ARROW):
+        return arrow_files.open_arrow(path, label, suffix)
     return _open_text(path, label, options)
-
-
-def _open_zip(path: Path, label: str, options: ReadOptions) -> AbstractContextManager[RawTable]:
-    return open_zip(path, label, options, _open_plain, SUFFIXES, TEXT)
 
 
 # Text ----------------------------------------------------------------------------------------
@@ -76,7 +95,9 @@ def _open_zip(path: Path, label: str, options: ReadOptions) -> AbstractContextMa
 
 @contextmanager
 def _open_text(path: Path, label: str, options: ReadOptions) -> Iterator[RawTable]:
-    encoding = _encoding(path, label, options.headers_only)
+    notices: list[str] = []
+    _check_beginning(path, label)
+    encoding = _encoding(path, label, options, notices)
     delimiters = DELIMITERS if options.delimiter == AUTO else (options.delimiter,)
     try:
         heads = {delimiter: _head(path, encoding, delimiter) for delimiter in delimiters}
@@ -88,7 +109,21 @@ def _open_text(path: Path, label: str, options: ReadOptions) -> Iterator[RawTabl
     if not options.headers_only:
         _check_rows(path, label, encoding, sep, heads[sep])
     shape: dict[str, Any] = {"sep": sep, "encoding": encoding}
-    yield RawTable(label, heads[sep], lambda where: _rows(path, label, where, shape))
+    yield RawTable(
+        label, heads[sep], lambda where: _rows(path, label, where, shape), notices=notices
+    )
+
+
+def _check_beginning(path: Path, label: str) -> None:
+    """Refuse another kind of file that is named as text."""
+    with path.open("rb") as file:
+        start = file.read(16).lstrip()
+    for beginning, kind in BEGINNINGS.items():
+        if start.startswith(beginning):
+            raise InputError(
+                f"{label}: not a readable csv file but {kind}; name it by its kind: readable are "
+                f"{FORMATS}"
+            )
 
 
 def _head(path: Path, encoding: str, sep: str) -> tuple[str, ...]:
@@ -161,21 +196,28 @@ def _unreadable(label: str, error: Exception) -> InputError:
     return InputError(f"{label}: not a readable csv file: {reason}")
 
 
-def _encoding(path: Path, label: str, head_only: bool) -> str:
-    """UTF-8 or, by its mark, UTF-16; else cp1252, with a warning."""
+def _encoding(path: Path, label: str, options: ReadOptions, notices: list[str]) -> str:
+    """The study's; or UTF-8 or, by its mark, UTF-16; else cp1252, with a notice."""
     with path.open("rb") as file:
         start = file.read(2)
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        candidates: tuple[str, ...] = ("utf-16",)
+    if options.encoding != AUTO:
+        candidates: tuple[str, ...] = (options.encoding,)
+    elif start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        candidates = ("utf-16",)
     else:
         candidates = ("utf-8-sig", "cp1252")
     for encoding in candidates:
-        if _decodes(path, encoding, head_only):
-            if encoding == "cp1252" and not head_only:
-                log.warning("%s: not UTF-8; read as cp1252 (Windows Latin-1)", label)
+        if _decodes(path, encoding, options.headers_only):
+            if encoding == "cp1252" and options.encoding == AUTO:
+                notices.append(
+                    "not UTF-8; read as cp1252 (Windows Latin-1): if letters look wrong, name the "
+                    "encoding as survey.encoding"
+                )
             return encoding
+    tried = " nor in ".join(candidates).replace("-sig", "")
     raise InputError(
-        f"{label}: not a readable csv file: text neither in UTF-8 nor in cp1252; save it as UTF-8"
+        f"{label}: not a readable csv file: text not in {tried}; save it as UTF-8, or name its "
+        "encoding as survey.encoding"
     )
 
 

@@ -1,152 +1,99 @@
-"""SPSS and Stata files as tables, read in a process of their own.
+"""SPSS, Stata and SAS files by pyreadstat; `isolated` calls this in a process of its own."""
 
-The C library below pyreadstat can crash on a damaged file. In a child process that is an error
-like any other, and time and memory have limits.
-"""
-
-import contextlib
-import logging
-import multiprocessing
-import resource
-import sys
-import types
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valuestrata.errors import InputError
-from valuestrata.survey.table import ColumnLabels, RawTable
+from valuestrata.study.survey import AUTO
+from valuestrata.survey.table import ColumnLabels, ReadOptions, Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
-
-SLICE = 10_000
-"""Rows a request: each starts again at the head of the file, so more than of a csv file."""
-CPU_SECONDS, CPU_SECONDS_PER_MB = 60, 2
-MEMORY = 6 * 2**30
-SPSS, STATA = "an SPSS file", "a Stata file"
-KINDS = {".sav": SPSS, ".zsav": SPSS, ".dta": STATA}
-"""What a file is, by its suffix."""
+CATALOG = ".sas7bcat"
+"""Suffix of the file in which SAS keeps value labels: of the data's name, or formats.sas7bcat."""
 
 
-@contextmanager
-def open_labelled(path: Path, label: str, suffix: str) -> Iterator[RawTable]:
-    """Open a file; `suffix` is one of KINDS.
+def open_spss(path: Path, options: ReadOptions) -> Source:
+    """A .sav or .zsav file. Codes declared missing are read, as a study may recode them."""
+    import pyreadstat
 
-    Raises:
-        InputError: the file is none of its kind, or a damaged one.
-    """
-    kind = KINDS[suffix]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pyreadstat", "pandas"])
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, str(path), kind), daemon=True)
-    with _no_main():
-        process.start()
-    theirs.close()
-    try:
-        headers, labels = _answer(ours, label, kind)
-        yield RawTable(
-            label, headers, lambda where: _slices(ours, headers, where, label, kind), labels
-        )
-    finally:
-        ours.close()
-        process.kill()
-        process.join()
-        process.close()
+    return _File(path, pyreadstat.read_sav, options, {"user_missing": True})
 
 
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Keep the child from importing the caller's script, which may not be written for that."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+def open_portable(path: Path, options: ReadOptions) -> Source:
+    """A .por file; its format has one encoding."""
+    import pyreadstat
+
+    return _File(path, pyreadstat.read_por, options, {}, has_encoding=False)
 
 
-def _answer(pipe: Connection, label: str, kind: str) -> Any:
-    try:
-        status, answer = pipe.recv()
-    except (EOFError, OSError):
-        status, answer = "error", "it stops the reader"
-    if status == "error":
-        raise InputError(f"{label}: not {kind}, or a damaged one ({answer}); download it again")
-    if status == "cp1252":
-        log.warning("%s: the text is not in the encoding it declares; read as cp1252", label)
-        return _answer(pipe, label, kind)
-    return answer
+def open_stata(path: Path, options: ReadOptions) -> Source:
+    """A .dta file. Its missing codes, .a to .z, are no codes: they are read as blank."""
+    import pyreadstat
+
+    return _File(path, pyreadstat.read_dta, options, {})
 
 
-def _slices(
-    pipe: Connection, headers: Sequence[str], where: Sequence[int], label: str, kind: str
-) -> "Iterator[pd.DataFrame]":
-    names = [headers[p] for p in where]
-    start = 0
-    while True:
-        with contextlib.suppress(OSError):
-            pipe.send((names, start))
-        part: pd.DataFrame = _answer(pipe, label, kind)
-        rows = len(part)
-        yield part.set_axis(list(where), axis=1)
-        if rows < SLICE:
-            return
-        start += rows
+def open_sas(path: Path, options: ReadOptions) -> Source:
+    """A .sas7bdat file, with the value labels of a catalogue beside it."""
+    import pyreadstat
+
+    source = _File(path, pyreadstat.read_sas7bdat, options, {})
+    catalogs = (path.with_suffix(CATALOG), path.with_name("formats" + CATALOG))
+    catalog = next((file for file in catalogs if file.is_file()), None)
+    if catalog:
+        _, meta = pyreadstat.read_sas7bcat(catalog)
+        source.add_formats(meta.value_labels)
+    return source
 
 
-# In the child --------------------------------------------------------------------------------
+def open_transport(path: Path, options: ReadOptions) -> Source:
+    """A .xpt file; it has no value labels."""
+    import pyreadstat
+
+    return _File(path, pyreadstat.read_xport, options, {})
 
 
-def _serve(pipe: Connection, path: str, kind: str) -> None:
-    size = Path(path).stat().st_size
-    seconds = CPU_SECONDS + CPU_SECONDS_PER_MB * size // 2**20
-    _limit(resource.RLIMIT_CPU, seconds)
-    _limit(resource.RLIMIT_AS, MEMORY)
-    _limit(resource.RLIMIT_CORE, 0)  # a core dump would hold respondents
-    warnings.simplefilter("ignore")  # of damaged files; standard error is the caller's
-    # SPSS declares codes missing, and a study may recode them; Stata's .a to .z are no codes
-    declared = kind == SPSS
-    try:
-        import pyreadstat
-
-        function = pyreadstat.read_sav if kind == SPSS else pyreadstat.read_dta
-        read = _Reader(pipe, path, function)
-        _, meta = read(metadataonly=True, user_missing=True)
-        headers = tuple(str(name or "") for name in meta.column_names)
-        pipe.send(("ok", (headers, _labels(meta))))
-        while True:
-            names, start = pipe.recv()
-            part, _ = read(usecols=names, row_offset=start, row_limit=SLICE, user_missing=declared)
-            pipe.send(("ok", part[names]))
-    except EOFError:
-        return
-    except Exception as error:  # whatever a damaged file leads to
-        pipe.send(("error", f"{type(error).__name__}: {error}".splitlines()[0][:120]))
-
-
-def _limit(what: int, value: int) -> None:
-    _, hard = resource.getrlimit(what)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(what, (value, hard))
-
-
-class _Reader:
+class _File(Source):
     """Calls pyreadstat; turns to cp1252 for good once the declared encoding fails."""
 
-    def __init__(self, pipe: Connection, path: str, function: Callable[..., Any]) -> None:
-        self.pipe, self.path, self.function = pipe, path, function
-        self.encoding: str | None = None
+    def __init__(
+        self,
+        path: Path,
+        function: Callable[..., Any],
+        options: ReadOptions,
+        keywords: dict[str, Any],
+        has_encoding: bool = True,
+    ) -> None:
+        super().__init__()
+        self.path, self.function, self.keywords = path, function, keywords
+        self.has_encoding = has_encoding
+        self.encoding = None if options.encoding == AUTO else options.encoding
+        _, meta = self._read(metadataonly=True)
+        self.meta = meta
+        self.headers = tuple(str(name or "") for name in meta.column_names)
+        self.labels = _labels(meta, meta.variable_value_labels)
 
-    def __call__(self, **options: Any) -> Any:
-        options = {**options, "disable_datetime_conversion": True}
+    def add_formats(self, formats: dict[str, dict[Any, Any]]) -> None:
+        """Labels by the name of a variable's format, which SAS writes in any case."""
+        by_name = {name.upper(): codes for name, codes in formats.items()}
+        codes = {
+            variable: by_name.get(str(name).upper(), {})
+            for variable, name in self.meta.variable_to_label.items()
+        }
+        self.labels = _labels(self.meta, codes)
+
+    def rows(self, where: Sequence[int], start: int, count: int) -> "pd.DataFrame":
+        names = [self.headers[position] for position in where]
+        part, _ = self._read(usecols=names, row_offset=start, row_limit=count)
+        return part[names].set_axis(list(where), axis=1)
+
+    def _read(self, **options: Any) -> Any:
+        options = {**self.keywords, "disable_datetime_conversion": True, **options}
+        if not self.has_encoding:
+            return self.function(self.path, **options)
         try:
             return self.function(self.path, encoding=self.encoding, **options)
         except Exception as error:
@@ -155,12 +102,15 @@ class _Reader:
                 raise
             self.encoding = "WINDOWS-1252"
             answer = self.function(self.path, encoding=self.encoding, **options)
-            self.pipe.send(("cp1252", None))
+            self.notices.append(
+                "the text is not in the encoding that the file declares; read as cp1252 (Windows "
+                "Latin-1): if letters look wrong, name the encoding as survey.encoding"
+            )
             return answer
 
 
-def _labels(meta: Any) -> tuple[ColumnLabels, ...]:
-    titles, codes = meta.column_names_to_labels, meta.variable_value_labels
+def _labels(meta: Any, codes: dict[str, dict[Any, Any]]) -> tuple[ColumnLabels, ...]:
+    titles = meta.column_names_to_labels
     return tuple(
         ColumnLabels(
             title=titles.get(name) or "",

@@ -13,6 +13,7 @@ from valuestrata.survey.table import SLICE, RawTable, ReadOptions, cell
 if TYPE_CHECKING:
     import pandas as pd
 
+SUFFIXES = (".xlsx", ".xlsm")
 MAX_ROWS = 1_048_576
 """Rows of the largest sheet that Excel writes; more is a damaged file."""
 HEADER_ROWS = 100

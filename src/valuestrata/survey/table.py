@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
+from valuestrata.study.survey import AUTO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,11 +17,20 @@ SLICE = 4_000
 
 @dataclass(frozen=True)
 class ColumnLabels:
-    """What a file says of a column: its title, labels by code, and codes it declares missing."""
+    """What a file says of a column.
+
+    Attributes:
+        title: of the column.
+        codes: labels by code.
+        missing: ranges of codes that the file declares missing.
+        levels: of a column that holds labels instead of codes, an R factor for one: its labels,
+            in the file's order.
+    """
 
     title: str = ""
     codes: dict[float, str] = field(default_factory=dict)
     missing: tuple[tuple[float, float], ...] = ()
+    levels: tuple[str, ...] = ()
 
 
 FileLabels = dict[str, ColumnLabels]
@@ -29,12 +39,29 @@ FileLabels = dict[str, ColumnLabels]
 
 @dataclass(frozen=True)
 class RawTable:
-    """An open file. `slices` takes positions of headers and yields frames named by them."""
+    """An open file. `slices` takes positions of headers and yields frames named by them.
+
+    Notices say how the file was read where that is doubtful; some come with the rows.
+    """
 
     label: str
     headers: tuple[str, ...]
     slices: "Callable[[Sequence[int]], Iterator[pd.DataFrame]]"
     labels: tuple[ColumnLabels, ...] = ()
+    notices: list[str] = field(default_factory=list)
+
+
+class Source:
+    """A file as a library reads it: its headers, its labels if it has any, and rows on demand."""
+
+    def __init__(self) -> None:
+        self.headers: tuple[str, ...] = ()
+        self.labels: tuple[ColumnLabels, ...] = ()
+        self.notices: list[str] = []
+
+    def rows(self, where: Sequence[int], start: int, count: int) -> "pd.DataFrame":
+        """At most `count` rows from `start` on of the columns at these positions, named by them."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -45,11 +72,13 @@ class ReadOptions:
         delimiter: of a csv file, or `auto`.
         names: the wanted columns, which decide between delimiters, sheets and zipped files.
         headers_only: the rows will not be read: what only they need is left out.
+        encoding: of text, or `auto`.
     """
 
     delimiter: str
     names: tuple[str, ...] = ()
     headers_only: bool = False
+    encoding: str = AUTO
 
     def count_wanted(self, headers: Sequence[str]) -> int:
         """How many of the wanted columns stand in headers, ambiguous ones included."""
@@ -93,9 +122,11 @@ class Headers:
 
 
 def cell(value: Any) -> str:
-    """A cell as a csv file would hold it; whole numbers without a point."""
+    """A cell as a csv file would hold it; whole numbers without a point, true and false as 1, 0."""
     if value is None:
         return ""
+    if type(value).__name__ == "bool":  # Python's or numpy's
+        return str(int(value))
     if isinstance(value, Real) and not isinstance(value, Integral):
         number = float(value)
         if number != number:  # NaN
