@@ -128,12 +128,14 @@ def test_codes_are_text_and_numbers_are_what_their_field_is() -> None:
     made = study(
         {
             "survey/filter": {"B": [1, "SGP"]},
-            "survey/recode": {"Q56": {2: 3, 3: None}},
+            "survey/recode": {"Q56": {2: 3, 3: None}, "Q262": {"89 or older": 89, "": 0}},
             "recipes/sft/learning_rate": 1,
         }
     )
     assert made.survey.filter == {"B": ("1", "SGP")}
-    assert made.survey.recode == {"Q56": {"2": 3, "3": None}}
+    assert made.survey.recode == {
+        "Q56": {"2": 3, "3": None}, "Q262": {"89 or older": 89, "": 0},
+    }  # fmt: skip
     assert list(made.survey.axes["sex"].groups or ()) == ["1", "2"]
     assert type(made.recipes["sft"].learning_rate) is float
 
@@ -378,3 +380,18 @@ def test_a_replaced_part_is_checked() -> None:
     assert made.replace(seed=2) == made.replace(seed=1).replace(seed=2)
     with pytest.raises(ValueError, match="seed"):
         made.replace(seed=-1)
+
+
+def test_a_group_may_have_several_codes() -> None:
+    expected = {"1": "Christian", "2": "Christian", "NA": "Christian", "5": "Muslim"}
+    for groups in (
+        {"Christian": [1, 2, "NA"], "Muslim": 5},
+        {"Christian": [1, "2", "NA"], 5: "Muslim"},
+        {"Christian": ["1", 2, "NA"], "Muslim": [5]},
+        {1: "Christian", 2: "Christian", "NA": "Christian", 5: "Muslim"},
+    ):
+        made = study({"survey/axes/religion/groups": groups})
+        assert dict(made.survey.axes["religion"].groups or ()) == expected
+        assert made.survey.axes["religion"].names() == ["Christian", "Muslim"]
+        again = load(json.loads(made.to_json()))
+        assert again.survey.axes["religion"] == made.survey.axes["religion"]

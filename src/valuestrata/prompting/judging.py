@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
-
 from valuestrata.prompting.settings import data_file
+from valuestrata.study.yaml import read_yaml
 
 _SCORES = {"1": 1.0, "2": 0.0, "tie": 0.5}
 
@@ -24,7 +23,7 @@ class Rubric:
 @cache
 def rubric(name: str) -> Rubric:
     """A rubric, by its name or its id (`pairwise@0123456789ab`)."""
-    content = yaml.safe_load(data_file("rubrics", name).read_text(encoding="utf-8"))
+    content = read_yaml(data_file("rubrics", name))
     return Rubric(content["system"], content["user"], tuple(content["dimensions"]))
 
 

@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import yaml
-
 from valuestrata.prompting.settings import PromptSettings, data_file
 from valuestrata.provenance import text_digest
+from valuestrata.study.yaml import read_yaml
 
 
 @cache
 def template(name: str) -> dict[str, Any]:
     """The wordings of a prompt file, by its name or its id (`english@0123456789ab`)."""
-    return dict(yaml.safe_load(data_file("templates", name).read_text(encoding="utf-8")))
+    return dict(read_yaml(data_file("templates", name)))
 
 
 def persona(prompt: PromptSettings, groups: Mapping[str, str]) -> str:

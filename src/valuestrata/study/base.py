@@ -130,6 +130,38 @@ def _keys_to_text(mapping: Any) -> Any:
     return {str(k) if type(k) is int else k: v for k, v in mapping.items()}
 
 
+def _group_labels(groups: Any) -> Any:
+    """Code -> label. A group of several codes, `label: [codes]`, has an entry for each of them."""
+    if not isinstance(groups, Mapping):
+        return groups
+    labels: dict[Any, Any] = {}
+    for key, value in groups.items():
+        for code, label in _entries(key, value):
+            if code in labels:
+                raise ValueError(
+                    f"code {code} is in two groups, {labels[code]!r} and {label!r}; "
+                    "take it out of one"
+                )
+            labels[code] = label
+    return labels
+
+
+def _entries(key: Any, value: Any) -> list[tuple[Any, Any]]:
+    """Code and label of each code of an entry, `code: label`, `label: code` or `label: [codes]`."""
+    is_code = re.fullmatch(CODE, str(key)) is not None
+    if not isinstance(value, list | tuple) and (is_code or type(value) is not int):
+        return [(str(key) if type(key) is int else key, value)]
+    codes = value if isinstance(value, list | tuple) else (value,)
+    if is_code:
+        raise ValueError(f"{key}: a list is no label; write label: [codes]")
+    if not codes:
+        raise ValueError(f"{key}: [] has no code; name at least one, or take the group out")
+    wrong = [code for code in codes if type(code) not in (str, int)]
+    if wrong:
+        raise ValueError(f"{key}: {wrong[0]!r} is no code; put it in quotes as the file has it")
+    return [(str(code), key) for code in codes]
+
+
 def _items_to_text(items: Any) -> Any:
     if not isinstance(items, list | tuple):
         return items
@@ -165,11 +197,6 @@ Label = Annotated[
         _matching("(?!.*( & |=))(?s:.)+", "a group's label must not contain ' & ' or '='")
     ),
     _schema(pattern="^(?!.*( & |=)).+$"),
-]
-Code = Annotated[
-    str,
-    AfterValidator(_matching(CODE, "recode maps whole numbers, the codes of the file")),
-    _schema(pattern=f"^{CODE}$"),
 ]
 Url = Annotated[
     str,
@@ -208,11 +235,15 @@ Codes = Annotated[
 """Values of a column, kept as text."""
 CodeMap = Annotated[dict[K, V], BeforeValidator(_keys_to_text), AfterValidator(FrozenDict)]
 """A mapping from codes, which are kept as text."""
+_WrittenGroups = Annotated[
+    dict[str, Label | int | Annotated[tuple[str | int, ...], Field(min_length=1)]],
+    Field(min_length=2),
+]
 GroupLabels = Annotated[
     dict[str, Label],
     Field(min_length=2),
-    BeforeValidator(_keys_to_text),
+    BeforeValidator(_group_labels, json_schema_input_type=_WrittenGroups),
     AfterValidator(FrozenDict),
 ]
-"""Code -> label of an axis' groups."""
+"""Code -> label of an axis' groups; several codes may share a label."""
 Seed = Annotated[int, Field(ge=0)]

@@ -10,13 +10,13 @@ from valuestrata.study.base import (
     EMPTY,
     AxisName,
     Bands,
-    Code,
     CodeMap,
     Codes,
     FilledMap,
     FilledUnique,
     FrozenMap,
     GroupLabels,
+    Name,
     Part,
     Seed,
     Text,
@@ -39,6 +39,14 @@ def check_upper_bound(bound: int | None, bands: tuple[int, ...] | None) -> None:
         raise ValueError("upper_bound ends the last of some bands; this axis has none")
     if bound is not None and bands is not None and bound < bands[-1]:
         raise ValueError(f"upper_bound {bound} is below the last band, which begins at {bands[-1]}")
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 class Fallback(Part):
@@ -76,7 +84,8 @@ class Axis(Part):
     groups: Literal["auto"] | GroupLabels | None = Field(
         default=None,
         description=(
-            "Code -> label; other codes belong to no group. Or auto: each code that min_subgroup_n "
+            "Code -> label, or label -> codes for a group of several: {Christian: [1, 2, 3], 5: "
+            "Muslim}. Other codes belong to no group. Or auto: each code that min_subgroup_n "
             "respondents of a country have, without missing ones, labelled by the codebook's "
             "labels of the column, else by the file's."
         ),
@@ -126,8 +135,8 @@ class Axis(Part):
             )
         check_upper_bound(self.upper_bound, self.bands)
         labels = self.names()
-        if len(set(labels)) < len(labels):
-            raise ValueError("two groups share a label; give each a label of its own")
+        if isinstance(self.groups, dict) and len(labels) < 2:
+            raise ValueError(f"all codes are in one group, {labels[0]!r}; name two groups at least")
         if self.fallback and self.groups == AUTO:
             raise ValueError("fallback is not possible with groups: auto; list the groups")
         if self.fallback and band_names(self.fallback.bands) != labels:
@@ -147,7 +156,7 @@ class Axis(Part):
         """Labels of the groups, in order; none where they are only known from the file."""
         if self.bands is not None:
             return band_names(self.bands)
-        return list(self.groups.values()) if isinstance(self.groups, dict) else []
+        return list(dict.fromkeys(self.groups.values())) if isinstance(self.groups, dict) else []
 
 
 class Simulation(Part):
@@ -155,6 +164,22 @@ class Simulation(Part):
 
     respondents: int = Field(ge=100, description="Number of respondents.")
     seed: Seed = Field(default=7, description="Seed of the simulation.")
+
+
+class SelectAll(Part):
+    """A battery of items of which respondents tick those that apply."""
+
+    questions: FilledUnique[tuple[str, ...]] = Field(description="Its items.")
+    unticked: int = Field(
+        default=0, description="Code of an item that was not ticked, in the items' scale."
+    )
+    all_blank: Literal["unticked", "missing"] = Field(
+        default="unticked",
+        description=(
+            "What it means that a respondent's items are all blank: none applies, or the battery "
+            "was not asked. How many they are is said."
+        ),
+    )
 
 
 class Survey(Part):
@@ -182,11 +207,11 @@ class Survey(Part):
     file: str | None = Field(
         default=None,
         description=(
-            "The survey's file as downloaded, absolute or relative to the repository: csv, .sav, "
-            ".zsav, .dta or .xlsx, or a .zip with one of these. The environment variable "
-            "VALUESTRATA_SURVEY overrides it. A column is matched by its header, else by the part "
-            "before the header's first colon (`Q1: Important in life: Family`), else ignoring "
-            "case."
+            "The survey's file as downloaded, absolute or relative to the repository: csv, SPSS, "
+            "Stata, SAS, R, Parquet, Feather or a spreadsheet; zipped or compressed, too. The "
+            "environment variable VALUESTRATA_SURVEY overrides it. A column is matched by its "
+            "header, else by the part before the header's first colon (`Q1: Important in life: "
+            "Family`), else ignoring case."
         ),
     )
     simulate: Simulation | None = Field(
@@ -201,6 +226,13 @@ class Survey(Part):
             "Field delimiter of a csv file; auto finds it among comma, semicolon, tab and |."
         ),
     )
+    encoding: Text = Field(
+        default=AUTO,
+        description=(
+            "Encoding of the file's text, as Python names it: cp1251, shift_jis, gb18030; auto is "
+            "the one that the file declares, else UTF-8, else cp1252, which is said."
+        ),
+    )
     rename: FrozenMap[str, Text] = Field(
         default=EMPTY,
         description=(
@@ -212,7 +244,17 @@ class Survey(Part):
     respondent: str = Field(description="Column with the respondent's unique id.")
     weight: str | None = Field(
         default=None,
-        description="Column with the survey weight; by default all respondents weigh the same.",
+        description=(
+            "Column with the survey weight; by default all respondents weigh the same. Respondents "
+            "of weight 0 are left out, and how many is said."
+        ),
+    )
+    blank_weight: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description=(
+            "What a respondent without a weight means: refuse the file, or drop the respondent, as "
+            "one of weight 0. In a panel, who was not in the wave often has none."
+        ),
     )
     filter: FrozenMap[str, Codes] = Field(
         default=EMPTY,
@@ -236,9 +278,19 @@ class Survey(Part):
     exclude: tuple[str, ...] = Field(
         default=(), description="Questions of the codebook to leave out when all are used."
     )
-    recode: FrozenMap[str, CodeMap[Code, int | None]] = Field(
+    recode: FrozenMap[str, CodeMap[str, int | None]] = Field(
         default=EMPTY,
-        description="Question -> {from: to}: codes replaced before any other use; null is missing.",
+        description=(
+            "Column of a question or an axis -> {from: to}: codes, or cells of text, replaced "
+            "before any other use; null is missing: {Q56: {1: 3}, age: {89 or older: 89}}."
+        ),
+    )
+    select_all: FrozenMap[Name, SelectAll] = Field(
+        default=EMPTY,
+        description=(
+            'Batteries of "select all that apply", by any name: their items, columns in which a '
+            "blank cell means that the item was not ticked."
+        ),
     )
     axes: FilledMap[AxisName, Axis] = Field(
         description=(
@@ -253,6 +305,13 @@ class Survey(Part):
         if delimiter != AUTO and len(delimiter) > 1:
             raise ValueError(f"{delimiter!r} is too long; write one character, or auto")
         return delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, encoding: str) -> str:
+        if encoding != AUTO and not _is_text_encoding(encoding):
+            raise ValueError(f"{encoding!r} is no encoding; write one of Python's, such as cp1251")
+        return encoding
 
     @model_validator(mode="after")
     def _check_sources(self) -> Self:

@@ -1,5 +1,6 @@
 """The codebook: what each question asks, on which scale, with which labels."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,9 @@ class Question:
 def load(path: Path | str) -> dict[str, Question]:
     """Read a codebook file; raises InputError naming the file, the question and the key."""
     questions = _read(path)["questions"]
-    return {name: _question(f"{path}: {name}", name, keys) for name, keys in questions.items()}
+    return {
+        str(name): _question(f"{path}: {name}", str(name), keys) for name, keys in questions.items()
+    }
 
 
 def columns(path: Path | str) -> dict[str, dict[str, str]]:
@@ -56,7 +59,7 @@ def columns(path: Path | str) -> dict[str, dict[str, str]]:
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise InputError(f"{path}: columns: maps each column to its labels, code: label")
     return {
-        str(column): {str(code): str(label) for code, label in labels.items()}
+        str(column): _labels(f"{path}: {column}: labels", labels)
         for column, labels in described.items()
     }
 
@@ -127,7 +130,9 @@ def _question(where: str, name: str, keys: Any) -> Question:
         if not (isinstance(named, dict) and all(type(code) is int for code in named)):
             raise InputError(f"{where}: {key} maps codes, which are integers, to labels")
     order = keys.get("order", [])
-    if order and (not isinstance(order, list) or {*order} != {*range(scale_min, scale_max + 1)}):
+    every = list(range(scale_min, scale_max + 1))
+    is_list = isinstance(order, list) and all(type(code) is int for code in order)
+    if order and not (is_list and sorted(order) == every):
         raise InputError(f"{where}: order names each code of the scale once")
     outside = [code for code in labels if not scale_min <= code <= scale_max]
     inside = [code for code in extra if scale_min <= code <= scale_max]
@@ -141,14 +146,14 @@ def _question(where: str, name: str, keys: Any) -> Question:
     missing = _missing(where, keys.get("missing"), scale_min, scale_max, extra)
     return Question(
         question=name,
-        topic=str(keys["topic"]),
-        text=str(keys["text"]),
-        block=str(keys["block"]),
+        topic=_text(f"{where}: topic", keys["topic"]),
+        text=_text(f"{where}: text", keys["text"]),
+        block=_text(f"{where}: block", keys["block"]),
         measurement_level=keys["measurement_level"],
         scale_min=scale_min,
         scale_max=scale_max,
-        labels={int(code): str(label) for code, label in labels.items()},
-        extra={int(code): str(label) for code, label in extra.items()},
+        labels={int(code): name for code, name in _labels(f"{where}: labels", labels).items()},
+        extra={int(code): name for code, name in _labels(f"{where}: extra", extra).items()},
         order=tuple(order),
         missing=missing,
     )
@@ -167,6 +172,19 @@ def _missing(
             place = "an extra code" if code in extra else "on the scale"
             raise InputError(f"{where}: missing code {code} is {place}; remove it from one")
     return tuple(entries)
+
+
+def _labels(where: str, labels: Mapping[str | int, Any]) -> dict[str, str]:
+    """Labels by code, both as text."""
+    return {str(code): _text(f"{where}: {code}", label) for code, label in labels.items()}
+
+
+def _text(where: str, value: Any) -> str:
+    """A text, or a whole number, as the file has it; no other type, which would lose its form."""
+    if type(value) in (str, int):
+        return str(value)
+    shown = json.dumps(value) if not isinstance(value, dict | list) else "a list or mapping"
+    raise InputError(f"{where}: {shown} is not text; put it in quotes as it should be shown")
 
 
 def _scale(where: str, scale: Any) -> tuple[int, int]:

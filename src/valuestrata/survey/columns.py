@@ -99,7 +99,7 @@ def read_options(
     names = [*_plain_columns(settings, questions), *(axis.column for axis in axes), *fallbacks]
     names += settings.country_columns
     wanted = dict.fromkeys(alias for name in names for alias in _aliases(name, settings))
-    return ReadOptions(settings.delimiter, tuple(wanted), headers_only)
+    return ReadOptions(settings.delimiter, tuple(wanted), headers_only, settings.encoding)
 
 
 def find_columns(table: RawTable, settings: ReadingSettings, questions: Sequence[str]) -> Columns:
