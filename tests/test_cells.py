@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from valuestrata.errors import InputError
 from valuestrata.study.survey import SelectAll
-from valuestrata.survey.decimals import numbers
+from valuestrata.survey.decimals import comma_notices, has_decimal_commas, with_points
 from valuestrata.survey.recoding import recode_cells
-from valuestrata.survey.select_all import fill_unticked
+from valuestrata.survey.select_all import unticked_cells
 from valuestrata.survey.weights import relative_weights
 
 
@@ -34,24 +33,29 @@ def refused(*cells: str, blank: Any = "refuse") -> str:
 
 def test_a_comma_is_a_decimal_point_where_it_can_be_nothing_else() -> None:
     for cells, expected in (
-        (["1,25", "0,5", "3", "", "-1,0"], [1.25, 0.5, 3, np.nan, -1]),
-        (["0,875", "1,250", "2,000"], [0.875, 1.25, 2]),
-        (["1.25", "2"], [1.25, 2]),
-        (["1,250", "2,500"], [np.nan, np.nan]),  # thousands, or not
-        (["1,25", "1.25"], [np.nan, 1.25]),
-        (["1,250.5", "3"], [np.nan, 3]),
-        (["1,25", "a,b"], [np.nan, np.nan]),
-        (["1,2,3"], [np.nan]),
-        ([], []),
+        (["1,25", "0,5", "3", "", "-1,0"], ["1.25", "0.5", "3", "", "-1"]),
+        (["0,875", "1,250", "2,000"], ["0.875", "1.250", "2"]),
+        (["1.25", "2"], None),
+        (["1,250", "2,500"], None),  # thousands, or not
+        (["1,25", "1.25"], None),
+        (["1,250.5", "3"], None),
+        (["1,25", "a,b"], None),
+        (["Yes, always", "3"], None),
+        (["1,2,3"], None),
+        ([], None),
     ):
-        np.testing.assert_array_equal(numbers(column(*cells)), expected)
+        assert list(with_points(column(*cells))) == (cells if expected is None else expected)
+        assert has_decimal_commas(column(*cells)) == (expected is not None)
+    notice = "column w: commas are read as decimal points: 1,25 is 1.25"
+    assert comma_notices(column("3", "1,25", "0,5")) == [notice]
+    assert comma_notices(column("3", "1.25")) == []
 
 
 def test_weights_of_0_leave_their_respondents_out_and_are_counted() -> None:
     for cells in (("1", "0", "3", "0.0"), ("1,0", "0", "3,0", "0,0")):
         weight, notices = weighed(*cells)
         assert weight == {0: 0.5, 2: 1.5}
-        assert notices[-1] == "a.csv: column w: 2 of 4 respondents have weight 0 and are left out"
+        assert notices[-1] == "column w: 2 of 4 respondents have weight 0 and are left out"
     assert "commas are read as decimal points: 1,0 is 1" in notices[0]
     assert weighed("2", "2") == ({0: 1.0, 1: 1.0}, [])
 
@@ -62,9 +66,9 @@ def test_respondents_without_a_weight_are_refused_or_left_out() -> None:
         assert "1 of 3 respondents have no weight (a blank cell); survey.blank_weight: drop" in line
         weight, notices = weighed("1", blank, "3", "0", blank="drop")
         assert weight == {0: 0.5, 2: 1.5}
-        assert [notice.partition(": column w: ")[2] for notice in notices] == [
-            "1 of 4 respondents have weight 0 and are left out",
-            "1 of 4 respondents have no weight and are left out",
+        assert notices == [
+            "column w: 1 of 4 respondents have weight 0 and are left out",
+            "column w: 1 of 4 respondents have no weight and are left out",
         ]
 
 
@@ -104,19 +108,21 @@ def test_cells_are_recoded_once_by_text_or_code() -> None:
 def test_a_blank_item_of_a_battery_is_not_ticked() -> None:
     plain = {"a": column("1", "", "NA", "9"), "b": column("", "", "1", "."), "c": column(*"    ")}
     battery = SelectAll(questions=("a", "b", "gone"))
-    filled, notices = fill_unticked(plain, {"news": battery})
-    assert [list(filled[name]) for name in ("a", "b")] == [
-        ["1", "0", "0", "9"],
-        ["0", "0", "1", "0"],
-    ]
-    assert filled["c"] is plain["c"]
+    unticked, notices = unticked_cells(plain, {"news": battery})
+    assert {name: list(cells) for name, cells in unticked.items()} == {
+        "a": ["", "0", "0", ""],
+        "b": ["0", "0", "", "0"],
+    }
     assert notices == [
         "survey.select_all.news: 5 blank cells of 2 items are read as not ticked, code 0; "
         "1 of 4 respondents ticked none and count as asked"
     ]
     missing = battery.replace(unticked=2, all_blank="missing")
-    filled, notices = fill_unticked(plain, {"news": missing})
-    assert [list(filled[name]) for name in ("a", "b")] == [["1", "", "2", "9"], ["2", "", "1", "2"]]
+    unticked, notices = unticked_cells(plain, {"news": missing})
+    assert {name: list(cells) for name, cells in unticked.items()} == {
+        "a": ["", "", "2", ""],
+        "b": ["2", "", "", "2"],
+    }
     assert "3 blank cells of 2 items are read as not ticked, code 2; 1 of 4" in notices[0]
     assert notices[0].endswith("are taken as not asked")
-    assert fill_unticked(plain, {"x": SelectAll(questions=("gone",))}) == (plain, [])
+    assert unticked_cells(plain, {"x": SelectAll(questions=("gone",))}) == ({}, [])

@@ -19,6 +19,8 @@ from valuestrata.survey.settings import ReadingSettings
 
 SEX = Axis(column="Q260", groups={"1": "male", "2": "female"})
 AGE = Axis(column="Q262", bands=(16, 30, 65))
+BOOK = {"Q260": {"1": "male", "2": "female"}}
+"""The codebook's labels of columns: a group of theirs may be empty."""
 HEADER = "id,w,B_COUNTRY,Q260,Q262,Q1,Q2"
 ROWS = ["a,1,702,1,20,1,4", "b,3,702,2,40,2,-1", "c,2,702,1,70,,3"]
 QUICK = settings(
@@ -64,7 +66,7 @@ def read(file: Path, text: str | bytes | None = None, **changes: Any) -> pd.Data
         file.write_text(text, encoding="utf-8")
     elif isinstance(text, bytes):
         file.write_bytes(text)
-    return readers.read_survey(file, reading(**changes), QUESTIONS, {})[0]
+    return readers.read_survey(file, reading(**changes), QUESTIONS, BOOK)[0]
 
 
 def answers(frame: pd.DataFrame, name: str = "Q1") -> list[int | None]:
@@ -146,12 +148,25 @@ def test_fields_can_be_parted_by_another_character(file: Path) -> None:
         pd.testing.assert_frame_equal(read(file, text, delimiter=delimiter), expected)
 
 
-def test_text_that_is_not_utf_8_is_read_as_cp1252_with_a_warning(
-    file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    frame = read(file, csv(*ROWS).replace("a,", "\xe9,").encode("latin-1"))
-    assert list(frame["respondent"]) == ["\xe9", "b", "c"]
-    assert "read as cp1252" in caplog.text
+def test_text_that_is_not_utf_8_is_read_as_cp1252_which_is_said(file: Path) -> None:
+    file.write_bytes(csv(*ROWS).replace("a,", "\xe9,").encode("latin-1"))
+    clean = readers.read_survey(file, reading(), QUESTIONS, BOOK)
+    assert list(clean.responses["respondent"]) == ["\xe9", "b", "c"]
+    assert "not UTF-8; read as cp1252" in clean.notices[0]
+    assert "survey.encoding" in clean.notices[0]
+
+
+def test_text_is_read_in_the_encoding_that_the_study_names(file: Path) -> None:
+    axis = Axis(column="Q260", groups={"мужчина": "male", "женщина": "female"})
+    text = csv("a,1,702,мужчина,20,1,1", "b,1,702,женщина,20,1,1")
+    for encoding in ("cp1251", "koi8_r", "utf-16-le", "gb18030", "utf-8"):
+        file.write_bytes(text.encode(encoding))
+        config = reading(axes={"sex": axis}, encoding=encoding)
+        clean = readers.read_survey(file, config, QUESTIONS, {})
+        assert groups(clean.responses, "sex") == ["male", "female"]
+        assert clean.notices == []
+    line = complaint(file, b"\xff" + text.encode(), axes={"sex": axis}, encoding="utf-8")
+    assert "text not in utf-8; save it as UTF-8, or name its encoding as survey.encoding" in line
 
 
 def test_only_rows_of_the_filter_are_read(file: Path) -> None:
@@ -350,17 +365,37 @@ def test_a_negative_code_that_is_not_declared_is_one_line_with_the_remedy(file: 
 
 
 def test_a_weight_that_is_no_positive_number_is_one_line(file: Path) -> None:
-    for cell in ("0", "-1", "", "nan", "inf", "heavy", "True", "1_0"):
+    for cell, part in (
+        ("-1", "of 2 weights 1 are negative ('-1')"),
+        ("", "1 of 2 respondents have no weight (a blank cell); survey.blank_weight: drop"),
+        ("nan", "1 of 2 respondents have no weight"),
+        ("inf", "1 are no number ('inf')"),
+        ("heavy", "1 are no number ('heavy')"),
+        ("True", "1 are no number ('True')"),
+        ("1_0", "1 are no number ('1_0')"),
+    ):
         line = complaint(file, with_cell("w", "1", cell))
-        assert "column w: 1 weights are not positive numbers" in line
-        assert repr(cell) in line
+        assert "column w: " in line
+        assert part in line
+
+
+def test_who_has_no_weight_is_left_out_before_anything_else_is_looked_at(file: Path) -> None:
+    text = csv("a,1,702,1,20,1,4", "a,0,702,7,old,99,9", "b,,702,2,40,2,1", "c,3,702,2,70,2,1")
+    file.write_text(text)
+    clean = readers.read_survey(file, reading(blank_weight="drop"), QUESTIONS, {})
+    assert list(clean.responses["respondent"]) == ["a", "c"]
+    assert list(clean.responses["weight"]) == [0.5, 1.5]
+    assert clean.notices[:2] == [
+        "column w: 1 of 4 respondents have weight 0 and are left out",
+        "column w: 1 of 4 respondents have no weight and are left out",
+    ]
 
 
 def test_an_axis_whose_groups_no_row_is_in_is_one_line_with_what_is_there(file: Path) -> None:
     line = complaint(file, with_cell("Q260", "homme", "femme"))
     assert "column Q260" in line
     assert "axis sex" in line
-    assert "the first cell is 'homme'" in line
+    assert "the column holds 'homme' (1), 'femme' (1)" in line
 
 
 def test_text_where_bands_need_numbers_is_one_line(file: Path) -> None:
@@ -422,7 +457,7 @@ def test_any_survey_is_read_back_as_it_was_written(
         written[name] = pd.Series(cells, dtype=object)
     encoding = "utf-8-sig" if bom else "utf-8"
     written.to_csv(path, sep=delimiter, index=False, encoding=encoding)
-    frame = readers.read_survey(path, reading(delimiter=delimiter), QUESTIONS, {}).responses
+    frame = readers.read_survey(path, reading(delimiter=delimiter), QUESTIONS, BOOK).responses
     assert list(frame["respondent"]) == survey["id"]
     weight = np.array(survey["w"])
     np.testing.assert_allclose(frame["weight"], weight / weight.mean())
@@ -439,7 +474,7 @@ def accepts_or_explains(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     line = None
     try:
-        frame = readers.read_survey(path, reading(), QUESTIONS, {}).responses
+        frame = readers.read_survey(path, reading(), QUESTIONS, BOOK).responses
     except InputError as error:
         line = str(error)
     if line is not None:

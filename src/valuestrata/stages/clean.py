@@ -11,6 +11,7 @@ from valuestrata.survey import codebook, readers
 from valuestrata.survey.codebook import Question
 from valuestrata.survey.left_out import axis_notices, leave_out_axes
 from valuestrata.survey.readers import CleanSurvey
+from valuestrata.survey.select_all import one_code_notices
 from valuestrata.survey.settings import ReadingSettings, reading_settings
 from valuestrata.survey.undeclared import undeclared_notices
 
@@ -82,6 +83,7 @@ def read(survey: str, book: str, settings: ReadingSettings) -> tuple[list[Questi
     clean = clean._replace(responses=responses, groups=groups)
     readers.check_axes(clean.responses, settings, survey)
     notices = [*clean.notices, *axis_notices(groups), *undeclared_notices(clean.responses, chosen)]
+    notices += one_code_notices(clean.responses, chosen, settings.select_all)
     empty = [q.question for q in chosen if clean.responses[q.question].isna().all()]
     if empty:
         notices.append(f"questions without any valid answer: {', '.join(empty)}")

@@ -10,6 +10,7 @@ from valuestrata.errors import InputError
 from valuestrata.study.survey import Axis
 from valuestrata.survey import groups
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.empty_groups import held_values
 from valuestrata.survey.missing import MissingCodes
 from valuestrata.survey.table import ColumnLabels, FileLabels, cell
 from valuestrata.survey.undeclared import undeclared_codes
@@ -66,22 +67,6 @@ def respondents(cells: pd.Series, path: Path | str) -> pd.Series:
     return respondent
 
 
-def weights(raw: pd.DataFrame, column: str | None, path: Path | str) -> pd.Series:
-    """[N] weights with mean 1."""
-    if column is None:
-        return pd.Series(1.0, index=raw.index)
-    weight = pd.to_numeric(plain_cells(raw[column]), errors="coerce").astype("float64")
-    bad = ~(np.isfinite(weight) & (weight > 0))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise InputError(
-            f"{path}: column {column}: {int(bad.sum())} weights are not positive numbers "
-            f"(the first is {raw[column].iloc[row]!r}); mend them or drop those rows"
-        )
-    relative = weight / weight.max()
-    return relative / relative.mean()
-
-
 def group_of_each(
     plain: pd.Series, labels: Mapping[str, str] | None, axis: Axis, where: str
 ) -> pd.Series:
@@ -91,7 +76,11 @@ def group_of_each(
     number = numbers(plain)
     text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
     if text.any():
-        raise InputError(f"{where}: bands need numbers, not {plain[text].iloc[0]!r}")
+        raise InputError(
+            f"{where}: bands need numbers; no number is {held_values(plain[text])}: say what each "
+            f"is, or null for none, by survey.recode: {{{plain.name}: {{{plain[text].iloc[0]!r}: "
+            "NUMBER}}"
+        )
     bands = np.asarray(axis.bands)
     if axis.upper_bound is not None:
         number = number.mask(number > axis.upper_bound)
@@ -134,21 +123,14 @@ def without_missing(plain: pd.Series, missing: MissingCodes) -> pd.Series:
 
 
 def answer_codes(
-    plain: pd.Series,
-    recode: Mapping[int, int | None],
-    missing: Iterable[int],
-    question: Question,
-    where: str,
+    plain: pd.Series, missing: Iterable[int], question: Question, where: str
 ) -> pd.Series:
-    """[N] answer codes, recoded; missing where there is no answer."""
+    """[N] answer codes; missing where there is no answer."""
     blank = plain.isin(groups.BLANK)
     number = pd.to_numeric(plain.where(~blank), errors="coerce")
     finite = number[np.isfinite(number.astype("float64"))]
     if (finite % 1 != 0).any():
         raise InputError(f"{where}: holds fractions; answer codes are whole numbers")
-    if recode:
-        mapping = {code: (np.nan if new is None else new) for code, new in recode.items()}
-        number = number.map(lambda code: mapping.get(code, code), na_action="ignore")
     too_large = number[number.abs() > MAX_CODE]
     if len(too_large):
         raise InputError(

@@ -83,7 +83,9 @@ def named_questions(study: Study) -> list[str]:
     """The questions that a study names, once each: chosen, left out, recoded, or in a split."""
     survey = study.survey
     names = [*(() if survey.questions == "all" else survey.questions), *survey.exclude]
-    names += survey.recode
+    axes = [part for axis in survey.axes.values() for part in (axis, axis.fallback) if part]
+    names += [column for column in survey.recode if column not in {axis.column for axis in axes}]
+    names += [item for battery in survey.select_all.values() for item in battery.questions]
     for split in study.splits:
         selection, _ = study.selections(split)
         names += [*(selection.only or ()), *selection.without]

@@ -1,4 +1,4 @@
-"""Numbers in cells of text, with a point or a comma before their decimals."""
+"""Numbers in cells of text that have a comma before their decimals."""
 
 import pandas as pd
 
@@ -6,21 +6,20 @@ _COMMA = r"[-+]?\d+,\d+"
 _THOUSANDS = r"[-+]?[1-9]\d{0,2}(,\d{3})+"
 
 
-def numbers(plain: pd.Series) -> pd.Series:
-    """[N] numbers as doubles, NaN where a cell is blank or no number.
-
-    A comma is read as the decimal point where every cell with one is a number then, none has a
-    point, and they are not all of the form of thousands (1,250), which might be either.
-    """
-    number = pd.to_numeric(plain.where(plain != ""), errors="coerce").astype("float64")
-    if has_decimal_commas(plain):
-        with_points = plain.where(plain.str.fullmatch(_COMMA)).str.replace(",", ".")
-        number = number.fillna(pd.to_numeric(with_points).astype("float64"))
-    return number
+def with_points(plain: pd.Series) -> pd.Series:
+    """[N] cells with points for decimal commas: `1,25` as 1.25 and `3,0` as 3."""
+    if not has_decimal_commas(plain):
+        return plain
+    points = plain.str.replace(",", ".", regex=False)
+    return points.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
 
 def has_decimal_commas(plain: pd.Series) -> bool:
-    """Whether commas before decimals are in a column's cells."""
+    """Whether commas in a column's cells can be nothing but decimal points.
+
+    So every cell with a comma is a number then, none has a point, and they are not all of the form
+    of thousands (1,250), which might be either.
+    """
     with_comma = plain[plain.str.contains(",", regex=False)]
     return bool(
         len(with_comma)
@@ -28,3 +27,12 @@ def has_decimal_commas(plain: pd.Series) -> bool:
         and not with_comma.str.fullmatch(_THOUSANDS).all()
         and not plain.str.contains(".", regex=False).any()
     )
+
+
+def comma_notices(plain: pd.Series) -> list[str]:
+    """A line with an example where a column's commas are read as decimal points."""
+    if not has_decimal_commas(plain):
+        return []
+    example = plain[plain.str.contains(",", regex=False)].iloc[0]
+    number = example.replace(",", ".")
+    return [f"column {plain.name}: commas are read as decimal points: {example} is {number}"]

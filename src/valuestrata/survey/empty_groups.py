@@ -31,7 +31,8 @@ def empty_group_notices(
         where: what a message calls the column.
 
     Raises:
-        InputError: nobody is in a group, and neither codebook nor file know any of its codes.
+        InputError: nobody is in a group, and neither codebook nor file know any of its codes; or
+            nobody is in any.
     """
     present = set(plain.unique())
     codes: dict[str, list[str]] = {}
@@ -39,7 +40,8 @@ def empty_group_notices(
         codes.setdefault(label, []).append(code)
     empty = {label: held for label, held in codes.items() if present.isdisjoint(held)}
     expected = {code for names in labels for code in names}
-    strange = [label for label, held in empty.items() if expected.isdisjoint(held)]
+    is_empty = len(empty) == len(codes)
+    strange = [label for label, held in empty.items() if is_empty or expected.isdisjoint(held)]
     if strange:
         raise InputError(
             f"{where}: no row is in {_list({label: empty[label] for label in strange})} of axis "

@@ -97,16 +97,34 @@ def auto_groups(
     """Code -> label of each code that `min_n` respondents of a country have, in order of code.
 
     Args:
-        cells: [N] codes as text, blank for no answer.
+        cells: [N] codes as text, blank for no answer; so is `NA`, unless it has a label.
         min_n: respondents.
         labels: labels by code, the first that has the code counts.
         country: [N], where there are several: each has ethnic groups of its own.
     """
-    valid = cells[~cells.isin(BLANK)]
+    valid = cells[~cells.isin([blank for blank in BLANK if not _is_labelled(blank, labels)])]
     within = [valid] if country is None else [part for _, part in valid.groupby(country)]
     sizes = [part.value_counts() for part in within]
     codes = {str(code) for size in sizes for code in size[size >= min_n].index}
     return {code: label_of(code, labels, str(cells.name)) for code in sorted(codes, key=_order)}
+
+
+def blank_code_notices(
+    axis: str, cells: pd.Series, labels: Sequence[Mapping[str, str]]
+) -> list[str]:
+    """A line where `NA` among codes that are words is read as no answer: it may be a code, too."""
+    n = int((cells == "NA").sum())
+    words = cells[~cells.isin(BLANK)].str.fullmatch(r"[A-Za-z].*")
+    if not n or not words.any() or _is_labelled("NA", labels):
+        return []
+    return [
+        f"axis {axis}: {n} cells hold NA, which is read as no answer; if it is a code, label it "
+        f"under columns: {cells.name} in the codebook"
+    ]
+
+
+def _is_labelled(code: str, labels: Sequence[Mapping[str, str]]) -> bool:
+    return any(names.get(code) for names in labels)
 
 
 def label_of(code: str, labels: Sequence[Mapping[str, str]], column: str) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from valuestrata.errors import InputError
 from valuestrata.survey.table import ColumnLabels, ReadOptions, Source, cell
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 ATOMIC = ("LGL", "INT", "REAL", "STR")
@@ -83,7 +82,7 @@ class _Frame(Source):
         self.headers = tuple(header for header, _, _ in columns)
         self.labels = tuple(_labels(vector, str(title), encoding) for _, vector, title in columns)
         self.columns = [vector for _, vector, _ in columns]
-        self.cells: dict[int, np.ndarray[Any, Any]] = {}
+        self.cells: dict[int, Any] = {}
 
     def rows(self, where: Sequence[int], start: int, count: int) -> "pd.DataFrame":
         import pandas as pd
@@ -116,8 +115,10 @@ def _labels(vector: RObject, title: str, encoding: str) -> ColumnLabels:
     )
 
 
-def _cells(vector: RObject, encoding: str) -> np.ndarray[Any, Any]:
+def _cells(vector: RObject, encoding: str) -> "np.ndarray[Any, Any]":
     """[N] cells as text; what is NA is empty, the text "NA" is not."""
+    import numpy as np
+
     if _kind(vector) == "STR":
         texts = _texts(vector, encoding)
         return np.array([text or "" for text in texts], dtype=object)
@@ -162,6 +163,8 @@ def _text(characters: RObject, encoding: str) -> str | None:
 
 def _numbers(vector: RObject) -> list[float]:
     """The elements of a numeric vector, or of a character vector that holds numbers."""
+    import numpy as np
+
     if _kind(vector) in ("INT", "REAL"):
         return [float(v) for v in np.ma.filled(vector.value.astype(float), np.nan)]
     try:

@@ -17,14 +17,17 @@ from valuestrata.survey.cells import (
     group_of_each,
     plain_cells,
     respondents,
-    weights,
     without_declared_missing,
     without_missing,
 )
 from valuestrata.survey.check_labels import group_notices, label_notices, label_problems
 from valuestrata.survey.codebook import Question
+from valuestrata.survey.decimals import with_points
+from valuestrata.survey.empty_groups import empty_group_notices, held_values
 from valuestrata.survey.groups import Groups
+from valuestrata.survey.recoding import recode_cells, text_keys
 from valuestrata.survey.rows import read_rows
+from valuestrata.survey.select_all import unticked_cells
 from valuestrata.survey.settings import ReadingSettings
 from valuestrata.survey.table import ColumnLabels, FileLabels, cell
 from valuestrata.survey.text_answers import answers_to_codes, groups_to_codes, list_unmatched
@@ -65,13 +68,15 @@ def read_survey(
         raise InputError(f"survey.axes.{shared[0]}: a question has the same name; rename the axis")
     for problem in missing.problems(questions, settings):
         raise InputError(problem)
-    raw, axes, file_labels = read_rows(Path(path), settings, [q.question for q in questions])
+    raw, weight, axes, file_labels, notices = read_rows(
+        Path(path), settings, [q.question for q in questions]
+    )
     for problem in label_problems(file_labels, questions, axes, labels, settings):
         raise InputError(f"{path}: {problem}")
     code_labels = _CodeLabels(labels, file_labels)
     result: dict[str, pd.Series] = {
         "respondent": respondents(raw[settings.respondent], path),
-        "weight": weights(raw, settings.weight, path),
+        "weight": weight,
     }
     axis_groups = {}
     country, countries = _countries(raw, settings, code_labels)
@@ -79,24 +84,27 @@ def read_survey(
         result[COUNTRY] = country
         axis_groups[COUNTRY] = groups.count_groups(countries, country)
     by_country = country if len(countries) > 1 else None
-    notices = [
-        *missing.notices(questions, settings),
-        *label_notices(file_labels, questions, settings),
-    ]
+    notices += [*missing.notices(questions, settings), *label_notices(file_labels, questions, settings)]
     for name, axis in axes.items():
+        where = f"{path}: column {axis.column}"
         plain, listed = _axis_cells(raw, axis, settings, code_labels, by_country)
         notices += _missing_group_notices(name, raw, axis, settings, code_labels)
         notices += band_notices(name, plain, axis)
-        result[name] = group_of_each(plain, listed, axis, f"{path}: column {axis.column}")
+        names = code_labels.of(axis.column)
+        if axis.is_auto:
+            notices += groups.blank_code_notices(name, plain, names)
+        if isinstance(axis.groups, dict):
+            notices += empty_group_notices(plain, axis.groups, names, name, where)
+        result[name] = group_of_each(plain, listed, axis, where)
         axis_groups[name] = groups.count_groups(
             axis.names() if listed is None else listed, result[name]
         )
-        if axis.is_auto:
-            notices += group_notices(name, [group.label for group in axis_groups[name]])
-        elif result[name].isna().all():
-            _refuse_empty(path, name, raw[axis.column])
-    result |= _answers(raw, questions, settings, file_labels, path)
-    return CleanSurvey(pd.DataFrame(result), Groups(countries=countries, axes=axis_groups), notices)
+        if axis.bands and result[name].isna().all():
+            _refuse_empty(where, name, plain)
+    answers, answer_notices = _answers(raw, questions, settings, file_labels, path)
+    responses = pd.DataFrame(result | answers)
+    every_group = Groups(countries=countries, axes=axis_groups)
+    return CleanSurvey(responses, every_group, notices + answer_notices)
 
 
 def _axis_cells(
@@ -108,14 +116,16 @@ def _axis_cells(
 ) -> tuple[pd.Series, Mapping[str, str] | None]:
     """[N] an axis' cells without what means no answer; and its groups by code, None for bands."""
     listed = axis.groups if isinstance(axis.groups, dict) else None
-    cells = without_declared_missing(raw[axis.column], labels.file, listed or ())
-    plain = without_missing(plain_cells(cells), missing.of_axis(axis, settings))
+    recode = settings.recode.get(axis.column, {})
+    cells = without_declared_missing(raw[axis.column], labels.file, [*(listed or ()), *recode])
+    plain = recode_cells(plain_cells(cells), recode)
+    plain = without_missing(plain, missing.of_axis(axis, settings))
     if listed is not None:
         return groups_to_codes(plain, listed, labels.book.get(axis.column, {})), listed
     if axis.is_auto:
         names = labels.of(axis.column)
         return plain, groups.auto_groups(plain, settings.min_subgroup_n, names, country)
-    return plain, None
+    return with_points(plain), None
 
 
 def _missing_group_notices(
@@ -141,31 +151,36 @@ def _answers(
     settings: ReadingSettings,
     file_labels: FileLabels,
     path: Path | str,
-) -> dict[str, pd.Series]:
-    """The answer codes of each question; all texts that are none are refused at once."""
+) -> tuple[dict[str, pd.Series], list[str]]:
+    """The answer codes of each question, and notices; all texts that are none are refused."""
     result, unmatched = {}, []
+    plain = {q.question: with_points(plain_cells(raw[q.question])) for q in questions}
+    unticked, notices = unticked_cells(plain, settings.select_all)
     for question in questions:
         name = question.question
-        recode, no_answer = settings.recode_of(name), missing.of_question(question, settings)
-        cells = without_declared_missing(raw[name], file_labels, map(str, recode))
-        plain, texts = answers_to_codes(plain_cells(cells), question.labels_in_file(), no_answer)
+        recode, no_answer = settings.recode.get(name, {}), missing.of_question(question, settings)
+        cells = without_declared_missing(plain[name], file_labels, recode)
+        named = text_keys(recode, cells)
+        coded, texts = answers_to_codes(cells.mask(named, ""), question.labels_in_file(), no_answer)
         unmatched += texts
         if not unmatched:
+            coded = recode_cells(coded.where(~named, cells), recode)
+            if name in unticked:
+                coded = coded.mask(coded.isin(groups.BLANK), unticked[name])
             where = f"{path}: column {name}"
-            result[name] = answer_codes(plain, recode, no_answer.codes, question, where)
+            result[name] = answer_codes(coded, no_answer.codes, question, where)
     if unmatched:
         raise InputError(
             f"{path}: texts that are neither codes nor labels of the codebook: "
             f"{list_unmatched(unmatched)}; correct the codebook's labels, list what means no "
-            "answer in survey.missing, or export the file with codes instead of labels"
+            "answer in survey.missing, or say which code each is by survey.recode"
         )
-    return result
+    return result, notices
 
 
-def _refuse_empty(path: Path | str, axis: str, cells: pd.Series) -> NoReturn:
+def _refuse_empty(where: str, axis: str, plain: pd.Series) -> NoReturn:
     raise InputError(
-        f"{path}: column {cells.name}: no row falls in a group of axis {axis}; "
-        f"the first cell is {cells.iloc[0]!r}"
+        f"{where}: no row falls in a band of axis {axis}; the column holds {held_values(plain)}"
     )
 
 
@@ -222,10 +237,11 @@ class _CodeLabels:
     file: FileLabels
 
     def of(self, column: str) -> list[Mapping[str, str]]:
-        in_file = self.file.get(column, ColumnLabels()).codes
+        in_file = self.file.get(column, ColumnLabels())
         return [
             self.book.get(column, {}),
-            {cell(code): label for code, label in in_file.items()},
+            {cell(code): label for code, label in in_file.codes.items()},
+            {level: level for level in in_file.levels},
         ]
 
 

@@ -1,12 +1,11 @@
 """Recoding: cells of a column replaced before any other use of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
 from valuestrata.study.base import CODE
-from valuestrata.survey.settings import ReadingSettings
 
 
 def recode_cells(plain: pd.Series, recode: Mapping[str, int | None]) -> pd.Series:
@@ -35,20 +34,8 @@ def recode_cells(plain: pd.Series, recode: Mapping[str, int | None]) -> pd.Serie
 def text_keys(recode: Mapping[str, int | None], plain: pd.Series) -> pd.Series:
     """[N] whether a cell is one of the texts, not codes, that a recoding names."""
     texts = {_loose(text) for text in recode if not re.fullmatch(CODE, text)}
-    return plain.map(lambda cell: _loose(cell) in texts).astype(bool)
-
-
-def recode_problems(settings: ReadingSettings, questions: Iterable[str]) -> list[str]:
-    """A line for recoded columns that are neither a question of the codebook nor an axis'."""
-    columns = {axis.column for axis in settings.axes.values()}
-    columns |= {axis.fallback.column for axis in settings.axes.values() if axis.fallback}
-    strange = [column for column in settings.recode if column not in {*questions, *columns}]
-    if not strange:
-        return []
-    return [
-        f"survey.recode: {', '.join(strange)}: no question of the codebook and no axis' column; "
-        "correct the name, or take it out"
-    ]
+    named = [cell for cell in plain.unique() if _loose(cell) in texts]
+    return plain.isin(named)
 
 
 def _whole_number(cell: str) -> str:

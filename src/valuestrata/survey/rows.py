@@ -6,6 +6,7 @@ so a cross-national file never stands in memory whole.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,12 +18,25 @@ from valuestrata.survey.columns import Columns
 from valuestrata.survey.files import open_survey
 from valuestrata.survey.settings import ReadingSettings
 from valuestrata.survey.table import FileLabels
+from valuestrata.survey.weights import relative_weights
 
 
-def read_rows(
-    path: Path, settings: ReadingSettings, questions: list[str]
-) -> tuple[pd.DataFrame, dict[str, Axis], FileLabels]:
-    """The needed columns as text, the axes as the file can make them, and its labels."""
+class Rows(NamedTuple):
+    """Respondents as a file has them.
+
+    raw: one row a respondent, the needed columns as text. weight: of each, with mean 1. axes: as
+    the file can make them. labels: what the file says of its columns. notices: what is doubtful.
+    """
+
+    raw: pd.DataFrame
+    weight: pd.Series
+    axes: dict[str, Axis]
+    labels: FileLabels
+    notices: list[str]
+
+
+def read_rows(path: Path, settings: ReadingSettings, questions: list[str]) -> Rows:
+    """The respondents of the study's filter and countries that have a weight."""
     with open_survey(path, columns.read_options(settings, questions)) as table:
         needed: Columns = columns.find_columns(table, settings, questions)
         positions = list(dict.fromkeys(needed.positions.values()))
@@ -37,7 +51,22 @@ def read_rows(
     if raw.empty:
         shown = dict(settings.filter) or ""
         raise InputError(f"{path}: no row is left after survey.filter {shown}".rstrip())
-    return raw, needed.axes, labels
+    raw, weight, notices = _weighed(raw, settings, path)
+    _check_countries(raw, other_countries, settings, path)
+    return Rows(raw, weight, needed.axes, labels, [*table.notices, *notices])
+
+
+def _weighed(
+    raw: pd.DataFrame, settings: ReadingSettings, path: Path
+) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+    """The respondents that have a weight, their weights, and how many have none."""
+    if settings.weight is None:
+        return raw, pd.Series(1.0, index=raw.index), []
+    cells = plain_cells(raw[settings.weight])
+    where = f"{path}: column {settings.weight}"
+    weight, notices = relative_weights(cells, settings.blank_weight, where)
+    kept = raw.loc[weight.index].reset_index(drop=True)
+    return kept, weight.reset_index(drop=True), notices
 
 
 def _kept_rows(

@@ -9,32 +9,34 @@ from valuestrata.survey.codebook import Question
 from valuestrata.survey.groups import BLANK
 
 
-def fill_unticked(
-    plain: Mapping[str, pd.Series], batteries: Mapping[str, SelectAll]
+def unticked_cells(
+    cells: Mapping[str, pd.Series], batteries: Mapping[str, SelectAll]
 ) -> tuple[dict[str, pd.Series], list[str]]:
-    """The columns with the code of what was not ticked in blank cells; and a notice a battery.
+    """[N] the code of what was not ticked, else blank, by item; and a notice a battery.
 
     Args:
-        plain: [N] plain cells of each question that is read, by name.
+        cells: [N] plain cells as the file has them, of each question that is read.
         batteries: as the study has them; items that are not read are left out.
     """
-    filled, notices = dict(plain), []
+    unticked: dict[str, pd.Series] = {}
+    notices = []
     for name, battery in batteries.items():
-        items = [item for item in battery.questions if item in plain]
+        items = [item for item in battery.questions if item in cells]
         if not items:
             continue
-        blank = pd.DataFrame({item: plain[item].isin(BLANK) for item in items})
+        blank = pd.DataFrame({item: cells[item].isin(BLANK) for item in items})
         none = blank.all(axis=1)
-        asked = ~none if battery.all_blank == "missing" else ~none | none
-        for item in items:
-            filled[item] = plain[item].mask(blank[item] & asked, str(battery.unticked))
+        if battery.all_blank == "missing":
+            blank = blank.mask(none, False)
+        code = str(battery.unticked)
+        unticked |= {item: blank[item].map({True: code, False: ""}) for item in items}
         notices.append(
-            f"survey.select_all.{name}: {int(blank[asked].sum().sum())} blank cells of "
-            f"{len(items)} items are read as not ticked, code {battery.unticked}; "
-            f"{int(none.sum())} of {len(none)} respondents ticked none and "
+            f"survey.select_all.{name}: {int(blank.to_numpy().sum())} blank cells of {len(items)} "
+            f"items are read as not ticked, code {code}; {int(none.sum())} of {len(none)} "
+            f"respondents ticked none and "
             + ("are taken as not asked" if battery.all_blank == "missing" else "count as asked")
         )
-    return filled, notices
+    return unticked, notices
 
 
 def one_code_notices(

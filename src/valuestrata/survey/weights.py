@@ -6,7 +6,7 @@ from typing import Literal
 import pandas as pd
 
 from valuestrata.errors import InputError
-from valuestrata.survey.decimals import has_decimal_commas, numbers
+from valuestrata.survey.decimals import comma_notices, with_points
 from valuestrata.survey.groups import BLANK
 
 SHOWN = 3
@@ -29,7 +29,8 @@ def relative_weights(
         InputError: one line with each kind of bad weight, how many there are, and what to do.
     """
     blank = cells.isin(BLANK)
-    weight = numbers(cells.mask(blank, ""))
+    number = pd.to_numeric(with_points(cells.mask(blank, "")).replace("", pd.NA), errors="coerce")
+    weight = number.astype("float64")
     text = (weight.isna() | weight.abs().eq(float("inf"))) & ~blank
     _refuse(cells, {"text": text, "negative": weight < 0}, where)
     if blank.any() and blank_weight == "refuse":
@@ -42,7 +43,7 @@ def relative_weights(
     if kept.empty:
         raise InputError(f"{where}: no weight is above 0; is this the column of weights?")
     relative = kept / kept.max()
-    return relative / relative.mean(), list(_notices(cells, weight, blank, where))
+    return relative / relative.mean(), list(_notices(cells, weight, blank))
 
 
 def _refuse(cells: pd.Series, bad: dict[str, pd.Series], where: str) -> None:
@@ -63,15 +64,12 @@ def _refuse(cells: pd.Series, bad: dict[str, pd.Series], where: str) -> None:
         )
 
 
-def _notices(cells: pd.Series, weight: pd.Series, blank: pd.Series, where: str) -> Iterable[str]:
-    if has_decimal_commas(cells):
-        row = int(cells.str.contains(",", regex=False).argmax())
-        example = f"{cells.iloc[row]} is {weight.iloc[row]:g}"
-        yield f"{where}: commas are read as decimal points: {example}"
+def _notices(cells: pd.Series, weight: pd.Series, blank: pd.Series) -> Iterable[str]:
+    yield from comma_notices(cells)
     for reason, rows in (("weight 0", weight == 0), ("no weight", blank)):
         if rows.any():
             n = f"{int(rows.sum())} of {len(cells)}"
-            yield f"{where}: {n} respondents have {reason} and are left out"
+            yield f"column {cells.name}: {n} respondents have {reason} and are left out"
 
 
 def _shown(texts: Iterable[str]) -> str:
