@@ -173,7 +173,8 @@ def _answers(
         raise InputError(
             f"{path}: texts that are neither codes nor labels of the codebook: "
             f"{list_unmatched(unmatched)}; correct the codebook's labels, list what means no "
-            "answer in survey.missing, or say which code each is by survey.recode"
+            "answer in survey.missing, say which code each text is by survey.recode, or export the "
+            "file with codes instead of labels"
         )
     return result, notices
 
