@@ -109,18 +109,33 @@ def auto_groups(
     return {code: label_of(code, labels, str(cells.name)) for code in sorted(codes, key=_order)}
 
 
-def blank_code_notices(
-    axis: str, cells: pd.Series, labels: Sequence[Mapping[str, str]]
+def auto_notices(
+    axis: str, cells: pd.Series, listed: Mapping[str, str], labels: Sequence[Mapping[str, str]]
 ) -> list[str]:
-    """A line where `NA` among codes that are words is read as no answer: it may be a code, too."""
+    """Lines for groups that are called by their code, and for `NA`, which may be a code, too.
+
+    Args:
+        axis: its name.
+        cells: [N] codes as text.
+        listed: code -> label, of `auto_groups`.
+        labels: labels by code.
+    """
+    notices = []
+    remedy = f"under columns: {cells.name} in the codebook"
+    bare = [code for code in listed if _order(code)[0] == 0 and not _is_labelled(code, labels)]
+    if bare:
+        notices.append(
+            f"axis {axis}: codes without a label stand for themselves, in prompts as well: "
+            f"{', '.join(bare)}; label them {remedy}"
+        )
     n = int((cells == "NA").sum())
     words = cells[~cells.isin(BLANK)].str.fullmatch(r"[A-Za-z].*")
-    if not n or not words.any() or _is_labelled("NA", labels):
-        return []
-    return [
-        f"axis {axis}: {n} cells hold NA, which is read as no answer; if it is a code, label it "
-        f"under columns: {cells.name} in the codebook"
-    ]
+    if n and words.any() and not _is_labelled("NA", labels):
+        notices.append(
+            f"axis {axis}: {n} cells hold NA, which is read as no answer; if it is a code, label "
+            f"it {remedy}"
+        )
+    return notices
 
 
 def _is_labelled(code: str, labels: Sequence[Mapping[str, str]]) -> bool:

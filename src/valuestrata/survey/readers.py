@@ -22,7 +22,7 @@ from valuestrata.survey.cells import (
 )
 from valuestrata.survey.check_labels import group_notices, label_notices, label_problems
 from valuestrata.survey.codebook import Question
-from valuestrata.survey.decimals import with_points
+from valuestrata.survey.decimals import comma_notices, with_points
 from valuestrata.survey.empty_groups import empty_group_notices, held_values
 from valuestrata.survey.groups import Groups
 from valuestrata.survey.recoding import recode_cells, text_keys
@@ -91,8 +91,10 @@ def read_survey(
         notices += _missing_group_notices(name, raw, axis, settings, code_labels)
         notices += band_notices(name, plain, axis)
         names = code_labels.of(axis.column)
-        if axis.is_auto:
-            notices += groups.blank_code_notices(name, plain, names)
+        if axis.is_auto and listed is not None:
+            notices += groups.auto_notices(name, plain, listed, names)
+        if axis.bands:
+            notices += comma_notices(plain_cells(raw[axis.column]))
         if isinstance(axis.groups, dict):
             notices += empty_group_notices(plain, axis.groups, names, name, where)
         result[name] = group_of_each(plain, listed, axis, where)

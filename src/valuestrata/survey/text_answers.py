@@ -77,7 +77,8 @@ def groups_to_codes(
     codes = {comparable(label): code for code, label in book.items() if code in listed}
     codes |= {comparable(label): code for code, label in listed.items()}
     codes |= {comparable(code): code for code in listed}
-    texts = [str(text) for text in plain.unique() if text not in listed and not _is_number(text)]
+    cells = [str(text) for text in plain.unique() if text not in ("", *listed)]
+    texts = [text for text in cells if not _is_number(text)]
     return _replaced(plain, {t: codes[comparable(t)] for t in texts if comparable(t) in codes})
 
 
