@@ -149,6 +149,8 @@ def test_ages_in_words_are_named_and_can_be_recoded(tmp_path: Path) -> None:
         assert part in line
     recode = {"age": {"89 OR  older": 89, "90+": 90, "Refused": None}}
     survey = read_csv(tmp_path, table, question(), axes=axes, recode=recode)
+    blank = frame(Q=[1] * 6, age=["", ".", "NA", "nan", "na", "30"])
+    assert labels(read_csv(tmp_path, blank, question(), axes=axes), "age") == [None] * 5 + ["18-64"]
     assert labels(survey, "age") == ["65 and over", "18-64", None, "65 and over"]
 
 

@@ -74,7 +74,7 @@ def group_of_each(
     if labels is not None:
         return plain.map(dict(labels)).astype("string")
     number = numbers(plain)
-    text = number.isna() & (plain != "") & (plain.str.upper() != "NA")
+    text = number.isna() & ~plain.str.upper().isin([blank.upper() for blank in groups.BLANK])
     if text.any():
         raise InputError(
             f"{where}: bands need numbers; no number is {held_values(plain[text])}: say what each "

@@ -88,15 +88,7 @@ def read_survey(
     for name, axis in axes.items():
         where = f"{path}: column {axis.column}"
         plain, listed = _axis_cells(raw, axis, settings, code_labels, by_country)
-        notices += _missing_group_notices(name, raw, axis, settings, code_labels)
-        notices += band_notices(name, plain, axis)
-        names = code_labels.of(axis.column)
-        if axis.is_auto and listed is not None:
-            notices += groups.auto_notices(name, plain, listed, names)
-        if axis.bands:
-            notices += comma_notices(plain_cells(raw[axis.column]))
-        if isinstance(axis.groups, dict):
-            notices += empty_group_notices(plain, axis.groups, names, name, where)
+        notices += _axis_notices(name, axis, raw, plain, listed, settings, code_labels, where)
         result[name] = group_of_each(plain, listed, axis, where)
         axis_groups[name] = groups.count_groups(
             axis.names() if listed is None else listed, result[name]
@@ -130,11 +122,31 @@ def _axis_cells(
     return with_points(plain), None
 
 
+def _axis_notices(
+    name: str,
+    axis: Axis,
+    raw: pd.DataFrame,
+    plain: pd.Series,
+    listed: Mapping[str, str] | None,
+    settings: ReadingSettings,
+    labels: "_CodeLabels",
+    where: str,
+) -> list[str]:
+    """What is doubtful of an axis; a group that nobody is in may be refused."""
+    if listed is None:
+        return [*comma_notices(plain_cells(raw[axis.column])), *band_notices(name, plain, axis)]
+    names = labels.of(axis.column)
+    if not axis.is_auto:
+        return empty_group_notices(plain, listed, names, name, where)
+    lost = _missing_group_notices(name, raw, axis, settings, labels)
+    return [*lost, *groups.auto_notices(name, plain, listed, names)]
+
+
 def _missing_group_notices(
     name: str, raw: pd.DataFrame, axis: Axis, settings: ReadingSettings, labels: "_CodeLabels"
 ) -> list[str]:
     """A line for each code of survey.missing that the codebook labels and an auto axis loses."""
-    if not axis.is_auto or axis.missing is not None or settings.missing == MISSING:
+    if axis.missing is not None or settings.missing == MISSING:
         return []
     book = labels.book.get(axis.column, {})
     sizes = plain_cells(raw[axis.column]).value_counts()
