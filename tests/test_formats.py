@@ -16,9 +16,10 @@ import pyreadstat
 import pytest
 import rdata
 
-from tests import r_files
+from tests import r_files, survey_file
 from tests.r_files import Frame, Vector, factor, labelled, plain_frame, write_r
 from tests.sas_files import write_sas7bcat, write_sas7bdat
+from tests.survey_file import codes
 from tests.test_files import (
     LABELS,
     TITLES,
@@ -389,6 +390,18 @@ def test_levels_that_are_numbers_are_codes(tmp_path: Path) -> None:
     write_r(Frame({"Q1": factor(["0", "10"], ["0", "5", "10"])}), path)
     question = drafted(path, "Q1")["Q1"]
     assert (question.labels, question.scale_min, question.scale_max) == ({}, 0, 10)
+
+
+def test_a_drafted_codebook_reads_the_labels_that_it_is_drafted_from(tmp_path: Path) -> None:
+    path = tmp_path / "a.rds"
+    levels = ["Don't know", "Very", "Not at all"]
+    answers = factor(["Not at all", None, "Don't know", "Very"], levels)
+    people = {"id": Vector(np.arange(4.0)), "sex": Vector(r_files.texts("1", "2", "1", "2"))}
+    write_r(Frame({**people, "Q1": answers}), path)
+    question = drafted(path, "Q1")["Q1"]
+    assert question.labels == {1: "Very", 2: "Not at all"}
+    assert question.missing == ("Don't know",)
+    assert codes(survey_file.read(path, [question]), "Q1") == [2, None, None, 1]
 
 
 def test_a_file_without_labels_gives_no_draft(

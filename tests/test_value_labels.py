@@ -178,7 +178,13 @@ def test_labels_that_read_as_no_answer_are_told_from_answers() -> None:
 
 def test_a_file_s_no_answer_that_counts_as_an_answer_is_said(tmp_path: Path) -> None:
     table = frame(Q=[1.0, 9.0, 10.0, 2.0], faith=[1.0, 99.0, 1.0, 99.0])
-    path = labelled(tmp_path, ".sav", table, Q={1: "Low", 9: "Don't know"}, faith={99: "Refused"})
+    path = labelled(
+        tmp_path,
+        ".sav",
+        table,
+        Q={1: "Low", 9: "Don't know"},
+        faith={1: "Christian", 99: "Refused"},
+    )
     asked = [question(high=10, labels={1: "low", 10: "high"})]
     axes = {"faith": Axis(column="faith", groups="auto")}
     lines = read(path, asked, axes=axes).notices

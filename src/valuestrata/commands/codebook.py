@@ -97,6 +97,8 @@ def _entry(name: str, column: ColumnLabels) -> str:
         f"    scale: [{scale_min}, {scale_max}]{unsure}",
         f"    labels: {{{', '.join(f'{code}: {_flow(label)}' for code, label in labels.items())}}}",
     ]
+    no_answer = [_flow(level) for level in column.levels if means_no_answer(level)]
+    lines += [f"    missing: [{', '.join(no_answer)}]"] if no_answer else []
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +110,8 @@ def _codes(column: ColumnLabels) -> dict[int, str]:
     """
     if column.levels and all(re.fullmatch(r"-?\d+", level) for level in column.levels):
         return {code: "" for code in sorted(map(int, column.levels)) if code >= 0}
-    return dict(enumerate(column.levels, start=1)) or {
+    answers = [level for level in column.levels if not means_no_answer(level)]
+    return dict(enumerate(answers, start=1)) or {
         int(code): label
         for code, label in sorted(column.codes.items())
         if (code >= 0 or not means_no_answer(label))

@@ -84,7 +84,10 @@ def read_survey(
         result[COUNTRY] = country
         axis_groups[COUNTRY] = groups.count_groups(countries, country)
     by_country = country if len(countries) > 1 else None
-    notices += [*missing.notices(questions, settings), *label_notices(file_labels, questions, settings)]
+    notices += [
+        *missing.notices(questions, settings),
+        *label_notices(file_labels, questions, settings),
+    ]
     for name, axis in axes.items():
         where = f"{path}: column {axis.column}"
         plain, listed = _axis_cells(raw, axis, settings, code_labels, by_country)
@@ -139,7 +142,8 @@ def _axis_notices(
     if not axis.is_auto:
         return empty_group_notices(plain, listed, names, name, where)
     lost = _missing_group_notices(name, raw, axis, settings, labels)
-    return [*lost, *groups.auto_notices(name, plain, listed, names)]
+    no_answer = group_notices(name, dict.fromkeys(listed.values()))
+    return [*lost, *no_answer, *groups.auto_notices(name, plain, listed, names)]
 
 
 def _missing_group_notices(
