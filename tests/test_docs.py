@@ -17,6 +17,8 @@ from valuestrata.__main__ import COMMANDS, STAGES, main
 from valuestrata.study.load import load, load_files
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge, parse, read_mapping
+from valuestrata.survey.compressed import OPENERS
+from valuestrata.survey.files import SUFFIXES
 
 PAGES = [
     ROOT / "README.md",
@@ -139,6 +141,21 @@ def test_yaml_of_the_readme_is_valid() -> None:
     study = overlaid("studies/wvs-sg.yaml", parse(files("README.md")["mine.yaml"]))
     assert study.survey.file == "/data/wvs7.csv"
     assert "qwen2.5-7b" in overlaid("config.yaml", *overlays("README.md")).models
+
+
+def test_what_files_of_practice_hold_is_an_overlay() -> None:
+    (block,) = overlays("docs/own-survey.md")
+    raw = merge(parse(files("docs/own-survey.md")["mysurvey/study.yaml"]), block)
+    study = load(raw, ROOT, files=False)
+    assert study.axes["region"].names() == ["north", "south", "the islands"]
+
+
+def test_the_formats_of_the_page_are_those_that_are_read() -> None:
+    text = (ROOT / "docs/own-survey.md").read_text(encoding="utf-8")
+    table = text.partition("## Formats")[2].partition("\n\n`valuestrata")[0].lower()
+    for suffix in (*SUFFIXES, *OPENERS):
+        if suffix not in (".pq", ".ipc"):  # other names of .parquet and .arrow
+            assert re.search(rf"{re.escape(suffix)}\b", table), suffix
 
 
 def test_the_recipes_of_the_page_are_a_study() -> None:

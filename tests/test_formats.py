@@ -120,6 +120,15 @@ def column_labels(path: Path, *names: str) -> list[ColumnLabels]:
         return [table.labels[table.headers.index(name)] for name in names]
 
 
+def test_text_of_a_labelled_file_is_read_in_the_encoding_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.sav"
+    to_sav(respondents(), path)
+    for encoding, text in (("auto", "é"), ("utf_8", "é"), ("latin_1", "Ã©"), ("cp1251", "Г©")):
+        with open_survey(path, ReadOptions("auto", ("note",), encoding=encoding)) as table:
+            part = next(iter(table.slices([table.headers.index("note")])))
+        assert part.iloc[0, 0] == f"free; text, {text}"
+
+
 # R -------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,15 @@ def test_na_of_a_format_that_has_missing_cells_is_text(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
+def test_a_value_of_the_filter_that_no_row_has_is_said(tmp_path: Path) -> None:
+    table = frame(Q=[1, 2, 3, 4], c=["1", "2", "1", "2"])
+    survey = read_csv(tmp_path, table, question(), filter={"c": ("1", "2", "01")})
+    assert survey.notices == ["survey.filter.c: no row has '01'"]
+    line = complaint(tmp_path, table, question(), filter={"c": ("01", "NO")})
+    assert "no row is left after survey.filter" in line
+    assert "survey.filter.c: no row has '01', 'NO'" in line
+
+
 # Numbers and texts ---------------------------------------------------------------------------
 
 

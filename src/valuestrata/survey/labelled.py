@@ -1,5 +1,6 @@
 """SPSS, Stata and SAS files by pyreadstat; `isolated` calls this in a process of its own."""
 
+import codecs
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
@@ -70,7 +71,9 @@ class _File(Source):
         super().__init__()
         self.path, self.function, self.keywords = path, function, keywords
         self.has_encoding = has_encoding
-        self.encoding = None if options.encoding == AUTO else options.encoding
+        # by the standard's name, which the library knows under more spellings than Python's own
+        is_named = options.encoding != AUTO
+        self.encoding = codecs.lookup(options.encoding).name if is_named else None
         _, meta = self._read(metadataonly=True)
         self.meta = meta
         self.headers = tuple(str(name or "") for name in meta.column_names)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
+from valuestrata.study.survey import AUTO
 from valuestrata.survey.table import ColumnLabels, ReadOptions, Source, cell
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def open_r(path: Path, options: ReadOptions) -> Source:
     import rdata
 
     parsed = rdata.parser.parse_file(path, extension=path.suffix.lower().replace("ta", ""))
-    encoding = parsed.extra.encoding or "utf-8"
+    declared = parsed.extra.encoding or "utf-8"
+    encoding = declared if options.encoding == AUTO else options.encoding
     frames = [_Frame(name, frame, encoding) for name, frame in _frames(parsed.object, "")]
     if not frames:
         raise InputError(

@@ -41,19 +41,26 @@ def read_rows(path: Path, settings: ReadingSettings, questions: list[str]) -> Ro
         needed: Columns = columns.find_columns(table, settings, questions)
         positions = list(dict.fromkeys(needed.positions.values()))
         other_countries: set[str] = set()
+        unseen = {column: set(values) for column, values in settings.filter.items()}
         parts = [
-            _kept_rows(part, needed.positions, settings, other_countries)
+            _kept_rows(part, needed.positions, settings, other_countries, unseen)
             for part in table.slices(positions)
         ]
         labels = needed.labels(table)
     raw = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     _check_countries(raw, other_countries, settings, path)
+    absent = [
+        f"survey.filter.{column}: no row has {', '.join(map(repr, sorted(values)))}"
+        for column, values in unseen.items()
+        if values
+    ]
     if raw.empty:
         shown = dict(settings.filter) or ""
-        raise InputError(f"{path}: no row is left after survey.filter {shown}".rstrip())
+        which = "; ".join([f"no row is left after survey.filter {shown}".rstrip(), *absent])
+        raise InputError(f"{path}: {which}")
     raw, weight, notices = _weighed(raw, settings, path)
     _check_countries(raw, other_countries, settings, path)
-    return Rows(raw, weight, needed.axes, labels, [*table.notices, *notices])
+    return Rows(raw, weight, needed.axes, labels, [*table.notices, *absent, *notices])
 
 
 def _weighed(
@@ -74,11 +81,18 @@ def _kept_rows(
     positions: Mapping[str, int],
     settings: ReadingSettings,
     other_countries: set[str],
+    unseen: Mapping[str, set[str]],
 ) -> pd.DataFrame:
-    """The rows of the filter and the countries, as text; collects the countries that there are."""
+    """The rows of the filter and the countries, as text.
+
+    Collects the countries that there are, and takes the filter's values that there are out of
+    `unseen`.
+    """
     keep = pd.Series(True, index=part.index)
     for name, values in settings.filter.items():
-        keep &= plain_cells(text_cells(part[positions[name]])).isin(list(values))
+        plain = plain_cells(text_cells(part[positions[name]]))
+        unseen[name].difference_update(plain.unique())
+        keep &= plain.isin(list(values))
     if settings.countries:
         chosen = pd.Series(False, index=part.index)
         for name in (column for column in settings.country_columns if column in positions):
