@@ -43,6 +43,9 @@ def test_what_a_codebook_says_is_shown_as_it_is_typed(tmp_path: Path) -> None:
         for content, where in cases.items():
             path.write_text(content)
             line = complaint(path)
+            if where.startswith("Q1: extra") and text in ("~", ""):
+                assert "Q1: extra code 7 has no label" in line
+                continue
             assert line.startswith(f"{path}: {where}: ")
             assert "put it in quotes" in line
 
