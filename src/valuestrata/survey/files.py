@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import InputError
 from valuestrata.study.survey import AUTO
-from valuestrata.survey import arrow_files, compressed, isolated, sheets
+from valuestrata.survey import compressed, isolated, sheets
 from valuestrata.survey.table import SLICE, RawTable, ReadOptions
 from valuestrata.survey.zipped import open_zip
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = ",;\t|"
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat")
-SUFFIXES = (*TEXT, *isolated.KINDS, *sheets.SUFFIXES, *arrow_files.PARQUET, *arrow_files.ARROW)
+SUFFIXES = (*TEXT, *isolated.KINDS, *sheets.SUFFIXES)
 FORMATS = f"{', '.join(SUFFIXES)}; each also in a .zip or as {', '.join(compressed.OPENERS)}"
 FOREIGN = (
     *(".sas7bcat", ".sas", ".sps", ".do", ".r", ".json", ".jsonl", ".xml", ".html", ".htm"),
@@ -85,8 +85,6 @@ def _open_plain(path: Path, label: str, options: ReadOptions) -> AbstractContext
         return isolated.open_isolated(path, label, suffix, options)
     if suffix in sheets.SUFFIXES:
         return sheets.open_workbook(path, label, options)
-    if suffix in (*arrow_files.PARQUET, *arrow_files.ARROW):
-        return arrow_files.open_arrow(path, label, suffix)
     return _open_text(path, label, options)
 
 

@@ -1,4 +1,4 @@
-"""Survey files that a library reads in a process of its own: SPSS, Stata, SAS, R, spreadsheets.
+"""Survey files that a library reads in a process of its own: all but csv and new Excel files.
 
 The compiled libraries can crash on a damaged file. In a child process that is an error like any
 other, and time and memory have limits.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from valuestrata.errors import InputError
-from valuestrata.survey import labelled, r_files, workbooks
+from valuestrata.survey import arrow_files, labelled, r_files, workbooks
 from valuestrata.survey.table import RawTable, ReadOptions, Source
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ KINDS = {
     ".rds": _Kind("an R file", r_files.open_r),
     ".rda": _Kind("an R file", r_files.open_r),
     ".rdata": _Kind("an R file", r_files.open_r),
+    ".parquet": _Kind("a Parquet file", arrow_files.open_parquet),
+    ".pq": _Kind("a Parquet file", arrow_files.open_parquet),
+    ".feather": _Kind("a Feather file", arrow_files.open_arrow),
+    ".arrow": _Kind("an Arrow file", arrow_files.open_arrow),
+    ".ipc": _Kind("an Arrow file", arrow_files.open_arrow),
     ".ods": _Kind("a spreadsheet", workbooks.open_workbook),
     ".xls": _Kind("an Excel file", workbooks.open_workbook),
     ".xlsb": _Kind("an Excel file", workbooks.open_workbook),
