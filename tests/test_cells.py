@@ -1,5 +1,6 @@
 """Cells as people's files have them: decimal commas, weights of nobody, texts, unticked items."""
 
+import doctest
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from valuestrata.errors import InputError
 from valuestrata.study.survey import SelectAll
+from valuestrata.survey import recoding
 from valuestrata.survey.decimals import comma_notices, has_decimal_commas, with_points
 from valuestrata.survey.recoding import recode_cells
 from valuestrata.survey.select_all import unticked_cells
@@ -86,6 +88,10 @@ def test_weights_that_are_none_are_told_by_their_kind() -> None:
         for part in parts:
             assert part in line
     assert "no weight is above 0" in refused("", "", blank="drop")
+
+
+def test_examples_in_docstrings_hold() -> None:
+    assert doctest.testmod(recoding) == (0, 2)
 
 
 def test_cells_are_recoded_once_by_text_or_code() -> None:

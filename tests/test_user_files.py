@@ -294,7 +294,7 @@ def test_a_survey_with_all_of_this_goes_its_way(tmp_path: Path) -> None:
 
 def test_what_a_study_names_and_nothing_has_is_told_before_the_file_is_read(tmp_path: Path) -> None:
     for changes, part in (
-        ({"recode": {"trsut": {"1": 2}}}, "survey.recode: trsut: no question of the codebook and"),
+        ({"recode": {"trsut": {"1": 2}}}, "has no question trsut (is it trust?)"),
         (
             {"select_all": {"media": {"questions": ["paper", "rdio"]}}},
             "has no question rdio (is it radio?)",
