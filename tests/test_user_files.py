@@ -10,6 +10,7 @@ import pandas as pd
 from tests.survey_file import codes, complaint, frame, labels, question, read, read_csv
 from tests.world import run_stages
 from valuestrata import io, paths, tables
+from valuestrata.commands.check import merged_groups
 from valuestrata.study.load import load
 from valuestrata.study.survey import Axis, SelectAll
 from valuestrata.study.yaml import parse
@@ -270,6 +271,7 @@ def mine(folder: Path, changes: Mapping[str, Any] | None = None) -> Any:
 def test_a_survey_with_all_of_this_goes_its_way(tmp_path: Path) -> None:
     made = mine(tmp_path)
     assert check_columns(made, tmp_path) == []
+    assert merged_groups(made) == ["axis faith: groups of several codes: 'Christian' (1, 2, 3)"]
     results = run_stages(made, tmp_path)
     summary = io.read_json(results / paths.SUMMARY)
     assert summary["respondents"] == 240 - 4 - 6

@@ -142,4 +142,19 @@ def warnings(study: Study) -> list[str]:
     lines = unpinned(study)
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
+    return [*lines, *merged_groups(study)]
+
+
+def merged_groups(study: Study) -> list[str]:
+    """A line for each axis with groups of several codes, which may be a label written twice."""
+    lines = []
+    for name, axis in study.axes.items():
+        codes: dict[str, list[str]] = {}
+        for code, label in axis.groups.items() if isinstance(axis.groups, dict) else ():
+            codes.setdefault(label, []).append(code)
+        merged = [
+            f"{label!r} ({', '.join(same)})" for label, same in codes.items() if len(same) > 1
+        ]
+        if merged:
+            lines.append(f"axis {name}: groups of several codes: {', '.join(merged)}")
     return lines

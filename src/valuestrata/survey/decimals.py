@@ -1,5 +1,7 @@
 """Numbers in cells of text that have a comma before their decimals."""
 
+import re
+
 import pandas as pd
 
 _COMMA = r"[-+]?\d+,\d+"
@@ -20,12 +22,13 @@ def has_decimal_commas(plain: pd.Series) -> bool:
     So every cell with a comma is a number then, none has a point, and they are not all of the form
     of thousands (1,250), which might be either.
     """
-    with_comma = plain[plain.str.contains(",", regex=False)]
-    return bool(
-        len(with_comma)
-        and with_comma.str.fullmatch(_COMMA).all()
-        and not with_comma.str.fullmatch(_THOUSANDS).all()
-        and not plain.str.contains(".", regex=False).any()
+    cells = [str(cell) for cell in plain.unique()]
+    with_comma = [cell for cell in cells if "," in cell]
+    return (
+        bool(with_comma)
+        and all(re.fullmatch(_COMMA, cell) for cell in with_comma)
+        and not all(re.fullmatch(_THOUSANDS, cell) for cell in with_comma)
+        and not any("." in cell for cell in cells)
     )
 
 
