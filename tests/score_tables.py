@@ -60,4 +60,5 @@ def verdicts_table(pairs: pd.DataFrame, scores: list[float]) -> pd.DataFrame:
         flipped=pd.array([False if ok else None for ok in valid], dtype="boolean"),
         length_difference=0,
         judge_version="j",
+        judge_notes="",
     )

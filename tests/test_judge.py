@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests import asking, toys
 from valuestrata import io, tables
 from valuestrata.inference.openai import SentPrompt
-from valuestrata.inference.protocol import Messages, Sampling
+from valuestrata.inference.protocol import LoadCheck, Messages, Sampling
 from valuestrata.prompting import judging
 
 RUBRIC = judging.rubric("pairwise")
@@ -87,6 +87,9 @@ class FakeJudge:
     def render(self, messages: Messages) -> SentPrompt:
         return SentPrompt(messages)
 
+    def check_load(self, messages: Messages) -> LoadCheck:
+        return LoadCheck()
+
     def generate(self, prompts: list[Messages], sampling: Sampling) -> list[str | None]:
         self.counts.append(len(prompts))
         parts = [user.split("Answer 1: ")[1].split("Which answer")[0] for _, user in prompts]
@@ -110,6 +113,8 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.
                 prompt_hash="h",
                 model_version="w",
                 adapter="",
+                adapter_shift=None,
+                notes="",
             )
             path = tmp_path / folder / f"{name}.parquet"
             io.write_table(frame, path, tables.TEXTS, asking.MADE_OF)

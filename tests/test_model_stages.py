@@ -144,6 +144,8 @@ def _predictions(pairs: pd.DataFrame) -> pd.DataFrame:
         prompt_hash="hash",
         model_version="toy",
         adapter="",
+        adapter_shift=None,
+        notes="",
     )
 
 
@@ -217,6 +219,8 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
             "prompt_hash": "x",
             "model_version": "x",
             "adapter": "",
+            "adapter_shift": None,
+            "notes": "",
         }
     )
     io.write_table(texts, tmp_path / "texts.parquet", tables.TEXTS, asking.MADE_OF)

@@ -50,6 +50,8 @@ def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         "prompt_hash": "h",
         "model_version": "w",
         "adapter": "",
+        "adapter_shift": None,
+        "notes": "",
     }
     return pairs[PAIR].assign(**{**columns, **changes})
 

@@ -52,6 +52,14 @@ _ANSWERED_BY = (
         meaning="model and revision, or hash of the weights, that answered",
     ),
     Column("adapter", "text", meaning="hash of the adapter, '' for none"),
+    Column(
+        "adapter_shift",
+        "float",
+        optional=True,
+        low=0,
+        meaning="largest change of a logit by the adapter, at the end of the first prompt",
+    ),
+    Column("notes", "text", meaning="what was doubtful when the model was loaded, '' for nothing"),
 )
 
 # wide: the study's axes (text, a group label or missing) and questions (int codes) follow
@@ -276,6 +284,11 @@ VERDICTS = Contract(
             "judge_version",
             "text",
             meaning="model and revision, or hash of the weights, that judged",
+        ),
+        Column(
+            "judge_notes",
+            "text",
+            meaning="what was doubtful when the judge was loaded, '' for nothing",
         ),
     ),
 )

@@ -2,13 +2,14 @@
 
 A chat template is rendered to text and tokenised once, without added special tokens, so there is
 one BOS. A template without a system role gets the persona at the head of the user turn. The date
-that some templates print is pinned and thinking is off.
+that some templates print is pinned and thinking is off: a thought that a template opens is closed.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from valuestrata.errors import InputError
@@ -16,11 +17,36 @@ from valuestrata.provenance import text_digest
 
 DATE = "01 Jan 2026"
 _SAMPLE_REPLY = "Answer: 1"
+THOUGHTS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+}
+"""What opens a thought -> what closes it."""
+THOUGHT_CLOSED = "the chat template opens a thought, which is closed: answers come without thinking"
 
 
 def _pinned_date(form: str) -> str:
     """What a template that looks at the clock is told."""
     return datetime.strptime(DATE, "%d %b %Y").strftime(form)
+
+
+def closing(prompt: str) -> str:
+    """What ends the thought that a prompt opens at its end, as an empty one; '' if it opens none.
+
+    Without it, options would be scored, and answers written, inside a thought.
+
+    >>> closing("<|assistant|><think>\\n")
+    '\\n</think>\\n\\n'
+    """
+    stripped = prompt.rstrip()
+    end = next((THOUGHTS[begin] for begin in THOUGHTS if stripped.endswith(begin)), "")
+    line = "\n" if prompt.endswith("\n") else "\n\n"
+    return f"{line}{end}\n\n" if end else ""
 
 
 @dataclass(frozen=True)
@@ -46,26 +72,42 @@ class Chat:
     Args:
         tokenizer: a transformers tokenizer with a chat template.
         ends: ids that end a text, besides the template's and the tokenizer's own.
+        num_embeddings: of the network; higher ids are refused, wherever they are used.
+        notes: what was doubtful when the tokenizer was loaded.
 
     Raises:
         InputError: the tokenizer has no chat template or merges replies with what is around them,
-            or the template loses the persona.
+            the template loses the persona, or a token has no embedding.
     """
 
-    def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        ends: Iterable[int] = (),
+        num_embeddings: int | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
         """Find out what the template supports and how it ends a reply."""
         self.tokenizer = tokenizer
-        if not getattr(tokenizer, "chat_template", None):
+        self.notes = list(notes)
+        self._num_embeddings = num_embeddings or math.inf
+        template = getattr(tokenizer, "chat_template", None)
+        if not template or (isinstance(template, dict) and "default" not in template):
             raise InputError(
                 f"{tokenizer.name_or_path}: has no chat template; use an instruction-tuned model"
             )
         # a prompt is kept while somebody holds it: its hash is needed first, its ids later
         self._prompts: WeakValueDictionary[tuple[str, str], TokenizedPrompt] = WeakValueDictionary()
         self._replies: dict[str, tuple[int, ...]] = {}
-        self.system_role = self._keeps_system_role()
+        # some wrappers' templates show a message only as a list of parts (Llava, Idefics)
+        self._in_parts = False
+        self._in_parts = not self._keeps("QUESTION")
+        self.system_role = self._keeps("PERSONA")
         self._before, self.lead, self.terminator = self._around_replies()
         self.ends: frozenset[int] = frozenset(
-            {self.terminator[-1], tokenizer.eos_token_id, *ends} - {None}
+            i
+            for i in (self.terminator[-1], tokenizer.eos_token_id, *ends)
+            if i is not None and i < self._num_embeddings
         )
         self.encode_reply(
             _SAMPLE_REPLY
@@ -80,8 +122,11 @@ class Chat:
 
     def _tokenize(self, persona: str, user: str) -> TokenizedPrompt:
         text = self._text(self._messages(persona, user), add_generation_prompt=True)
-        if persona.strip() not in text:
-            raise InputError(f"{self.tokenizer.name_or_path}: the chat template loses the persona")
+        for part, name in ((persona, "persona"), (user, "question")):
+            if part.strip() not in text:
+                raise InputError(
+                    f"{self.tokenizer.name_or_path}: the chat template loses the {name}"
+                )
         ids = self._ids(text)
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
@@ -92,7 +137,8 @@ class Chat:
     def pad(self) -> int:
         """Id that fills up short rows; it is never attended to, nor in the loss."""
         pad = self.tokenizer.pad_token_id
-        return int(pad if pad is not None else self.terminator[-1])
+        has_embedding = pad is not None and pad < self._num_embeddings
+        return int(pad if has_embedding else self.terminator[-1])
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """Ids of a reply, its terminator included, as they continue a prompt."""
@@ -112,20 +158,41 @@ class Chat:
         return [{"role": "user", "content": f"{persona}\n\n{user}"}]
 
     def _text(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        return cast(
-            str,
-            self.tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                date_string=DATE,
-                strftime_now=_pinned_date,
-                enable_thinking=False,
-            ),
-        )
+        text = self._rendered(messages, add_generation_prompt)
+        return text + closing(text) if add_generation_prompt else text
+
+    def _rendered(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        shown: list[dict[str, Any]] = [*messages]
+        if self._in_parts:
+            shown = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    shown,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                    date_string=DATE,
+                    strftime_now=_pinned_date,
+                    enable_thinking=False,
+                )
+            )
+        except Exception as error:  # templates raise jinja2's own error types, or TypeError
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{self.tokenizer.name_or_path}: the chat template fails ({first})"
+            ) from error
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        beyond = next((i for i in ids if i >= self._num_embeddings), None)
+        if beyond is not None:
+            token = self.tokenizer.convert_ids_to_tokens(beyond)
+            raise InputError(
+                f"{self.tokenizer.name_or_path}: token {token!r} has the id {beyond}, and the "
+                f"network has {self._num_embeddings} embeddings; take weights and tokenizer from "
+                "one model"
+            )
+        return ids
 
     def _following(self, before: str, text: str, fixed: bool = False) -> list[int]:
         """Ids of a text where it follows another; alone it may begin with another id (Llama 2).
@@ -150,11 +217,14 @@ class Chat:
     def _decode_all(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
-    def _keeps_system_role(self) -> bool:
-        messages = [{"role": "system", "content": "PERSONA"}, {"role": "user", "content": "Q"}]
+    def _keeps(self, part: str) -> bool:
+        """Whether the template shows what a system (PERSONA) and a user (QUESTION) turn say."""
+        messages = [{"role": "user", "content": "QUESTION"}]
+        if part == "PERSONA":
+            messages.insert(0, {"role": "system", "content": part})
         try:
-            return "PERSONA" in self._text(messages, add_generation_prompt=True)
-        except Exception:  # templates raise jinja2's own error types, or TypeError, as they like
+            return part in self._text(messages, add_generation_prompt=True)
+        except InputError:
             return False
 
     def _around_replies(self) -> tuple[str, str, tuple[int, ...]]:
@@ -164,6 +234,8 @@ class Chat:
         """
         messages = self._messages("P", "Q")
         prompt = self._text(messages, add_generation_prompt=True)
+        if closing(self._rendered(messages, add_generation_prompt=True)):
+            self.notes.append(THOUGHT_CLOSED)
         messages.append({"role": "assistant", "content": _SAMPLE_REPLY})
         text, _, rest = self._text(messages, add_generation_prompt=False).rpartition(_SAMPLE_REPLY)
         lead = text.removeprefix(prompt) if text.startswith(prompt) else ""

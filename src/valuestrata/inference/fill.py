@@ -65,6 +65,7 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     keys = cache_keys(model, requests, prompts)
 
     def compute(part: list[int]) -> list[CachedReply]:
+        model.check_load(requests.messages[0])
         return _ask(model, requests, part)
 
     def should_cache(i: int, reply: CachedReply) -> bool:
@@ -84,16 +85,23 @@ def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPro
         InputError: an option takes more tokens than a reply may have; one line that names it.
     """
     sampling = requests.sampling
-    asked = [model.version, str(sampling.max_new_tokens), repr(sampling.temperature)]
+    version, *rest = asked_of(model)
+    asked = [version, str(sampling.max_new_tokens), repr(sampling.temperature)]
     if sampling.temperature > 0:
         asked.append(str(sampling.seed))
-    if model.entries:
-        asked += [code_digest(model.entries), model.adapter, *model.numerics]
+    asked += rest
     options = _encode_options(model, requests) or [[]] * len(prompts)
     return [
         text_digest([*asked, prompt.digest, *replies])
         for prompt, replies in zip(prompts, options, strict=True)
     ]
+
+
+def asked_of(model: Backend) -> list[str]:
+    """What of a model replies depend on: its version and, of a local one, code and precision."""
+    if not model.entries:
+        return [model.version]
+    return [model.version, code_digest(model.entries), model.adapter, *model.numerics]
 
 
 def _render(model: Backend, requests: Requests) -> list[RenderedPrompt]:

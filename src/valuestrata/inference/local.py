@@ -4,7 +4,7 @@ A hub model becomes a folder first, the snapshot of one commit in the hub's cach
 everything after that reads local files. Weights are read from safetensors alone.
 """
 
-import json
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -12,12 +12,19 @@ from typing import Any, Self
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.inference import hub, runtime
+from valuestrata.inference import hub, loading, model_files, quantized, runtime
+from valuestrata.inference.architectures import from_pretrained, network_class, read_config
 from valuestrata.inference.chat import Chat, TokenizedPrompt
-from valuestrata.inference.protocol import Messages
+from valuestrata.inference.loading import adapter_digest
+from valuestrata.inference.model_files import read_json
+from valuestrata.inference.notices import collect_warnings
+from valuestrata.inference.protocol import LoadCheck, Messages
+from valuestrata.inference.tokenizer_files import load_tokenizer
 from valuestrata.paths import MADE_OF, TRAINING_LOG
 from valuestrata.provenance import file_digest, text_digest
 from valuestrata.study.models import LocalModel
+
+log = logging.getLogger(__name__)
 
 
 def require_gpu(gpus: int, where: str) -> None:
@@ -42,13 +49,10 @@ def model_folder(model: LocalModel, weights: bool) -> Path:
     """
     name = str(model.model)
     folder = Path(name)
+    model_files.refuse_gguf(name)
     if not folder.is_dir():
         folder = hub.snapshot(name, model.revision, _file_patterns(model, weights))
-    if not (folder / "config.json").is_file():
-        raise InputError(
-            f"{name}: has no config.json; name a whole model, by its folder or by its name on the "
-            "hub, not an adapter alone"
-        )
+    model_files.refuse_other_formats(folder, name)
     return folder
 
 
@@ -58,55 +62,74 @@ def _file_patterns(model: LocalModel, weights: bool) -> tuple[str, ...]:
 
 
 def load_chat(model: LocalModel) -> Chat:
-    """The model's tokenizer, without its weights.
-
-    Where the repository declares a generic tokenizer, its tokenizer.json is the whole truth; asked
-    automatically, transformers 5 would put some architectures' own splitting rules in its place.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
+    """The model's tokenizer with its chat template, without its weights."""
     folder = model_folder(model, weights=False)
-    declared = get_tokenizer_config(folder).get("tokenizer_class")
-    is_generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
-    tokenizer_class = PreTrainedTokenizerFast if is_generic else AutoTokenizer
-    return Chat(_from_pretrained(tokenizer_class, model, folder), _end_ids(folder))
+    text = read_config(model, folder).get_text_config(decoder=True)
+    notes: list[str] = []
+    tokenizer = load_tokenizer(model, folder, notes)
+    return Chat(tokenizer, _end_ids(folder), getattr(text, "vocab_size", None), notes)
 
 
 def _end_ids(folder: Path) -> list[int]:
     """Ids that end a text by the model's own settings; Llama 3 and Qwen2.5 list several."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
-    declared = [_read_json(file).get("eos_token_id") for file in files if file.is_file()]
+    declared = [read_json(file).get("eos_token_id") for file in files if file.is_file()]
     ids: Any = next((ids for ids in declared if ids is not None), [])
     return ids if isinstance(ids, list) else [ids]
 
 
-def load_network(model: LocalModel, quantize: str = "none") -> Any:
+def check_model(model: LocalModel, adapter: Path | str | None = None) -> None:
+    """Refuse what cannot be right about a model or its adapter, before weights are fetched.
+
+    Raises:
+        InputError: one line. The network writes no text, its format cannot be read here, a file of
+            a directory is damaged, or the adapter belongs to another network.
+    """
+    folder = model_folder(model, weights=False)
+    config = read_config(model, folder)
+    network_class(model, config)
+    quantized.check_format(model, config, str(getattr(model, "backend", "")))
+    if Path(str(model.model)).is_dir():
+        model_files.check_whole(sorted(folder.glob("*.safetensors")))
+    if adapter is not None:
+        loading.check_adapter(model, config, Path(adapter))
+
+
+def load_network(model: LocalModel, quantize: str = "none", notes: list[str] | None = None) -> Any:
     """The model's network in evaluation mode, on the GPU where there is one.
 
     `quantize: 4bit` stores the weights in bitsandbytes' NF4 and computes in the model's dtype.
+    What libraries warn of is appended to `notes`.
+
+    Raises:
+        InputError: a file is damaged, or its tensors are not those of the network.
     """
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+    from transformers import BitsAndBytesConfig, GenerationConfig
 
     folder = model_folder(model, weights=True)
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{model.model}: has no weights in safetensors; convert them first")
+    model_files.check_whole(model_files.weight_files(folder, str(model.model)))
     dtype = getattr(torch, model.dtype)
-    options: dict[str, Any] = {"device_map": model.device_map}
+    config = read_config(model, folder)
+    options = {"device_map": model.device_map, **quantized.load_options(model, config)}
     if quantize == "4bit":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
         options["device_map"] = model.device_map or {"": torch.cuda.current_device()}
-    network = _from_pretrained(
-        AutoModelForCausalLM,
-        model,
-        folder,
-        dtype=dtype,
-        use_safetensors=True,
-        attn_implementation=attention_kernel(model),
-        **options,
-    )
+    with collect_warnings([] if notes is None else notes):
+        network, report = from_pretrained(
+            network_class(model, config),
+            model,
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation=attention_kernel(model),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the report names them all
+            **options,
+        )
+    loading.check_keys(str(model.model), network, report)
+    quantized.check_8bit(model, network)
     # penalties and samplers that the model ships with would enter generated texts alone
     network.generation_config = GenerationConfig()
     return (network if options["device_map"] else network.to(device())).eval()
@@ -131,18 +154,10 @@ def model_version(model: LocalModel) -> str:
     return text_digest([file.name + file_digest(file) for file in kept])[:16]
 
 
-def adapter_digest(folder: Path | str | None) -> str:
-    """What identifies an adapter: a hash of its weights and settings; '' for none."""
-    if folder is None:
-        return ""
-    names = ("adapter_config.json", "adapter_model.safetensors")
-    return text_digest([file_digest(Path(folder) / name) for name in names])[:16]
-
-
 def max_length(model: LocalModel) -> int:
     """Longest prompt with its reply, in tokens: the study's limit or, if less, the network's."""
-    config = _read_json(model_folder(model, weights=False) / "config.json")
-    return min(model.max_length, config.get("max_position_embeddings") or model.max_length)
+    limit = getattr(_text_config(model), "max_position_embeddings", None)
+    return min(model.max_length, limit or model.max_length)
 
 
 def attention_kernel(model: LocalModel) -> str | None:
@@ -154,8 +169,7 @@ def attention_kernel(model: LocalModel) -> str | None:
         InputError: the study chose another.
     """
     chosen: str | None = getattr(model, "attn_implementation", None)  # vLLM chooses its own
-    config = _read_json(model_folder(model, weights=False) / "config.json")
-    if not config.get("attn_logit_softcapping"):
+    if not getattr(_text_config(model), "attn_logit_softcapping", None):
         return chosen
     if chosen not in (None, "eager"):
         raise InputError(
@@ -165,17 +179,9 @@ def attention_kernel(model: LocalModel) -> str | None:
     return "eager"
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
-
-
-def _from_pretrained(kind: Any, model: LocalModel, folder: Path, **options: Any) -> Any:
-    try:
-        return kind.from_pretrained(folder, trust_remote_code=model.trust_remote_code, **options)
-    except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{model.model}: cannot be loaded ({first})") from None
+def _text_config(model: LocalModel) -> Any:
+    """The settings of the text decoder."""
+    return read_config(model, model_folder(model, weights=False)).get_text_config(decoder=True)
 
 
 class LocalBackend:
@@ -189,15 +195,18 @@ class LocalBackend:
         self.model = model
         self.chat = chat
         self.adapter_folder = adapter
+        self.notes: list[str] = [*chat.notes]
+        self._load_check: LoadCheck | None = None
 
     @classmethod
     def open(cls, model: LocalModel, threads: int, adapter: Path | str | None = None) -> Self:
         """The backend of a study's model, with its tokenizer and without its weights.
 
         Raises:
-            InputError: the tokenizer cannot be loaded.
+            InputError: the tokenizer, or later the weights, cannot be loaded.
         """
         runtime.prepare(threads)
+        check_model(model, adapter)
         return cls(model, load_chat(model), adapter)
 
     @cached_property
@@ -213,12 +222,32 @@ class LocalBackend:
     @cached_property
     def numerics(self) -> tuple[str, ...]:
         """Precision and attention kernel, which move the last digits of a log-probability."""
-        return (self.model.dtype, str(attention_kernel(self.model)))
+        quantized = () if self.model.quantize == "none" else (self.model.quantize,)
+        return (self.model.dtype, str(attention_kernel(self.model)), *quantized)
 
     @cached_property
     def max_length(self) -> int:
         """Longest prompt with its reply, in tokens."""
         return max_length(self.model)
+
+    def check_load(self, messages: Messages) -> LoadCheck:
+        """What the model is like, on a prompt; measured once after each load.
+
+        Raises:
+            InputError: its logits are no numbers, or its adapter changes nothing.
+        """
+        if self._load_check is None:
+            shift = self.adapter_shift(messages)
+            if shift is not None:
+                log.info("the adapter changes logits by %.3g at most, on one prompt", shift)
+            for note in self.notes:
+                log.warning("%s: %s", self.model.model, note)
+            self._load_check = LoadCheck(shift, tuple(self.notes))
+        return self._load_check
+
+    def adapter_shift(self, messages: Messages) -> float | None:
+        """Largest change of a logit that the adapter makes on a prompt, None without adapter."""
+        raise NotImplementedError
 
     def render(self, messages: Messages) -> TokenizedPrompt:
         """Token ids of a prompt up to where the reply begins."""

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from valuestrata.errors import InputError
-from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
+from valuestrata.inference.protocol import (
+    LoadCheck,
+    Messages,
+    Sampling,
+    ScoredReply,
+    ScoringRequest,
+)
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import OpenAIModel
 
@@ -85,6 +91,10 @@ class OpenAIBackend:
     def render(self, messages: Messages) -> SentPrompt:
         """A prompt as it is sent."""
         return SentPrompt(messages)
+
+    def check_load(self, messages: Messages) -> LoadCheck:
+        """Nothing: a service says nothing of its weights."""
+        return LoadCheck()
 
     def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
         """Greedy texts, without log-probabilities, in the order of the requests."""

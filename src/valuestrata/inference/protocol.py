@@ -44,6 +44,25 @@ class ScoredReply:
     logprobs: NDArray[np.float64] | None
 
 
+@dataclass(frozen=True)
+class LoadCheck:
+    """What a model was like when it was loaded.
+
+    Attributes:
+        adapter_shift: largest change of a logit, or of a log-probability, that the adapter makes
+            at the end of a prompt; None without adapter.
+        notes: what was doubtful, such as warnings of libraries about weights and tokenizer.
+    """
+
+    adapter_shift: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its columns in a table of answers."""
+        return {"adapter_shift": self.adapter_shift, "notes": "; ".join(self.notes)}
+
+
 class RenderedPrompt(Protocol):
     """A prompt as a model reads it."""
 
@@ -104,6 +123,13 @@ class Backend(Protocol):
 
     def render(self, messages: Messages) -> RenderedPrompt:
         """A prompt as the model will read it."""
+
+    def check_load(self, messages: Messages) -> LoadCheck:
+        """What the model is like, on a prompt; measured once after each load.
+
+        Raises:
+            InputError: its logits are no numbers, or its adapter changes nothing.
+        """
 
     def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
         """Greedy text and log-probability of every option, up to its terminator."""

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.loading import check_shift
 from valuestrata.inference.local import LocalBackend, device, load_network
+from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
 from valuestrata.prefix import attention, forests
 from valuestrata.provenance import text_digest
@@ -27,6 +29,8 @@ from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
 
+PROBED = 16
+"""Tokens at the end of a prompt at which the effect of an adapter is measured."""
 CPU_NODES = 2048
 """Nodes of a pass on a CPU at most: what a layer makes of more does not stay in its cache."""
 
@@ -76,14 +80,34 @@ class TransformersBackend(LocalBackend):
     def network(self) -> Any:
         """The network, adapter unmerged: at a small learning rate a merge would round it away."""
         if self._network is None:
-            self._network = load_network(self.model)
+            network = load_network(self.model, "none", self.notes)
             folder = self.adapter_folder
             if folder is not None:
                 from peft import PeftModel
 
-                self._network = PeftModel.from_pretrained(self._network, str(folder)).eval()
+                with collect_warnings(self.notes):
+                    network = PeftModel.from_pretrained(network, str(folder)).eval()
+            self._network = network
             log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
         return self._network
+
+    @torch.inference_mode()
+    def adapter_shift(self, messages: Messages) -> float | None:
+        """Largest change of a logit at the end of a prompt, by a plain pass with and without it.
+
+        Raises:
+            InputError: a logit is no finite number, or the adapter changes none.
+        """
+        ids = torch.tensor([self.chat.prompt(*messages).ids], device=self.network.device)
+        inputs = {"input_ids": ids, "logits_to_keep": PROBED, "use_cache": False}
+        logits = self.network(**inputs).logits.float()
+        # without an adapter this is 0, or no number where a logit is none
+        change = logits - logits
+        if self.adapter_folder is not None:
+            with self.network.disable_adapter():
+                change = logits - self.network(**inputs).logits.float()
+        shift = check_shift(float(change.abs().max()), self.adapter_folder, str(self.model.model))
+        return None if self.adapter_folder is None else shift
 
     def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
         """Greedy text and option log-probabilities, in the order of the requests."""

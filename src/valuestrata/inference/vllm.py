@@ -7,9 +7,11 @@ not pass. The engine's prefix cache holds the prompt, so it is read once. Log-pr
 prompts would say the same, but switch that cache off. The engine takes log-softmax in fp32.
 """
 
+import importlib.util
 import json
 import logging
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +21,14 @@ import numpy as np
 import torch
 
 from valuestrata.errors import InputError
+from valuestrata.inference import model_files, quantized
+from valuestrata.inference.architectures import is_wrapper, read_config
 from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.loading import check_shift
 from valuestrata.inference.local import LocalBackend, model_folder
+from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
+from valuestrata.inference.tokenizer_files import is_tekken
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import LocalModel
 
@@ -31,6 +38,8 @@ PART = 512
 """Prompts between the two rounds; few enough for the cache to hold them all."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that the engine reserves room for."""
+PROBED = 20
+"""Likeliest tokens on which the effect of an adapter is measured."""
 BLOCK = 32
 """Tokens of a cached block on a CPU; at its own block size there nothing is cached."""
 
@@ -51,8 +60,24 @@ class VllmBackend(LocalBackend):
     def engine(self) -> Any:
         """The engine; an adapter is applied request by request and never merged."""
         if self._engine is None:
-            self._engine = start_engine(self.model, self.max_length, self.adapter_folder)
+            with collect_warnings(self.notes):
+                self._engine = start_engine(self.model, self.max_length, self.adapter_folder)
         return self._engine
+
+    def adapter_shift(self, messages: Messages) -> float | None:
+        """Largest change of a log-probability of the likeliest tokens after a prompt.
+
+        Raises:
+            InputError: one is no finite number, or the adapter changes none.
+        """
+        prompt = self.chat.prompt(*messages).ids
+        single = {"max_tokens": 1, "temperature": 0.0}
+        (plain,) = self._complete([prompt], [{**single, "logprobs": PROBED}], with_adapter=False)
+        base = {token: entry.logprob for token, entry in plain.logprobs[0].items()}
+        (tuned,) = self._complete([prompt], [{**single, **_logprobs_of({*base})}])
+        changes = [abs(tuned.logprobs[0][token].logprob - base[token]) for token in base]
+        shift = check_shift(float(np.max(changes)), self.adapter_folder, str(self.model.model))
+        return None if self.adapter_folder is None else shift
 
     def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
         """Greedy text and option log-probabilities, in the order of the requests."""
@@ -120,7 +145,9 @@ class VllmBackend(LocalBackend):
         """How far a text goes."""
         return {"max_tokens": max_new_tokens, "stop_token_ids": sorted(self.chat.ends)}
 
-    def _complete(self, prompts: list[Tokens], params: list[dict[str, Any]]) -> list[Any]:
+    def _complete(
+        self, prompts: list[Tokens], params: list[dict[str, Any]], with_adapter: bool = True
+    ) -> list[Any]:
         """The engine's one completion of each prompt, in order."""
         if not prompts:
             return []
@@ -129,7 +156,7 @@ class VllmBackend(LocalBackend):
         from vllm.lora.request import LoRARequest
 
         adapter = None
-        if self.adapter_folder is not None:
+        if with_adapter and self.adapter_folder is not None:
             number = int(self.adapter[:7], 16) + 1  # the engine knows adapters by number
             adapter = LoRARequest(self.adapter, number, str(self.adapter_folder))
         done = engine.generate(
@@ -145,7 +172,7 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
     """An engine over the model's files: eager and in small blocks on a CPU.
 
     Raises:
-        InputError: vLLM is not installed.
+        InputError: vLLM is not installed, or cannot load the model.
     """
     on_gpu = torch.cuda.is_available()
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -157,31 +184,59 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
         options = {"enforce_eager": True, "block_size": BLOCK}
-    try:
-        from vllm import LLM
-    except ImportError:
-        raise InputError(
-            "backend vllm: the package vllm is not installed here; it wants an environment of its "
-            "own: pip install 'valuestrata[vllm]', or snakemake --sdm conda"
-        ) from None
+    require_vllm()
+    from vllm import LLM
+
+    config = read_config(model, model_folder(model, weights=False))
+    quantized.check_vllm(model, config)
+    folder = model_folder(model, weights=True)
+    model_files.check_whole(model_files.weight_files(folder, str(model.model)))
+    options |= {**quantized.vllm_options(model), **_text_alone(config, folder)}
     if adapter is not None:
         rank = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))["r"]
         room = next((r for r in RANKS if r >= rank), rank)
         options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
-    engine = LLM(
-        model=str(model_folder(model, weights=True)),
-        dtype=model.dtype,
-        trust_remote_code=model.trust_remote_code,
-        load_format="safetensors",
-        generation_config="vllm",  # no penalties or samplers that the model ships with
-        enable_prefix_caching=True,
-        max_model_len=max_length,
-        max_num_batched_tokens=max(model.max_batch_tokens, max_length),
-        max_logprobs=128,
-        **options,
-    )
+    try:
+        engine = LLM(
+            model=str(folder),
+            dtype=model.dtype,
+            trust_remote_code=model.trust_remote_code,
+            load_format="safetensors",
+            generation_config="vllm",  # no penalties or samplers that the model ships with
+            enable_prefix_caching=True,
+            max_model_len=max_length,
+            max_num_batched_tokens=max(model.max_batch_tokens, max_length),
+            max_logprobs=128,
+            **options,
+        )
+    except Exception as error:  # of weights, of formats, of memory: it has errors of many kinds
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{model.model}: vLLM cannot load it ({first})") from error
     log.info("loaded %s%s", model.model, " with room for an adapter" if adapter else "")
     return engine
+
+
+def require_vllm() -> None:
+    """Refuse to go on without the package, before weights are fetched for it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if "vllm" not in sys.modules and importlib.util.find_spec("vllm") is None:
+        raise InputError(
+            "backend vllm: the package vllm is not installed here; it wants an environment of its "
+            "own: pip install 'valuestrata[vllm]', or snakemake --sdm conda"
+        )
+
+
+def _text_alone(config: Any, folder: Path) -> dict[str, Any]:
+    """What the engine is told of a wrapper, and of a tokenizer in Mistral's own format."""
+    options: dict[str, Any] = {}
+    if is_wrapper(config):
+        options["limit_mm_per_prompt"] = {"image": 0, "video": 0, "audio": 0}
+    if is_tekken(folder):
+        options["tokenizer_mode"] = "mistral"
+    return options
 
 
 def tree(options: Sequence[Tokens]) -> dict[Tokens, set[int]]:

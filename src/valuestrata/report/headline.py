@@ -30,7 +30,7 @@ MAX_NAME = 40
 
 
 def headline(results: Results, notices: Sequence[str] = ()) -> str:
-    """8 to 15 lines of at most 100 columns, and what is doubtful about the survey data."""
+    """8 to 15 lines of at most 100 columns, and what is doubtful about models and survey data."""
     settings = results.settings
     split = tested_splits(settings)[0]
     lines = [f"Report: results/{settings.study}/report/index.html"]

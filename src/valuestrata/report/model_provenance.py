@@ -27,12 +27,16 @@ class Origin:
         rule: the rule of a baseline, '' of a language model.
         versions: revision or hash of the weights, one unless runs are mixed.
         adapters: hashes of the adapters, several for a k-fold recipe.
+        shifts: the largest change of a logit by each load of an adapter.
+        notes: what was doubtful when the model was loaded.
     """
 
     model: Mapping[str, Any]
     rule: str
     versions: tuple[str, ...]
     adapters: tuple[str, ...]
+    shifts: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def provenance_table(
@@ -51,14 +55,44 @@ def provenance_table(
             (
                 Cell(label(run, settings)),
                 Cell(_model_name(model, base.rule, run[0] in toys), small=", ".join(details)),
-                Cell(", ".join(map(_without_folder, origin.versions))),
-                Cell(", ".join(filter(None, origin.adapters)) or "none"),
+                Cell(
+                    ", ".join(map(_without_folder, origin.versions)),
+                    small="; ".join(origin.notes),
+                ),
+                Cell(
+                    ", ".join(filter(None, origin.adapters)) or "none",
+                    small=_shift(origin.shifts),
+                ),
             )
         )
     columns = ("Run", "Model", "Version: revision or hash", "Adapter: hash")
     if not llm_runs(settings):
         return Table("Baselines", ("Run", "Rule", "Version"), tuple(row[:3] for row in rows))
     return Table("Model provenance", columns, tuple(rows))
+
+
+def _shift(shifts: Sequence[float]) -> str:
+    """How far adapters move logits, '' without any."""
+    if not shifts:
+        return ""
+    ends = list(dict.fromkeys(f"{shift:.2g}" for shift in (min(shifts), max(shifts))))
+    return f"moves a logit by up to {' to '.join(ends)}"
+
+
+def notes_lines(
+    settings: DisplaySettings,
+    origins: Mapping[ModelVariant, Origin],
+    judges: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """What was doubtful when models and judges were loaded: a line each, with those it is of."""
+    owners: dict[str, list[str]] = {}
+    for run, origin in origins.items():
+        for note in origin.notes:
+            owners.setdefault(note, []).append(label(run, settings))
+    for judge, notes in judges.items():
+        for note in notes:
+            owners.setdefault(note, []).append(f"judge {judge}")
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in owners.items()]
 
 
 def _model_name(model: Mapping[str, Any], rule: str, is_toy: bool) -> str:

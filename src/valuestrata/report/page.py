@@ -60,6 +60,7 @@ class Provenance:
         origins: the model, version and adapters of each run.
         adapters: the recipe that each adapter was trained with.
         accepted: results accepted although they were made otherwise, by path.
+        notes: what was doubtful when models and judges were loaded.
         version: of this package.
     """
 
@@ -67,6 +68,7 @@ class Provenance:
     adapters: Adapters
     accepted: Mapping[str, Mapping[str, Any]]
     version: str
+    notes: Sequence[str] = ()
 
 
 def render_page(
@@ -117,6 +119,7 @@ def render_page(
         models=provenance_table(settings, provenance.origins, settings.toys),
         accepted=accepted_table(provenance.accepted) if provenance.accepted else None,
         version=provenance.version,
+        notes=provenance.notes,
     )
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 

@@ -19,7 +19,7 @@ from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.study import Study
 from valuestrata.training.methods import code_of, load
 
-OF_ANSWERS = ("max_length", "max_batch_tokens")
+OF_ANSWERS = ("max_length", "max_batch_tokens", "quantize")
 """Keys of a model that no fine-tune depends on."""
 UNLIMITED = 10**9
 
@@ -127,6 +127,7 @@ def _checked_data(job: Job[Settings]) -> Any:
     local.require_gpu(job.options.gpus, f"models.{job.record.run['model']}")
     lora.check_quantization(settings.recipe)
     runtime.prepare(job.options.threads)
+    local.check_model(settings.model)
     chat = local.load_chat(settings.model)
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     data = tuning_data(pairs, chat, settings.template)

@@ -8,6 +8,7 @@ import pandas as pd
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import Sampling
 from valuestrata.prompting import answers
 from valuestrata.provenance import text_digest
@@ -87,8 +88,9 @@ def run(job: Job[Settings]) -> None:
         sampling=Sampling(chosen.max_new_tokens, chosen.temperature, chosen.seed),
         should_cache=lambda _, text: answers.free_outcome(text) == "answer",
     )
-    model = open_job_model(job)
-    replies = fill(reply_cache(job, "generate"), model, requests)
+    model, cache = open_job_model(job), reply_cache(job, "generate")
+    replies = fill(cache, model, requests)
+    loaded = load_check(cache, model, requests)
     texts = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
@@ -98,6 +100,7 @@ def run(job: Job[Settings]) -> None:
             "prompt_hash": [reply.prompt_hash for reply in replies],
             "model_version": model.version,
             "adapter": model.adapter,
+            **loaded.columns,
         }
     )
     io.write_table(texts, job.path("texts"), tables.TEXTS, job.record)

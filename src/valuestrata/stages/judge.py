@@ -10,6 +10,7 @@ import pandas as pd
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import Sampling
 from valuestrata.metrics import winrate
 from valuestrata.prompting import judging
@@ -111,9 +112,12 @@ def run(job: Job[Settings]) -> None:
     model = open_job_model(job)
     cache = reply_cache(job, f"judge-{job.record.run['judge']}")
     texts = [reply.text for reply in fill(cache, model, requests)]
+    loaded = load_check(cache, model, requests)
     # those that were compared come first
     responses = pd.concat([compared, responses[~responses["comparable"]]], ignore_index=True)
-    verdicts = _verdicts(responses, texts, rubric.dimensions).assign(judge_version=model.version)
+    verdicts = _verdicts(responses, texts, rubric.dimensions).assign(
+        judge_version=model.version, judge_notes=loaded.columns["notes"]
+    )
     n_missing = int((verdicts["outcome"] != "verdict").sum())
     log.info("%d verdicts, %d invalid or failed", len(verdicts), n_missing)
     io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, job.record)

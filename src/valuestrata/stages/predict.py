@@ -11,6 +11,7 @@ from scipy.special import logsumexp, softmax
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Reply, Requests, fill
+from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import Sampling
 from valuestrata.prompting import answers, prompts
 from valuestrata.prompting.settings import prompt_settings
@@ -93,10 +94,11 @@ def run(job: Job[Settings]) -> None:
         sampling=Sampling(job.settings.max_new_tokens),
         should_cache=lambda i, text: answers.parse(text, codes[i])[0] == "answer",
     )
-    model = open_job_model(job)
-    replies = fill(reply_cache(job, "predict"), model, requests)
+    model, cache = open_job_model(job), reply_cache(job, "predict")
+    replies = fill(cache, model, requests)
+    loaded = load_check(cache, model, requests)
     predictions = _predictions(pairs, codes, replies).assign(
-        model_version=model.version, adapter=model.adapter
+        model_version=model.version, adapter=model.adapter, **loaded.columns
     )
     counts = predictions["outcome"].value_counts().items()
     log.info("%d predictions: %s", len(pairs), ", ".join(f"{n} {name}" for name, n in counts))

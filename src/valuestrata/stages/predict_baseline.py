@@ -86,6 +86,8 @@ def run(job: Job[Settings]) -> None:
             "prompt_hash": "",
             "model_version": described(job.settings.rule),
             "adapter": "",
+            "adapter_shift": float("nan"),
+            "notes": "",
         }
     )
     io.write_table(frame, job.path("predictions"), tables.PREDICTIONS, job.record)

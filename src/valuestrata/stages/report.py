@@ -11,7 +11,7 @@ from valuestrata.records import Record, changed_inputs, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
-from valuestrata.report.model_provenance import Adapters, Origin
+from valuestrata.report.model_provenance import Adapters, Origin, notes_lines
 from valuestrata.report.page import Provenance, render_page
 from valuestrata.report.runs import (
     ModelVariant,
@@ -77,18 +77,19 @@ def run(job: Job[Settings]) -> None:
     human_agreement, human_note = _human_agreement(job)
     results = replace(load_results(job), human_agreement=human_agreement)
     figures = {Path(path).stem: path for path in job.paths("figures")}
-    summary = io.read_json(job.path("summary"))
+    summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
         settings=job.settings,
         results=results,
         summary=summary,
         drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
         samples=_samples(job),
-        provenance=_provenance(job),
+        provenance=provenance,
         human_note=human_note,
     )
     io.write_text(page, job.path("page"))
-    io.write_text(headline(results, summary["notices"]), job.path("headline"))
+    notices = [*provenance.notes, *summary["notices"]]
+    io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
 
@@ -142,24 +143,38 @@ def _provenance(job: Job[Settings]) -> Provenance:
         run_keys(job.settings), job.paths("predictions"), strict=True
     ):
         predictions.setdefault((model, variant_parts(variant)[0]), []).append(path)
+    origins = {run: _origin(files) for run, files in predictions.items()}
     return Provenance(
-        origins={run: _origin(files) for run, files in predictions.items()},
+        origins=origins,
         adapters=_adapters(job),
         accepted=_accepted(job),
         version=_version(),
+        notes=notes_lines(job.settings, origins, _judge_notes(job)),
     )
 
 
 def _origin(files: list[str]) -> Origin:
     """What predictions of all splits and prompts, and their record, say of what made them."""
-    columns = io.read_table(files, tables.PREDICTIONS, ["model_version", "adapter"])
+    names = ["model_version", "adapter", "adapter_shift", "notes"]
+    columns = io.read_table(files, tables.PREDICTIONS, names)
     recorded = (read_record(files[0]) or Record("", {}, {})).settings
     return Origin(
         model=recorded.get("model", {}),
         rule=str(recorded.get("rule", "")),
         versions=tuple(dict.fromkeys(map(str, columns["model_version"]))),
         adapters=tuple(dict.fromkeys(map(str, columns["adapter"]))),
+        shifts=tuple(columns["adapter_shift"].dropna().unique()),
+        notes=tuple(dict.fromkeys(filter(None, map(str, columns["notes"])))),
     )
+
+
+def _judge_notes(job: Job[Settings]) -> dict[str, list[str]]:
+    """What was doubtful when each judge was loaded."""
+    notes: dict[str, list[str]] = {}
+    for (*_, judge), path in zip(judgements(job.settings), job.paths("verdicts"), strict=True):
+        column = io.read_table(path, tables.VERDICTS, ["judge_notes"])["judge_notes"]
+        notes.setdefault(judge, []).extend(filter(None, map(str, column.unique())))
+    return {judge: list(dict.fromkeys(lines)) for judge, lines in notes.items()}
 
 
 def _adapters(job: Job[Settings]) -> Adapters:

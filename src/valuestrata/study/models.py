@@ -80,6 +80,14 @@ class LocalModel(_LanguageModel):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="bfloat16", description="Precision of the weights."
     )
+    quantize: Literal["none", "8bit"] = Field(
+        default="none",
+        description=(
+            "8bit rounds the weights of linear layers to 8 bits as they are loaded (torchao), for "
+            "answers and verdicts; fine-tunes follow their recipe's quantize. A checkpoint that is "
+            "stored in few bits is read as it is."
+        ),
+    )
     device_map: Literal["auto", "balanced", "sequential"] | None = Field(
         default=None,
         description=(

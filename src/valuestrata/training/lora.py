@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.inference import local
+from valuestrata.inference import architectures, local
 from valuestrata.study.models import LocalModel
 from valuestrata.study.recipes import ALL_LINEAR, Recipe
 
@@ -50,18 +51,22 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
             gradient_checkpointing_kwargs={"use_reentrant": False}
         )
     targets, alpha = recipe.target_modules, recipe.lora_alpha
+    decoder = architectures.decoder_prefix(network)
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.lora_r,
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # peft writes it down as given
         lora_dropout=recipe.lora_dropout,
         target_modules=targets if targets == ALL_LINEAR else list(targets),
+        exclude_modules=rf"(?!{re.escape(decoder)}).*" if decoder else None,
         task_type="CAUSAL_LM",
     )
     expected = len(_target_layers(network, targets))
     tuned = get_peft_model(network, config)
     adapted = sum(hasattr(m, "lora_A") for m in tuned.modules())
-    fused = [name for name, p in network.named_parameters() if p.dim() > 2]
+    fused = [
+        name for name, p in network.named_parameters() if p.dim() > 2 and name.startswith(decoder)
+    ]
     if targets == ALL_LINEAR and fused:
         raise InputError(
             f"recipe: target_modules: LoRA adapts no fused experts, such as {fused[0]}; name the "
@@ -77,12 +82,16 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
 
 
 def _target_layers(network: Any, targets: str | Sequence[str]) -> list[str]:
-    """Names of the linear layers to adapt: all but the output layer, or those of the last names."""
+    """Names of the linear layers to adapt: all but the output layer, or those of the last names.
+
+    Of a wrapper only its text decoder is tuned, never a tower for images or sound.
+    """
     output = network.get_output_embeddings()
+    decoder = architectures.decoder_prefix(network)
     linear = [
         name
         for name, module in network.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not output
+        if isinstance(module, torch.nn.Linear) and module is not output and name.startswith(decoder)
     ]
     if targets == ALL_LINEAR:
         return linear
