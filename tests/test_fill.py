@@ -161,7 +161,7 @@ def test_an_edit_that_the_scorer_does_not_reach_makes_no_new_key(
             '    later: int = Field(default=1)\n    dtype: Literal["float32"',
         ),
         ("study/models.py", '"gpus", "recipes")', '"gpus", "recipes", "later")'),
-        ("inference/local.py", "has no weights in safetensors; convert", "no weights; convert"),
+        ("inference/model_files.py", "has no weights in safetensors", "no weights"),
         ("inference/local.py", "if gpus and not torch", "if gpus > 0 and not torch"),
         ("inference/transformers.py", "wrote %d of %d texts", "have %d of %d texts"),
         ("prefix/forests.py", '"""Nodes below a prompt', '"""How many nodes are below a prompt'),

@@ -1,7 +1,8 @@
 """The canary of a run: what its model was like when it was loaded.
 
-It is measured at every load, on the run's first prompt, and kept beside the cached replies, so that
-a run whose replies are all cached says it without loading anything.
+It is measured at every load, on the run's first prompt, before anything is asked
+(inference/fill.py). It is kept beside the cached replies, so that a run whose replies are all
+cached says it without loading anything.
 """
 
 from valuestrata import io
