@@ -158,6 +158,7 @@ def check_adapter(model: LocalModel, config: Any, folder: Path) -> None:
     model_files.check_whole([folder / ADAPTER_WEIGHTS])
     model_files.read_json(folder / ADAPTER_CONFIG)
     settings = LoraConfig.from_pretrained(str(folder))
+    settings.base_model_name_or_path = None  # peft would warn that it lies elsewhere now
     try:
         tuned = get_peft_model(architectures.empty_network(model, config), settings)
     except ValueError as error:  # no layer of the names in its settings
