@@ -205,7 +205,12 @@ def test_mistrals_splitting_rule_is_corrected_and_it_is_noted(tmp_path: Path) ->
     assert "incorrect regex" in note
 
 
-SPECIALS = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>")
+SPECIALS = (
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
+    *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]"),
+    *("[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+    "[TOOL_CONTENT]",
+)
 TEKKEN_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
     "{{ m['content'] + eos_token }}{% else %}{{ '[INST]' + m['content'] + '[/INST]' }}{% endif %}"
@@ -226,7 +231,7 @@ def tekken(folder: Path) -> Path:
             "num_vocab_tokens": len(tokens),
             "default_vocab_size": size,
             "default_num_special_tokens": len(SPECIALS),
-            "version": "v3",
+            "version": "v7",
         },
         "vocab": [
             {"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": None}
@@ -259,7 +264,9 @@ def test_a_tekken_file_is_read_with_the_template_beside_it(tmp_path: Path) -> No
 def test_a_tekken_file_without_template_wants_mistral_common(tmp_path: Path) -> None:
     folder = tekken(tmp_path / "tekken")
     if importlib.util.find_spec("mistral_common"):
-        assert load_chat(toys.model(folder)).prompt("P", "Q").ids[-1] == SPECIALS.index("[/INST]")
+        talk = load_chat(toys.model(folder))
+        assert talk.prompt("P", "Q").ids[-1] == SPECIALS.index("[/INST]")
+        assert talk.system_role
     else:
         assert "pip install 'valuestrata[mistral]'" in refused(folder)
 

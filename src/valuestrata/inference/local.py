@@ -78,8 +78,11 @@ def _end_ids(folder: Path) -> list[int]:
     return ids if isinstance(ids, list) else [ids]
 
 
-def check_model(model: LocalModel, adapter: Path | str | None = None) -> None:
+def check_model(model: LocalModel, adapter: Path | str | None = None) -> list[str]:
     """Refuse what cannot be right about a model or its adapter, before weights are fetched.
+
+    Returns:
+        What libraries warn of.
 
     Raises:
         InputError: one line. The network writes no text, its format cannot be read here, a file of
@@ -88,11 +91,25 @@ def check_model(model: LocalModel, adapter: Path | str | None = None) -> None:
     folder = model_folder(model, weights=False)
     config = read_config(model, folder)
     network_class(model, config)
-    quantized.check_format(model, config, str(getattr(model, "backend", "")))
+    notes: list[str] = []
+    with collect_warnings(notes):
+        quantized.check_format(model, config, str(getattr(model, "backend", "")))
     if Path(str(model.model)).is_dir():
         model_files.check_whole(sorted(folder.glob("*.safetensors")))
     if adapter is not None:
         loading.check_adapter(model, config, Path(adapter))
+    return notes
+
+
+def check_tunable(model: LocalModel, quantize: str) -> None:
+    """Refuse a model that cannot be loaded, or not be tuned over weights stored so.
+
+    Raises:
+        InputError: one line.
+    """
+    check_model(model)
+    config = read_config(model, model_folder(model, weights=False))
+    quantized.check_tunable(model, config, quantize)
 
 
 def load_network(model: LocalModel, quantize: str = "none", notes: list[str] | None = None) -> Any:
@@ -206,8 +223,10 @@ class LocalBackend:
             InputError: the tokenizer, or later the weights, cannot be loaded.
         """
         runtime.prepare(threads)
-        check_model(model, adapter)
-        return cls(model, load_chat(model), adapter)
+        notes = check_model(model, adapter)
+        backend = cls(model, load_chat(model), adapter)
+        backend.notes += notes
+        return backend
 
     @cached_property
     def version(self) -> str:
@@ -240,9 +259,10 @@ class LocalBackend:
             shift = self.adapter_shift(messages)
             if shift is not None:
                 log.info("the adapter changes logits by %.3g at most, on one prompt", shift)
-            for note in self.notes:
+            notes = tuple(dict.fromkeys(self.notes))
+            for note in notes:
                 log.warning("%s: %s", self.model.model, note)
-            self._load_check = LoadCheck(shift, tuple(self.notes))
+            self._load_check = LoadCheck(shift, notes)
         return self._load_check
 
     def adapter_shift(self, messages: Messages) -> float | None:

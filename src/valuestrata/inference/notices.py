@@ -43,6 +43,9 @@ class _Collector(logging.Handler):
 @contextmanager
 def collect_warnings(notes: list[str]) -> Iterator[None]:
     """Append to `notes` what libraries warn of within the block."""
+    from transformers.utils.logging import warning_once
+
+    warning_once.cache_clear()  # what was warned of at another load counts for this one, too
     collector = _Collector(notes)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:

@@ -104,8 +104,8 @@ def _from_tekken(model: LocalModel, tekken: Path, notes: list[str]) -> Any:
         raise InputError(f"{tekken}: cannot be read ({first}); {model_files.AGAIN}") from error
     if not tokenizer.chat_template:
         raise InputError(
-            f"{model.model}: has a tekken.json and no chat template, which mistral-common knows: "
-            f"{remedy}"
+            f"{model.model}: has a tekken.json and no chat template; mistral-common knows it: "
+            f"{remedy}, or put a chat_template.jinja beside it"
         )
     return tokenizer
 

@@ -127,7 +127,7 @@ def _checked_data(job: Job[Settings]) -> Any:
     local.require_gpu(job.options.gpus, f"models.{job.record.run['model']}")
     lora.check_quantization(settings.recipe)
     runtime.prepare(job.options.threads)
-    local.check_model(settings.model)
+    local.check_tunable(settings.model, settings.recipe.quantize)
     chat = local.load_chat(settings.model)
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     data = tuning_data(pairs, chat, settings.template)
