@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests import asking, toys, tuning
+from valuestrata.commands import check
 from valuestrata.errors import InputError
 from valuestrata.inference import local, transformers
 from valuestrata.inference.backends import open_model
@@ -223,12 +225,27 @@ def test_other_formats_are_refused_before_anything_is_loaded(base: Path, tmp_pat
     (beside / WEIGHTS).unlink()
     for named in (alone, alone / "x-Q4_K_M.gguf", beside, tmp_path / "nowhere.gguf"):
         line = one_line(lambda named=named: open_model(toys.model(named), 1))
-        assert "GGUF is not read" in line
+        assert "GGUF is not read as it is" in line
         assert "safetensors" in line
     own = tmp_path / "own"
     own.mkdir()
     (own / "params.json").write_text("{}")
     assert "params.json" in one_line(lambda: open_model(toys.model(own), 1))
+
+
+def test_check_names_a_local_models_damage_without_reading_weights(
+    base: Path, tmp_path: Path
+) -> None:
+    folders = {"whole": base, "hub": "owner/name", "file": tmp_path / "x.gguf"}
+    for name, (file, damage, _) in DAMAGE.items():
+        if file.endswith((".json", ".safetensors")) and name != "tokenizer of nothing":
+            folders[name] = Path(shutil.copytree(base, tmp_path / name))
+            damage(Path(folders[name], file))
+    models = {f"models.{name}": toys.model(folder) for name, folder in folders.items()}
+    study: Any = SimpleNamespace(local_models=lambda: models)
+    lines = check.unreadable_models(study)
+    assert [line.partition(".model: ")[0] for line in lines] == list(models)[2:]
+    assert "valuestrata convert" in lines[0]
 
 
 def test_networks_that_write_no_text_are_refused_by_their_settings(

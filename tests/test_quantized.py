@@ -127,6 +127,30 @@ def test_fp8_is_unpacked_without_a_gpu_and_that_is_noted(base: Path, tmp_path: P
     assert "dequantizing" in predictions["notes"].iloc[0]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may read MXFP4 as it is")
+def test_mxfp4_is_unpacked_and_that_is_noted(tmp_path: Path) -> None:
+    """gpt-oss: two numbers a byte, an exponent for each 32 of them."""
+    words = toys.tokenizer("llama")
+    settings: dict[str, Any] = {"hidden_size": 64, "num_local_experts": 2, "head_dim": 32}
+    network = toys.network("GptOss", words, num_experts_per_tok=1, **settings)
+    base = toys.save(network, words, tmp_path / "base")
+    kept = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "lm_head"]
+    quantization = {"quant_method": "mxfp4", "modules_to_not_convert": kept}
+    folder = stored(base, tmp_path / "mxfp4", quantization, weights=True)
+    tensors = load_file(folder / WEIGHTS)
+    key = "model.layers.0.mlp.experts.down_proj"
+    for name in [name for name in tensors if name.endswith("_proj")]:
+        experts, rows, columns = tensors.pop(name).shape
+        # the number 1.0 twice in a byte, and 2 ** (120 - 127) for each block
+        blocks = torch.full((experts, columns, rows // 32, 16), 0x22, dtype=torch.uint8)
+        tensors |= {f"{name}_blocks": blocks, f"{name}_scales": blocks[..., 0] * 0 + 120}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    notes: list[str] = []
+    state = local.load_network(toys.model(folder), "none", notes).state_dict()
+    assert torch.equal(state[key].float(), torch.full((2, 64, 64), 2.0**-7))
+    assert any("dequantiz" in note for note in notes)
+
+
 def test_tuning_over_few_bits_is_refused_where_no_gradient_passes(
     base: Path, tmp_path: Path
 ) -> None:

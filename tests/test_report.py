@@ -26,7 +26,12 @@ from valuestrata.report.figures_groups import spread
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
 from valuestrata.report.methods import methods
-from valuestrata.report.model_provenance import Origin, provenance_table, recipes_table
+from valuestrata.report.model_provenance import (
+    Origin,
+    notes_lines,
+    provenance_table,
+    recipes_table,
+)
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import Results
 from valuestrata.report.runs import all_runs, judged_runs, prompt_variant_runs, tuned_runs
@@ -296,6 +301,7 @@ def rendered(
     text: str = "An answer.",
     figures: dict[str, str] | None = None,
     accepted: Any = None,
+    notes: tuple[str, ...] = (),
 ) -> str:
     settings = results.settings
     assert isinstance(settings, ReportSettings)
@@ -308,6 +314,7 @@ def rendered(
         adapters=dict.fromkeys(tuned_runs(settings), RECIPE),
         accepted=accepted or {},
         version="1.2.3",
+        notes=notes,
     )
     samples = samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
     drawn = figures or dict.fromkeys(FIGURES, STUB)
@@ -769,6 +776,29 @@ def test_provenance_names_models_versions_and_adapters() -> None:
         ["model-0 sft", "owner/name", "abc", "one, two"],
         ["rule", "rule national_mode", "national_mode", "none"],
     ]
+
+
+def test_what_was_doubtful_about_models_is_on_the_page_and_in_the_closing_lines() -> None:
+    settings = make_settings(models=1)
+    origins = {
+        ("model-0", "base"): Origin({}, "", ("abc",), ("",), notes=("the rule was mended", "x")),
+        ("model-0", "sft"): Origin({}, "", ("abc",), ("one", "two"), (0.123, 4.5), ("x",)),
+    }
+    cells = [row[3] for row in provenance_table(settings, origins, ()).rows]
+    assert [cell.small for cell in cells] == ["", "moves a logit by up to 0.12 to 4.5"]
+    lines = notes_lines(settings, origins, {"judge": ["x", "of its own"]})
+    assert lines == [
+        "model-0 base: the rule was mended",
+        "model-0 base, model-0 sft, judge judge: x",
+        "judge judge: of its own",
+    ]
+    closing = headline(made(models=1), [*lines, "a: b"]).splitlines()
+    assert closing[-4:] == [
+        *(f"Doubtful: {line}" for line in lines),
+        "... and 1 more under Provenance in the report",
+    ]
+    assert "Doubtful" not in rendered(made())
+    assert "<li>model-0: &lt;odd&gt;</li>" in rendered(made(), notes=("model-0: <odd>",))
 
 
 def test_accepted_results_are_listed_with_differences_and_reason() -> None:

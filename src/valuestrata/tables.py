@@ -59,7 +59,7 @@ _ANSWERED_BY = (
         low=0,
         meaning="largest change of a logit by the adapter, at the end of the first prompt",
     ),
-    Column("notes", "text", meaning="what was doubtful when the model was loaded, '' for nothing"),
+    Column("notes", "text", meaning="what was doubtful when the model was loaded, a line each"),
 )
 
 # wide: the study's axes (text, a group label or missing) and questions (int codes) follow
@@ -288,7 +288,7 @@ VERDICTS = Contract(
         Column(
             "judge_notes",
             "text",
-            meaning="what was doubtful when the judge was loaded, '' for nothing",
+            meaning="what was doubtful when the judge was loaded, a line each",
         ),
     ),
 )

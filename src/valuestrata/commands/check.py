@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
+from valuestrata.inference import model_files
 from valuestrata.study.checks import unpinned
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             study = load_files(files, files=arguments.survey)
             absent = [f"{name}: {line}" for line in check_columns(study, Path())]
+            absent += [f"{name}: {line}" for line in unreadable_models(study)]
             faults += absent
             print(f"{name}: {described(study)}{'' if absent else ': fine'}")
             for warning in warnings(study):
@@ -135,6 +137,20 @@ def described(study: Study) -> str:
         f"{len(study.models)} models, {len(study.recipes)} recipes, {len(study.judges)} judges"
         f"{variants}; {len(study.runs())} runs"
     )
+
+
+def unreadable_models(study: Study) -> list[str]:
+    """Local models of which a file is foreign or damaged; no weights are read."""
+    lines = []
+    for where, model in study.local_models().items():
+        path = Path(str(model.model))
+        if model.model is None or not (path.is_dir() or path.suffix == model_files.GGUF):
+            continue
+        try:
+            model_files.check_folder(model.model)
+        except InputError as error:
+            lines.append(f"{where}.model: {error}")
+    return lines
 
 
 def warnings(study: Study) -> list[str]:

@@ -50,9 +50,8 @@ def refuse_gguf(name: str) -> None:
     whole = (path / CONFIG).is_file() and any(path.glob("*.safetensors"))
     if files and not whole:
         raise InputError(
-            f"{name}: GGUF is not read, as its rounded weights and its tokenizer are not those of "
-            "the model; name the model in safetensors that it was made from, or convert it "
-            "(README, Your own models)"
+            f"{name}: GGUF is not read as it is; name the model in safetensors that it was made "
+            "from, or the folder that `valuestrata convert FILE.gguf FOLDER` makes of it"
         )
 
 
@@ -67,6 +66,20 @@ def refuse_other_formats(folder: Path, name: str) -> None:
     else:
         what = "name a whole model, by its folder or by its name on the hub"
     raise InputError(f"{name}: has no config.json; {what}")
+
+
+def check_folder(name: str) -> None:
+    """Refuse a local model's folder of which a file is foreign, damaged or not there.
+
+    Raises:
+        InputError: one line that names the file.
+    """
+    folder = Path(name)
+    refuse_gguf(name)
+    refuse_other_formats(folder, name)
+    for file in sorted(folder.glob("*.json")):
+        read_json(file)
+    check_whole(weight_files(folder, name))
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:

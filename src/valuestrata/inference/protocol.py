@@ -60,7 +60,7 @@ class LoadCheck:
     @property
     def columns(self) -> dict[str, Any]:
         """Its columns in a table of answers."""
-        return {"adapter_shift": self.adapter_shift, "notes": "; ".join(self.notes)}
+        return {"adapter_shift": self.adapter_shift, "notes": "\n".join(self.notes)}
 
 
 class RenderedPrompt(Protocol):

@@ -164,17 +164,22 @@ def _origin(files: list[str]) -> Origin:
         versions=tuple(dict.fromkeys(map(str, columns["model_version"]))),
         adapters=tuple(dict.fromkeys(map(str, columns["adapter"]))),
         shifts=tuple(columns["adapter_shift"].dropna().unique()),
-        notes=tuple(dict.fromkeys(filter(None, map(str, columns["notes"])))),
+        notes=_lines(columns["notes"]),
     )
 
 
-def _judge_notes(job: Job[Settings]) -> dict[str, list[str]]:
+def _judge_notes(job: Job[Settings]) -> dict[str, tuple[str, ...]]:
     """What was doubtful when each judge was loaded."""
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, tuple[str, ...]] = {}
     for (*_, judge), path in zip(judgements(job.settings), job.paths("verdicts"), strict=True):
         column = io.read_table(path, tables.VERDICTS, ["judge_notes"])["judge_notes"]
-        notes.setdefault(judge, []).extend(filter(None, map(str, column.unique())))
-    return {judge: list(dict.fromkeys(lines)) for judge, lines in notes.items()}
+        notes[judge] = (*notes.get(judge, ()), *_lines(column))
+    return notes
+
+
+def _lines(notes: pd.Series) -> tuple[str, ...]:
+    """The distinct lines of a column of notes."""
+    return tuple(dict.fromkeys(line for text in notes.unique() for line in str(text).splitlines()))
 
 
 def _adapters(job: Job[Settings]) -> Adapters:
