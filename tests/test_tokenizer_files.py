@@ -12,7 +12,7 @@ import pytest
 
 from tests import toys
 from valuestrata.errors import InputError
-from valuestrata.inference.chat import THOUGHT_CLOSED, THOUGHTS, Chat, closing
+from valuestrata.inference.chat import THOUGHT_CLOSED, Chat, closing
 from valuestrata.inference.local import load_chat
 from valuestrata.inference.tokenizer_files import REGEX_MENDED
 
@@ -109,15 +109,24 @@ def test_a_thought_that_a_template_opens_is_closed_before_the_options() -> None:
     """Trap 32: options would be scored, and texts written, inside the thought."""
     plain = toys.chat("llama")
     assert plain.notes == []
-    for begin, end in THOUGHTS.items():
+    for begin, end in {
+        "<think>": "</think>",
+        "<thinking>": "</thinking>",
+        "[THINK]": "[/THINK]",
+        "<seed:think>": "</seed:think>",
+        "◁think▷": "◁/think▷",
+    }.items():
         for opening in (begin, f"{begin}\n"):
             talk = thinking(opening)
             ids = list(talk.prompt(P, Q).ids)
             text = str(talk.tokenizer.decode(ids, skip_special_tokens=False))
-            assert text.endswith(f"{begin}\n\n{end}\n\n" if "\n" not in opening else f"\n{end}\n\n")
+            assert text.endswith(f"<|assistant|>{begin}\n\n{end}\n\n")
             assert text.count(begin) == text.count(end) == 1
             assert talk.notes == [THOUGHT_CLOSED]
             assert talk.terminator == plain.terminator
+    harmony = "<|start|>assistant<|channel|>analysis<|message|>"
+    assert closing(harmony) == "<|end|><|start|>assistant<|channel|>final<|message|>"
+    assert closing("<|START_THINKING|>") == "<|END_THINKING|>"
     for prompt in ("<|assistant|>", "<think>\n\n</think>\n\n", "what does <think> mean?", ""):
         assert closing(prompt) == ""
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests import asking, toys, tuning
+from tests import asking, toys, tuning, wrappers
 from valuestrata.errors import InputError
 from valuestrata.inference import local, vllm
 from valuestrata.inference.backends import open_model
@@ -115,7 +115,8 @@ class Engine:
         for _ in range(param.max_tokens):
             logprobs = network(torch.tensor([ids])).logits[0, -1].float().log_softmax(dim=-1)
             ids.append(int(logprobs.argmax()))
-            wanted = {*(getattr(param, "logprob_token_ids", None) or []), ids[-1]}
+            likeliest = logprobs.topk(getattr(param, "logprobs", 1)).indices.tolist()
+            wanted = {*(getattr(param, "logprob_token_ids", None) or likeliest), ids[-1]}
             steps.append({t: SimpleNamespace(logprob=float(logprobs[t])) for t in wanted})
             if ids[-1] in getattr(param, "stop_token_ids", ()):
                 break
@@ -216,6 +217,54 @@ def test_nothing_asked_starts_no_engine(toy: Toy, monkeypatch: pytest.MonkeyPatc
     assert model.generate([], Sampling(MOST)) == []
 
 
+def test_an_adapter_that_the_engine_leaves_out_is_refused(
+    toy: Toy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 30: vLLM only warns of it."""
+    messages = toys.questions()[0].messages
+    assert toy.model(False).check_load(messages).adapter_shift is None
+    shift = toy.model(True).check_load(messages).adapter_shift
+    assert shift is not None
+    assert shift > 0.01
+    monkeypatch.setitem(engine.models, True, engine.models[False])
+    with pytest.raises(InputError, match="the adapter changes nothing"):
+        toy.model(True).check_load(messages)
+
+
+def started(config: VllmModel, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the engine is told of a model."""
+    options: dict[str, Any] = {}
+    package = ModuleType("vllm")
+    package.LLM = lambda **given: options.update(given)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", package)
+    vllm.start_engine(config, 512, None)
+    return options
+
+
+def test_the_engine_is_told_of_wrappers_and_of_mistrals_tokenizer(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = started(toy.config, monkeypatch)
+    assert not {"limit_mm_per_prompt", "tokenizer_mode", "quantization"} & plain.keys()
+    words = toys.tokenizer("llama")
+    folder = toys.save(wrappers.wrapper("Mistral3", words), words, tmp_path / "wrapper")
+    (folder / "tokenizer.json").rename(folder / "tekken.json")
+    options = started(toy.config.replace(model=str(folder)), monkeypatch)
+    assert set(options["limit_mm_per_prompt"].values()) == {0}
+    assert options["tokenizer_mode"] == "mistral"
+
+
+def test_what_the_engine_refuses_is_one_line(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("no room\nat all")
+
+    package = ModuleType("vllm")
+    package.LLM = fail  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", package)
+    with pytest.raises(InputError, match=r"vLLM cannot load it \(no room\)"):
+        vllm.start_engine(toy.config, 512, None)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_one_line_says_where_to_get_it(toy: Toy) -> None:
     with pytest.raises(InputError, match=r"valuestrata\[vllm\]") as error:
@@ -288,7 +337,8 @@ class TestReal:
             staged(tmp_path / config.backend, config, toy.path(tuned))
             for config in (toy.config, toy.transformers)
         ]
-        numbers = ("logprobs", "distribution", "non_option_mass")
+        # the shift is of logits in one, and of the likeliest log-probabilities in the other
+        numbers = ("logprobs", "distribution", "non_option_mass", "adapter_shift", "notes")
         for one, two in zip(*tables, strict=True):
             exact = [column for column in one if column not in numbers]
             pd.testing.assert_frame_equal(one[exact], two[exact])

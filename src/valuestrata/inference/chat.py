@@ -6,6 +6,7 @@ that some templates print is pinned and thinking is off: a thought that a templa
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,16 +18,19 @@ from valuestrata.provenance import text_digest
 
 DATE = "01 Jan 2026"
 _SAMPLE_REPLY = "Answer: 1"
-THOUGHTS = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<thought>": "</thought>",
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",
-    "[THINK]": "[/THINK]",
+_OPENED = re.compile(
+    r"([<\[◁])"
+    r"((?:seed:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad))"
+    r"([>\]▷])$",
+    re.IGNORECASE,
+)
+"""A tag that opens a thought, where a prompt ends."""
+_OTHER_MARKS = {
     "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|channel>thought": "<channel|>",
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
 }
-"""What opens a thought -> what closes it."""
 THOUGHT_CLOSED = "the chat template opens a thought, which is closed: answers come without thinking"
 
 
@@ -44,9 +48,11 @@ def closing(prompt: str) -> str:
     '\\n</think>\\n\\n'
     """
     stripped = prompt.rstrip()
-    end = next((THOUGHTS[begin] for begin in THOUGHTS if stripped.endswith(begin)), "")
-    line = "\n" if prompt.endswith("\n") else "\n\n"
-    return f"{line}{end}\n\n" if end else ""
+    tag = _OPENED.search(stripped)
+    if tag:
+        line = "\n" if prompt.endswith("\n") else "\n\n"
+        return f"{line}{tag[1]}/{tag[2]}{tag[3]}\n\n"
+    return next((end for begin, end in _OTHER_MARKS.items() if stripped.endswith(begin)), "")
 
 
 @dataclass(frozen=True)
