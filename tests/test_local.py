@@ -220,6 +220,27 @@ def test_weights_in_another_format_are_refused(folder: Path, tmp_path: Path) -> 
         load_network(toys.model(copy))
 
 
+def test_what_cannot_be_read_is_refused_before_weights_are_fetched(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, change, expected in [
+        ("format", {"quantization_config": {"quant_method": "int1"}}, "is stored in int1"),
+        ("head", {"architectures": ["LlamaForSequenceClassification"]}, "writes text"),
+        ("kind", {"model_type": "yet_to_come"}, "cannot be loaded"),
+        ("embeddings", {"vocab_size": 20}, "embeddings"),
+    ]:
+        copy = Path(shutil.copytree(folder, tmp_path / name))
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, **change}))
+        snapshot.cache_clear()
+        with hub(copy, tmp_path / f"{name} cache", monkeypatch) as paths:
+            with pytest.raises(InputError, match=expected):
+                open_model(on_hub(), 1)
+            assert paths
+            assert not any("safetensors" in path for path in paths), name
+    snapshot.cache_clear()
+
+
 def test_a_model_with_code_of_its_own_is_refused_unless_trusted(
     folder: Path, tmp_path: Path
 ) -> None:
