@@ -1,8 +1,8 @@
 """The canary of a run: what its model was like when it was loaded.
 
 It is measured at every load, on the run's first prompt, before anything is asked
-(inference/fill.py). It is kept beside the cached replies, so that a run whose replies are all
-cached says it without loading anything.
+(inference/fill.py). It is kept beside the folder of cached replies, so that a run whose replies
+are all cached says it without loading anything.
 """
 
 from valuestrata import io
@@ -23,7 +23,7 @@ def load_check(cache: ReplyCache, model: Backend, requests: Requests) -> LoadChe
         return LoadCheck()
     prompt = model.render(requests.messages[0])
     key = text_digest([*asked_of(model), prompt.digest])[:16]
-    path = cache.folder / f"load-{key}.json"
+    path = cache.folder.with_name(f"{cache.folder.name}-loads") / f"{key}.json"
     if path.is_file():
         kept = io.read_json(path)
         return LoadCheck(kept["adapter_shift"], tuple(kept["notes"]))
