@@ -89,7 +89,7 @@ lock: ## write constraints.txt anew from the newest versions that fit; minutes, 
 	&& echo "resolving all extras in a scratch environment" \
 	&& $(BIN)/python -m venv "$$scratch/venv" \
 	&& $(if $(TORCH_INDEX),"$$scratch/venv/bin/python" -m pip install -q $(PIP_FLAGS) 'torch<2.14' --index-url $(TORCH_INDEX) &&) \
-	"$$scratch/venv/bin/python" -m pip install -q $(PIP_FLAGS) -e '.[dev,slurm,openai,bench]' \
+	"$$scratch/venv/bin/python" -m pip install -q $(PIP_FLAGS) -e '.[dev,slurm,openai,bench,int8]' \
 	&& { echo '# Every version that the tests ran with. `make lock` writes this file anew.'; \
 		{ "$$scratch/venv/bin/python" -m pip freeze -q --exclude-editable --exclude setuptools \
 			| sed 's/+[a-z0-9.]*$$//' | grep -vE '^(nvidia|cuda|triton)'; \

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests import asking, toys
+from tests import asking, toys, tuning
 from valuestrata.errors import InputError
 from valuestrata.inference import local, quantized
 from valuestrata.inference.backends import open_model
 from valuestrata.study.models import VllmModel
+from valuestrata.training import lora
 
 WEIGHTS = "model.safetensors"
 needs_torchao = pytest.mark.skipif(
@@ -222,6 +223,18 @@ def test_8_bits_answer_nearly_as_full_precision_does(base: Path) -> None:
         change = abs(one.logprobs - other.logprobs).max()
         assert 1e-6 < change < 0.5
     assert "Int8" in type(rounded.network.model.layers[0].mlp.up_proj.weight.data).__name__
+
+
+@needs_torchao
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_is_read_over_8_bits(base: Path, tmp_path: Path) -> None:
+    model = toys.model(base)
+    tuned, _ = tuning.tune(toys.RECIPE, toys.pairs(), local.load_network(model))
+    lora.save(tuned, tmp_path / "adapter", model)
+    backend = open_model(model.replace(quantize="8bit"), 1, tmp_path / "adapter")
+    shift = backend.check_load(toys.questions()[0].messages).adapter_shift
+    assert shift is not None
+    assert shift > 0.1
 
 
 @needs_compressed

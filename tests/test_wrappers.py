@@ -104,3 +104,14 @@ def test_a_wrapper_that_lacks_a_tensor_of_a_tower_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="missing: ") as error:
         local.load_network(toys.model(folder))
     assert "vision_tower" in str(error.value)
+
+
+def test_the_ends_of_a_text_stand_in_the_settings_of_the_decoder(tmp_path: Path) -> None:
+    folder = made("Mistral3", tmp_path)
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("eos_token_id", None)
+    user = toys.tokenizer("llama").convert_tokens_to_ids("<|user|>")
+    config["text_config"]["eos_token_id"] = [user]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert user in local.load_chat(toys.model(folder)).ends

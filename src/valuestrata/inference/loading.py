@@ -4,6 +4,7 @@ The libraries fill what a file lacks with random numbers and leave out what they
 a warning. Here both are errors, one line that names every tensor.
 """
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from valuestrata.errors import InputError
 from valuestrata.inference import architectures, model_files
 from valuestrata.provenance import file_digest, text_digest
 from valuestrata.study.models import LocalModel
+
+log = logging.getLogger(__name__)
 
 BUFFERS = {"inv_freq", "masked_bias", "position_ids"}
 """Tensors of older files that are computed from the settings today, and are not weights."""
@@ -149,8 +152,7 @@ def check_adapter(model: LocalModel, config: Any, folder: Path) -> None:
     Raises:
         InputError: one line with every tensor that is missing, unexpected or of another shape.
     """
-    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-    from safetensors import safe_open
+    from peft import LoraConfig, get_peft_model
 
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (folder / name).is_file():
@@ -160,10 +162,27 @@ def check_adapter(model: LocalModel, config: Any, folder: Path) -> None:
     settings = LoraConfig.from_pretrained(str(folder))
     settings.base_model_name_or_path = None  # peft would warn that it lies elsewhere now
     try:
-        tuned = get_peft_model(architectures.empty_network(model, config), settings)
+        network = architectures.empty_network(model, config)
+    except (RuntimeError, NotImplementedError) as error:  # code of its own that wants numbers
+        log.warning("%s: its adapter is checked once it is loaded (%s)", model.model, error)
+        return
+    try:
+        tuned = get_peft_model(network, settings)
     except ValueError as error:  # no layer of the names in its settings
         first = str(error).splitlines()[0]
         raise InputError(f"{folder}: is no adapter of {model.model} ({first})") from None
+    check_applied(tuned, folder, str(model.model))
+
+
+def check_applied(tuned: Any, folder: Path, name: str) -> None:
+    """Refuse a network whose adapter has other tensors than the adapter's file.
+
+    Raises:
+        InputError: one line with every tensor that is missing, unexpected or of another shape.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
     # embeddings are never tuned, and to ask whether they were takes a look at the hub
     tensors_of = get_peft_model_state_dict(tuned, save_embedding_layers=False)
     expected = {key: list(tensor.shape) for key, tensor in tensors_of.items()}
@@ -178,6 +197,6 @@ def check_adapter(model: LocalModel, config: Any, folder: Path) -> None:
     )
     if problems:
         raise InputError(
-            f"{folder}: the adapter is not one of {model.model} ({problems}); delete it and run "
+            f"{folder}: the adapter is not one of {name} ({problems}); delete it and run "
             "snakemake again"
         )

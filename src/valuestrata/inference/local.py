@@ -73,7 +73,9 @@ def load_chat(model: LocalModel) -> Chat:
 def _end_ids(folder: Path) -> list[int]:
     """Ids that end a text by the model's own settings; Llama 3 and Qwen2.5 list several."""
     files = [folder / name for name in ("generation_config.json", "config.json")]
-    declared = [read_json(file).get("eos_token_id") for file in files if file.is_file()]
+    settings = [read_json(file) for file in files if file.is_file()]
+    settings += [s["text_config"] for s in settings if isinstance(s.get("text_config"), dict)]
+    declared = [s.get("eos_token_id") for s in settings]
     ids: Any = next((ids for ids in declared if ids is not None), [])
     return ids if isinstance(ids, list) else [ids]
 

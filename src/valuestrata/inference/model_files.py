@@ -63,6 +63,8 @@ def refuse_other_formats(folder: Path, name: str) -> None:
         what = "name a whole model, not an adapter alone"
     elif (folder / "params.json").is_file():
         what = "name a whole model with config.json, not Mistral's own format (params.json)"
+    elif "gguf" in name.lower():
+        what = "GGUF is not read as it is: name the model in safetensors that it was made from"
     else:
         what = "name a whole model, by its folder or by its name on the hub"
     raise InputError(f"{name}: has no config.json; {what}")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat, TokenizedPrompt
-from valuestrata.inference.loading import check_shift
+from valuestrata.inference.loading import check_applied, check_shift
 from valuestrata.inference.local import LocalBackend, device, load_network
 from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
@@ -87,6 +87,7 @@ class TransformersBackend(LocalBackend):
 
                 with collect_warnings(self.notes):
                     network = PeftModel.from_pretrained(network, str(folder)).eval()
+                check_applied(network, Path(folder), str(self.model.model))
             self._network = network
             log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
         return self._network
