@@ -1,5 +1,6 @@
 """Scoring in forests of prefixes gives what one sequence at a time gives, and the same text."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -290,7 +291,7 @@ def test_a_tie_goes_to_the_lowest_token_id_in_the_pass_and_in_a_text(
         model.network.lm_head.weight[one] = model.network.lm_head.weight[two]
     (reply,) = model.score([request], MOST)
     assert reply.text == "Answer: 1"
-    assert model.generate([request.messages], Sampling(MOST)) == ["Answer: 1"]
+    assert toys.texts(model.generate([request.messages], Sampling(MOST))) == ["Answer: 1"]
 
 
 def test_the_text_of_the_pass_is_what_the_network_generates(
@@ -415,7 +416,7 @@ def test_layers_that_look_back_a_little_see_no_further(architecture: str, tmp_pa
         replies = model.score(requests, MOST)
         for request, reply in zip(requests, replies, strict=True):
             np.testing.assert_allclose(reply.logprobs, naive(model, request), rtol=0, atol=1e-4)
-        alone = model.generate([r.messages for r in requests], Sampling(MOST))
+        alone = toys.texts(model.generate([r.messages for r in requests], Sampling(MOST)))
         assert [reply.text for reply in replies] == alone
 
 
@@ -451,12 +452,38 @@ def test_what_is_added_to_an_attention_is_not_dropped_in_silence() -> None:
         attention.forest_forward(network, attention.tensors(inputs), position_bias=torch.zeros(1))
 
 
+def test_a_constrained_text_is_greedy_over_the_options_alone(
+    model: TransformersBackend, replies: list[ScoredReply]
+) -> None:
+    """Masked greedy decoding, step by step, by plain passes."""
+    requests = [dataclasses.replace(r, constrained=True) for r in toys.questions()]
+    constrained = model.score(requests, MOST)
+    for request, reply, free in zip(requests, constrained, replies, strict=True):
+        ids = list(model.chat.prompt(*request.messages).ids)
+        options = {model.chat.encode_reply(text): text for text in request.options}
+        path: tuple[int, ...] = ()
+        while path not in options:
+            allowed = sorted({o[len(path)] for o in options if o[: len(path)] == path})
+            with torch.inference_mode():
+                logits = model.network(torch.tensor([[*ids, *path]])).logits[0, -1]
+            path = (*path, max(allowed, key=lambda token, logits=logits: float(logits[token])))
+        assert (reply.text, reply.finish_reason) == (options[path], "stop")
+        if free.text in request.options:
+            assert reply.text == free.text
+        assert reply.logprobs is not None
+        np.testing.assert_array_equal(reply.logprobs, free.logprobs)
+    assert any(free.text not in r.options for r, free in zip(requests, replies, strict=True))
+
+
 def test_texts_are_as_long_as_allowed(model: TransformersBackend) -> None:
     """Read off the pass or continued over what it holds, they are those of a text alone."""
     requests = toys.questions()
     for most in (1, 2, 3, 5, MOST):
-        alone = model.generate([r.messages for r in requests], Sampling(most))
-        assert [reply.text for reply in model.score(requests, most)] == alone
+        alone = toys.texts(model.generate([r.messages for r in requests], Sampling(most)))
+        scored = model.score(requests, most)
+        assert [reply.text for reply in scored] == alone
+        ended = [reply.finish_reason for reply in scored]
+        assert set(ended) == {"length"} if most == 1 else "stop" in ended or most < MOST
 
 
 def test_a_text_that_leaves_an_option_late_is_as_long_as_allowed(
@@ -512,7 +539,7 @@ def free_prompts() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def free(loaded: dict[str, TransformersBackend]) -> dict[str, list[str]]:
-    return {name: m.generate(free_prompts(), Sampling(MOST)) for name, m in loaded.items()}
+    return {n: toys.texts(m.generate(free_prompts(), Sampling(MOST))) for n, m in loaded.items()}
 
 
 def test_greedy_texts_do_not_depend_on_the_size_of_batches(
@@ -521,14 +548,16 @@ def test_greedy_texts_do_not_depend_on_the_size_of_batches(
     """Trap 28."""
     for max_batch_tokens in (1, 250):
         model = backend(toys.model(folders[name], max_batch_tokens))
-        assert model.generate(free_prompts(), Sampling(MOST, seed=1)) == free[name]
+        texts = toys.texts(model.generate(free_prompts(), Sampling(MOST, seed=1)))
+        assert texts == free[name]
 
 
 def test_greedy_texts_do_not_depend_on_order(
     model: TransformersBackend, name: str, free: dict[str, list[str]]
 ) -> None:
     """Trap 28."""
-    assert model.generate(free_prompts()[::-1], Sampling(MOST))[::-1] == free[name]
+    turned = toys.texts(model.generate(free_prompts()[::-1], Sampling(MOST)))
+    assert turned[::-1] == free[name]
     assert len(set(free[name])) > 1
 
 

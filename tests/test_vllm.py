@@ -120,7 +120,12 @@ class Engine:
             steps.append({t: SimpleNamespace(logprob=float(logprobs[t])) for t in wanted})
             if ids[-1] in getattr(param, "stop_token_ids", ()):
                 break
-        new = SimpleNamespace(token_ids=tuple(ids[len(prompt) :]), logprobs=steps)
+        ended = ids[-1] in getattr(param, "stop_token_ids", ())
+        new = SimpleNamespace(
+            token_ids=tuple(ids[len(prompt) :]),
+            logprobs=steps,
+            finish_reason="stop" if ended else "length",
+        )
         return SimpleNamespace(outputs=[new])
 
 
@@ -146,7 +151,11 @@ def test_two_rounds_say_what_the_prefix_trees_say(toy: Toy, engine: Engine, tune
     """Traps 5, 6, 7 and 13: whole options, up to the terminator, of the model that was asked."""
     requests = toys.questions()
     answers = toy.model(tuned).score(requests, MOST)
-    agree(answers, toy.other(tuned).score(requests, MOST), 1e-5)
+    others = toy.other(tuned).score(requests, MOST)
+    agree(answers, others, 1e-5)
+    assert [a.finish_reason for a in answers] == [a.finish_reason for a in others]
+    limited = [dataclasses.replace(request, constrained=True) for request in requests]
+    agree(toy.model(tuned).score(limited, MOST), toy.other(tuned).score(limited, MOST), 1e-5)
     texts = toy.model(tuned).generate(free_prompts(), Sampling(MOST))
     assert texts == toy.other(tuned).generate(free_prompts(), Sampling(MOST))
 
@@ -178,13 +187,13 @@ def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
 def test_a_text_stops_at_an_end_that_the_model_lists(
     toy: Toy, engine: Engine, tmp_path: Path
 ) -> None:
-    free = toy.model(False).generate(free_prompts()[:1], Sampling(MOST))
+    free = toys.texts(toy.model(False).generate(free_prompts()[:1], Sampling(MOST)))
     _, third, *_ = toy.model(False).chat.encode_reply(free[0])
     copy = Path(shutil.copytree(str(toy.config.model), tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
     config = toy.config.replace(model=str(copy))
     model = VllmBackend(config, local.load_chat(config))
-    cut = model.generate(free_prompts()[:1], Sampling(MOST))
+    cut = toys.texts(model.generate(free_prompts()[:1], Sampling(MOST)))
     assert 0 < len(cut[0]) < len(free[0])
     assert free[0].startswith(cut[0])
     assert model.score(toys.questions()[:1], MOST)[0].text != free[0]

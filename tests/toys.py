@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from valuestrata.inference.chat import Chat
-from valuestrata.inference.protocol import ScoringRequest
+from valuestrata.inference.protocol import Completion, ScoringRequest
 from valuestrata.prompting import prompts
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import TransformersModel
@@ -288,6 +288,11 @@ def questions() -> list[ScoringRequest]:
     ]
 
 
+def texts(completions: Sequence[Completion]) -> list[str | None]:
+    """What was written, without why it ended."""
+    return [completion.text for completion in completions]
+
+
 def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
     """A table of pairs: each persona's closed and open prompts on each question."""
     rows = [
@@ -302,6 +307,7 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "mode": TAUGHT[text],
             "tied": False,
             "codes": codes,
+            "labels": labels,
             "distribution": [1 / len(codes)] * len(codes),
             "n": 100,
             "respondents": 100,
@@ -310,6 +316,6 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "open_prompt": prompts.open_ended(PROMPT, text),
         }
         for persona in personas
-        for q, (text, (codes, _)) in enumerate(SCALES.items())
+        for q, (text, (codes, labels)) in enumerate(SCALES.items())
     ]
     return pd.DataFrame(rows)
