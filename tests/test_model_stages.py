@@ -140,6 +140,7 @@ def _predictions(pairs: pd.DataFrame) -> pd.DataFrame:
         logprobs=None,
         distribution=None,
         non_option_mass=np.nan,
+        passes=None,
         prompt_tokens=7,
         prompt_hash="hash",
         model_version="toy",

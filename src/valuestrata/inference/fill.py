@@ -47,12 +47,14 @@ class Reply:
         logprobs: log p of each option's whole reply [C]; None where nobody asked, or can tell.
         prompt_hash: hash of the prompt as it was read.
         prompt_tokens: its length in tokens, None where only the service knows.
+        passes: how the options were read, None where there is one way only.
     """
 
     text: str | None
     logprobs: list[float] | None
     prompt_hash: str
     prompt_tokens: int | None
+    passes: str | None = None
 
 
 def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
@@ -73,7 +75,13 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
 
     replies = get_or_compute(cache, keys, compute, should_cache, model.shard_size)
     return [
-        Reply(reply["text"], reply.get("logprobs"), prompt.digest, prompt.num_tokens)
+        Reply(
+            reply["text"],
+            reply.get("logprobs"),
+            prompt.digest,
+            prompt.num_tokens,
+            reply.get("passes"),
+        )
         for reply, prompt in zip(replies, prompts, strict=True)
     ]
 
@@ -147,6 +155,10 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
     options = [requests.options[i] for i in part]
     asked = [ScoringRequest(*pair) for pair in zip(messages, options, strict=True)]
     return [
-        {"text": r.text, "logprobs": None if r.logprobs is None else r.logprobs.tolist()}
+        {
+            "text": r.text,
+            "logprobs": None if r.logprobs is None else r.logprobs.tolist(),
+            "passes": r.passes,
+        }
         for r in model.score(asked, requests.sampling.max_new_tokens)
     ]
