@@ -22,11 +22,11 @@ from valuestrata.prefix.forests import PrefixItem, Row, Tokens
 
 log = logging.getLogger(__name__)
 
-TOLERANCES = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
+TOLERANCES = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.3}
 """How far logits of a token may be off, in standard deviations over the vocabulary.
 
-On a model of 30 layers and 135 M parameters they are off by 6e-6, .007 and .07, and by .6 where one
-token of 80 is hidden.
+Rounding makes up to 1e-4, .04 and .14 (135 M trained parameters on a CPU; 8B and a mixture of 128
+experts with random weights on a GPU); one hidden token of 80 makes .6.
 """
 TAIL = 4
 """Tokens before the last one whose logits are compared, too."""
