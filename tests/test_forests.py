@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -374,14 +373,8 @@ def test_after_the_last_attention_only_what_is_wanted_is_computed(
 
 def test_experts_are_read_as_one_sequence_at_a_time() -> None:
     talk = toys.chat("llama")
-    more = {
-        "num_experts": 4,
-        "moe_intermediate_size": 32,
-        "shared_expert_intermediate_size": 32,
-        "num_experts_per_tok": 2,
-    }
     model = TransformersBackend(toys.model(Path("nowhere")), talk)
-    model._network = toys.network("Qwen2Moe", talk.tokenizer, **more).eval()
+    model._network = toys.network("Qwen2Moe", talk.tokenizer)
     requests = toys.questions()[:3]
     for question, answer in zip(requests, model.score(requests, MOST), strict=True):
         np.testing.assert_allclose(answer.logprobs, naive(model, question), rtol=0, atol=TOLERANCE)
@@ -420,36 +413,14 @@ def test_layers_that_look_back_a_little_see_no_further(architecture: str, tmp_pa
         assert [reply.text for reply in replies] == alone
 
 
-def make_hybrid(words: Any) -> Any:
-    return toys.network("Lfm2", words, layer_types=["conv", "full_attention"])
-
-
-def make_falcon(words: Any) -> Any:
-    return toys.network("Falcon", words)
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [(make_hybrid, "not plain attention"), (make_falcon, "custom attention")],
-)
-def test_a_network_that_cannot_read_forests_is_refused(
-    make: Callable[[Any], Any], says: str, tmp_path: Path
-) -> None:
-    words = toys.tokenizer("llama")
-    config = toys.model(toys.save(make(words), words, tmp_path))
-    model = backend(config)
-    with pytest.raises(InputError, match=f"{says}.*use backend vllm"):
-        model.score(toys.questions()[:1], MOST)
-
-
 def test_what_is_added_to_an_attention_is_not_dropped_in_silence() -> None:
     """Inkling has a term for the distance between tokens, made for a row that is a sequence."""
     network = toys.network("Llama", toys.tokenizer("llama"))
     inputs, _ = forests.to_model_inputs(
         forests.build_forest([forests.PrefixItem((1, 2, 3), ((4, 5),))]), 0
     )
-    with pytest.raises(InputError, match="adds to its attention"):
-        attention.forest_forward(network, attention.tensors(inputs), position_bias=torch.zeros(1))
+    with pytest.raises(attention.ForestError, match="adds to its attention"):
+        attention.one_pass(network, attention.tensors(inputs), position_bias=torch.zeros(1))
 
 
 def test_a_constrained_text_is_greedy_over_the_options_alone(

@@ -125,9 +125,18 @@ class Seen:
             self.rows += [row[keep == 1].tolist() for row, keep in zip(ids, mask, strict=True)]
 
 
+def trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is read to find out whether the network reads right."""
+    monkeypatch.setattr(preference, "check_passes", lambda *_, **__: None)
+    monkeypatch.setattr(grpo, "check_sampling", lambda *_: None)
+
+
 @pytest.mark.parametrize("kind", ["no pad", "spaces"])
-def test_dpo_reads_our_ids_and_no_others(tmp_path: Path, kind: str) -> None:
+def test_dpo_reads_our_ids_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """Traps 1 and 4: trl neither applies a template nor adds a token."""
+    trust(monkeypatch)
     talk = Chat(toys.tokenizer(kind))
     network = toys.network("Llama", talk.tokenizer)
     seen = Seen(network)
@@ -148,6 +157,7 @@ def test_grpo_reads_our_prompts_and_stops_at_our_terminator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Traps 1, 4 and 15."""
+    trust(monkeypatch)
     monkeypatch.setattr(grpo, "rewards", lambda codes, *_: np.arange(len(codes)))
     talk = Chat(toys.tokenizer(kind))
     network = toys.network("Llama", talk.tokenizer)

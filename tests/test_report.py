@@ -794,6 +794,14 @@ def test_provenance_names_models_versions_and_adapters() -> None:
         ["model-0 sft", "owner/name", "abc", "one, two"],
         ["rule", "rule national_mode", "national_mode", "none"],
     ]
+    # where a network did not read shared prefixes right, the page says so
+    for passes, details in (
+        (("shared_prefix",), "transformers, bfloat16"),
+        (("plain",), "transformers, bfloat16, each option read by itself"),
+        (("shared_prefix", "plain"), "transformers, bfloat16, each option read by itself"),
+    ):
+        run = {("model-0", "base"): Origin(base, "", ("abc",), ("",), passes)}
+        assert provenance_table(settings, run, ()).rows[0][1].small == details
 
 
 def test_what_was_doubtful_about_models_is_on_the_page_and_in_the_closing_lines() -> None:

@@ -147,6 +147,39 @@ KINDS = {
     "pad is eos": Kind("{{ bos_token }}" + TURNS, pad="<|end|>"),
     "no pad": Kind("{{ bos_token }}" + TURNS, pad=None),
 }
+_ALTERNATE = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "Gemma2": {"head_dim": 24, "query_pre_attn_scalar": 24},
+    # as Phi-4-mini has it
+    "Phi3": {
+        "rope_parameters": {
+            "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.75,
+        },
+        "tie_word_embeddings": True,
+    },
+    "Qwen3": {"head_dim": 24, "tie_word_embeddings": True},
+    "Qwen2Moe": {**_EXPERTS, "num_experts": 4, "shared_expert_intermediate_size": 32},
+    "Qwen3Moe": {**_EXPERTS, "head_dim": 24, "num_experts": 4, "mlp_only_layers": [0]},
+    "Gemma3": {**_ALTERNATE, "head_dim": 24, "query_pre_attn_scalar": 24},
+    "GptOss": {
+        **_ALTERNATE, "head_dim": 24, "num_experts_per_tok": 2, "num_local_experts": 4,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    },
+    "Olmo2": {},
+    "Olmo3": _ALTERNATE,
+    "Granite": {"residual_multiplier": 0.5, "logits_scaling": 2.0, "embedding_multiplier": 3.0},
+    "SmolLM3": {"no_rope_layers": [1, 0], "use_sliding_window": False},
+    "DeepseekV3": {
+        **_EXPERTS, "num_key_value_heads": 2, "head_dim": 8, "kv_lora_rank": 16, "q_lora_rank": 16,
+        "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16, "n_routed_experts": 4,
+        "n_group": 2, "topk_group": 1, "n_shared_experts": 1, "first_k_dense_replace": 1,
+    },
+    "Ministral3": {"head_dim": 24},
+}  # fmt: skip
+"""What an architecture's settings hold beside those that all have."""
+CONFIGS = {"Gemma3": "Gemma3TextConfig"}
+"""The class of an architecture's settings, where it is not named after it."""
 ARCHITECTURES = {"Llama": "llama", "Qwen2": "qwen2", "Phi3": "phi", "Gemma2": "no system role"}
 """Architecture -> kind of its tokenizer."""
 
@@ -214,12 +247,8 @@ def network(architecture: str, words: Any, seed: int = 0, **more: Any) -> Any:
         "bos_token_id": words.bos_token_id,
         "eos_token_id": words.eos_token_id,
     }
-    if architecture == "Gemma2":
-        settings |= {"head_dim": 24, "query_pre_attn_scalar": 24}
-    if architecture == "Phi3":  # as Phi-4-mini has it
-        rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.75}
-        settings |= {"rope_parameters": rope, "tie_word_embeddings": True}
-    configure = getattr(transformers, f"{architecture}Config")
+    settings |= SETTINGS.get(architecture, {})
+    configure = getattr(transformers, CONFIGS.get(architecture, f"{architecture}Config"))
     build = getattr(transformers, f"{architecture}ForCausalLM")
     return build(configure(**settings | more)).eval()
 

@@ -8,6 +8,7 @@ from valuestrata.contracts import Column, Contract
 
 OUTCOMES = ("answer", "refusal", "invalid", "truncated", "failed")
 CEILING_NAMES = ("split_half", "noise_ceiling")
+PASSES = ("shared_prefix", "plain")
 RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "truncated", "failed")
 COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
@@ -254,6 +255,13 @@ PREDICTIONS = Contract(
             meaning="probability of each code given any of them",
         ),
         _share("non_option_mass", meaning="probability mass on no option"),
+        Column(
+            "passes",
+            "text",
+            optional=True,
+            values=PASSES,
+            meaning="how options were read: beginnings that they share once, or each by itself",
+        ),
         Column("prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"),
         *_ANSWERED_BY,
     ),

@@ -50,12 +50,14 @@ class Reply:
         logprobs: log p of each option's whole reply [C]; None where nobody asked, or can tell.
         prompt_hash: hash of the prompt as it was read.
         prompt_tokens: its length in tokens, None where only the service knows.
+        passes: how the options were read, None where there is one way only.
     """
 
     written: Completion
     logprobs: list[float] | None
     prompt_hash: str
     prompt_tokens: int | None
+    passes: str | None = None
 
 
 def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
@@ -76,7 +78,13 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
 
     replies = get_or_compute(cache, keys, compute, should_cache, model.shard_size)
     return [
-        Reply(_completion(reply), reply.get("logprobs"), prompt.digest, prompt.num_tokens)
+        Reply(
+            _completion(reply),
+            reply.get("logprobs"),
+            prompt.digest,
+            prompt.num_tokens,
+            reply.get("passes"),
+        )
         for reply, prompt in zip(replies, prompts, strict=True)
     ]
 
@@ -164,6 +172,7 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
             "text": r.text,
             "finish_reason": r.finish_reason,
             "logprobs": None if r.logprobs is None else r.logprobs.tolist(),
+            "passes": r.passes,
         }
         for r in model.score(asked, requests.sampling.max_new_tokens)
     ]

@@ -62,12 +62,14 @@ class ScoringRequest:
 class ScoredReply:
     """Both readings of a closed prompt: the greedy text, and log p of each whole option [C].
 
-    `text` is None where the call failed, `logprobs` where the backend cannot tell them.
+    `text` is None where the call failed, `logprobs` where the backend cannot tell them. `passes`
+    says how options were read where the backend has two ways: shared_prefix or plain.
     """
 
     text: str | None
     logprobs: NDArray[np.float64] | None
     finish_reason: str | None = None
+    passes: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ Options are scored as whole continuations, terminator included, in forests of sh
 (prefix/forests.py): one forward pass reads many prompts and all their options. The greedy text
 comes from the same pass where it is one of the options; where the model would write something else,
 it continues from there, over the pass' own keys and values. Log-probabilities are computed in fp32;
-ties go to the lowest token id.
+ties go to the lowest token id. A network that does not read forests right gets plain passes
+instead, and one that padding or a cache disturbs writes without (prefix/forward.py).
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from valuestrata.inference.protocol import (
     ScoredReply,
     ScoringRequest,
 )
-from valuestrata.prefix import attention, forests
+from valuestrata.prefix import attention, forests, forward, plain
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import LocalModel
 
@@ -65,7 +66,7 @@ class _Pass:
 
     Attributes:
         part: positions of its items.
-        past: keys and values of its nodes.
+        past: keys and values of its nodes, None after plain passes.
         values: waits for log p of every step's token, and the likeliest token in its place [2, S].
     """
 
@@ -84,6 +85,7 @@ class TransformersBackend(LocalBackend):
         """Remember what to load."""
         super().__init__(model, chat, adapter)
         self._network: Any = None
+        self._is_plain = False
 
     @property
     def network(self) -> Any:
@@ -128,11 +130,15 @@ class TransformersBackend(LocalBackend):
             )
             for r in requests
         ]
+        scored = self.score_items(items, max_new_tokens)
         return [
             ScoredReply(
-                text=written.text, logprobs=item.logprobs, finish_reason=written.finish_reason
+                written.text,
+                item.logprobs,
+                written.finish_reason,
+                "plain" if self._is_plain else "shared_prefix",
             )
-            for r, item in zip(requests, self.score_items(items, max_new_tokens), strict=True)
+            for r, item in zip(requests, scored, strict=True)
             for written in [self._written(r, item)]
         ]
 
@@ -149,8 +155,11 @@ class TransformersBackend(LocalBackend):
         """log p of every option of each item, and what greedy decoding writes.
 
         Raises:
-            InputError: the network cannot read forests (prefix/attention.py).
+            InputError: the network cannot read plain sequences (prefix/forward.py).
         """
+        if not items:
+            return []
+        self._is_plain = bool(forward.check_forests(self.network, items))
         scored: dict[int, ScoredItem] = {}
         max_nodes = self.model.max_batch_tokens
         if device().type == "cpu":
@@ -166,21 +175,29 @@ class TransformersBackend(LocalBackend):
         return [scored[i] for i in range(len(items))]
 
     def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
-        """A text for each prompt, in order; batches by length, padded at the left."""
+        """A text for each prompt, in order."""
         rendered = [self.chat.prompt(*messages) for messages in prompts]
-        texts = [Completion(None)] * len(rendered)
-        order = sorted(range(len(rendered)), key=lambda i: (len(rendered[i].ids), rendered[i].ids))
+        texts: dict[int, Completion] = {}
+        for part in self._text_batches(rendered, sampling.max_new_tokens):
+            written = self._generate_batch([rendered[i] for i in part], sampling)
+            texts |= dict(zip(part, written, strict=True))
+            log.info("wrote %d of %d texts", len(texts), len(rendered))
+        return [texts[i] for i in range(len(rendered))]
+
+    def _text_batches(
+        self, prompts: Sequence[TokenizedPrompt], max_new_tokens: int
+    ) -> Iterator[list[int]]:
+        """Positions of prompts by batch: of like lengths, of one where that is not right."""
+        ids, most = [prompt.ids for prompt in prompts], self.model.max_batch_tokens
+        if ids and forward.check_generation(self.network, ids, max_new_tokens):
+            yield from plain.batches(ids, most, max_new_tokens)
+            return
+        order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i]))
         start = 0
         while start < len(order):
-            length = len(rendered[order[start]].ids) + sampling.max_new_tokens
-            size = max(1, self.model.max_batch_tokens // length)
-            part = order[start : start + size]
-            written = self._generate_batch([rendered[i] for i in part], sampling)
-            for i, text in zip(part, written, strict=True):
-                texts[i] = text
+            size = max(1, most // (len(ids[order[start]]) + max_new_tokens))
+            yield order[start : start + size]
             start += size
-            log.info("wrote %d of %d texts", min(start, len(order)), len(order))
-        return texts
 
     @torch.inference_mode()
     def _forward(self, items: Sequence[forests.PrefixItem], part: list[int]) -> _Pass:
@@ -197,7 +214,8 @@ class TransformersBackend(LocalBackend):
         likeliest = logits.argmax(dim=-1)[step]
         # fp32 is exact for token ids, so that one copy brings both
         values = torch.stack([logprobs, likeliest.float()])
-        return _Pass(part, forest, past, runtime.to_host_async(values))
+        held = None if self._is_plain else past
+        return _Pass(part, forest, held, runtime.to_host_async(values))
 
     def _logits(self, inputs: dict[str, forests.Ints], past: Any, first: int = 0) -> torch.Tensor:
         """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
@@ -206,10 +224,9 @@ class TransformersBackend(LocalBackend):
             name: runtime.to_device_async(tensor, where)
             for name, tensor in attention.tensors(inputs).items()
         }
-        out = attention.forest_forward(
+        return forward.forest_logits(
             self.network, moved, first, past_key_values=past, use_cache=True
-        )
-        return out.logits[0].float()
+        ).float()
 
     def _scored(
         self, items: Sequence[forests.PrefixItem], done: _Pass, max_new_tokens: int
@@ -244,7 +261,10 @@ class TransformersBackend(LocalBackend):
                 nodes.append(forest.before[leaves])
                 texts.append(scored[i].tokens)
             start += len(options)
-        self._continue_greedy(done, nodes, texts, max_new_tokens)
+        if done.past is None:
+            self._continue_plain(done, nodes, texts, max_new_tokens)
+        else:
+            self._continue_greedy(done, nodes, texts, max_new_tokens)
         return scored
 
     @torch.inference_mode()
@@ -254,55 +274,73 @@ class TransformersBackend(LocalBackend):
         """Lengthen texts by greedy decoding; each ends with the token after its node."""
         paths = [done.forest.path(node) for node in nodes]
         first = done.past.get_seq_length()
-        while True:
-            live = [
-                i for i, text in enumerate(texts)
-                if text[-1] not in self.chat.ends and len(text) < max_new_tokens
-            ]  # fmt: skip
-            if not live:
-                return
-            for row, i in enumerate(live):
-                paths[i] = np.append(paths[i], first + row)
-            keys = np.zeros((len(live), max(len(paths[i]) for i in live)), dtype=np.int64)
-            ends = np.zeros_like(keys)
-            for row, i in enumerate(live):
-                keys[row, : len(paths[i])] = paths[i]
-                ends[row, : len(paths[i])] = first + len(live)
-            inputs = {
-                "input_ids": np.array([[texts[i][-1] for i in live]]),
-                "position_ids": np.array([[len(paths[i]) - 1 for i in live]]),
-                "keys": keys,
-                "ends": ends,
-                "depths": np.arange(keys.shape[1]) * (ends > 0),
-                "kept": np.arange(len(live)),
-            }
+        while live := self._live(texts, max_new_tokens):
+            inputs, longer = forests.continuation(
+                [paths[i] for i in live], [texts[i][-1] for i in live], first
+            )
             tokens = self._logits(inputs, done.past, first).argmax(dim=-1).tolist()
-            for i, token in zip(live, tokens, strict=True):
+            for i, path, token in zip(live, longer, tokens, strict=True):
+                paths[i] = path
                 texts[i].append(token)
             first += len(live)
 
-    @torch.inference_mode()
+    def _continue_plain(
+        self, done: _Pass, nodes: Sequence[int], texts: Sequence[list[int]], max_new_tokens: int
+    ) -> None:
+        """As `_continue_greedy`, but texts of one length are written anew as one batch."""
+        live = self._live(texts, max_new_tokens)
+        before = [done.forest.token[done.forest.path(nodes[i])].tolist() for i in live]
+        whole = [(*ids, texts[i][-1]) for i, ids in zip(live, before, strict=True)]
+        if whole:
+            forward.check_generation(self.network, whole, max_new_tokens)
+        for part in plain.batches(whole, self.model.max_batch_tokens, max_new_tokens):
+            for k, tokens in zip(
+                part, self._write([whole[k] for k in part], max_new_tokens - 1), strict=True
+            ):
+                text = texts[live[k]]
+                end = next((n + 1 for n, t in enumerate(tokens) if t in self.chat.ends), None)
+                text.extend(tokens[:end][: max_new_tokens - len(text)])
+
+    def _live(self, texts: Sequence[list[int]], max_new_tokens: int) -> list[int]:
+        """Positions of the texts that go on."""
+        return [
+            i for i, text in enumerate(texts)
+            if text[-1] not in self.chat.ends and len(text) < max_new_tokens
+        ]  # fmt: skip
+
     def _generate_batch(
         self, prompts: list[TokenizedPrompt], sampling: Sampling
     ) -> list[Completion]:
-        longest = max(len(prompt.ids) for prompt in prompts)
-        tokens = torch.full((len(prompts), longest), self.chat.pad)
-        mask = torch.zeros_like(tokens)
-        for row, ids in enumerate(prompt.ids for prompt in prompts):
-            tokens[row, longest - len(ids) :] = torch.tensor(ids)
-            mask[row, longest - len(ids) :] = 1
-        options: dict[str, Any] = {"do_sample": False}
+        options: dict[str, Any] = {}
         if sampling.temperature > 0:
             options["logits_processor"] = [_gumbel_sampler(prompts, sampling)]
+        ids = [prompt.ids for prompt in prompts]
+        written = self._write(ids, sampling.max_new_tokens, **options)
+        return [self.chat.completion(tokens) for tokens in written]
+
+    @torch.inference_mode()
+    def _write(
+        self, prompts: Sequence[forests.Tokens], max_new_tokens: int, **options: Any
+    ) -> list[list[int]]:
+        """What the network writes after each prompt; what follows its end says nothing."""
+        longest = max(map(len, prompts))
+        tokens = torch.full((len(prompts), longest), self.chat.pad)
+        mask = torch.zeros_like(tokens)
+        for row, ids in enumerate(prompts):
+            tokens[row, longest - len(ids) :] = torch.tensor(ids)
+            mask[row, longest - len(ids) :] = 1
         out = self.network.generate(
             input_ids=tokens.to(device()),
             attention_mask=mask.to(device()),
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             eos_token_id=sorted(self.chat.ends),
             pad_token_id=self.chat.pad,
+            do_sample=False,
+            use_cache=not forward.check_generation(self.network, prompts, max_new_tokens),
             **options,
         )
-        return [self.chat.completion(row[longest:].tolist()) for row in out.cpu()]
+        written: list[list[int]] = out[:, longest:].tolist()
+        return written
 
 
 def _gumbel_sampler(prompts: list[TokenizedPrompt], sampling: Sampling) -> Any:

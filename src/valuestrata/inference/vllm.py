@@ -211,8 +211,13 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
     model_files.check_whole(model_files.weight_files(folder, str(model.model)))
     options |= {**quantized.vllm_options(model), **_text_alone(config, folder)}
     if adapter is not None:
-        rank = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))["r"]
-        room = next((r for r in RANKS if r >= rank), rank)
+        config = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
+        if config.get("target_parameters"):
+            raise InputError(
+                "backend vllm: the adapter tunes experts, which vllm would leave out; use backend "
+                "transformers, or tune other target_modules"
+            )
+        room = next((r for r in RANKS if r >= config["r"]), config["r"])
         options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
     try:
         engine = LLM(

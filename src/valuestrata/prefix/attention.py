@@ -1,4 +1,4 @@
-"""Networks that read forests (prefix/forests.py): a block attends to itself and what is above it.
+"""Forests (prefix/forests.py) in one pass: a block attends to itself and what is above it.
 
 A network of transformers' has its attention replaced by one that cuts the row into blocks, gathers
 each block's keys and hands them on, as a batch of short sequences, to the attention it had before.
@@ -15,31 +15,32 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from valuestrata.errors import InputError
 from valuestrata.prefix.forests import Ints
 
 _PREFIX = "blocks_of_"
-_REMEDY = "its options cannot be scored in one pass; use backend vllm"
 _LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that may read a row that is no sequence: others look at what stands before."""
 
 
-def forest_forward(
+class ForestError(Exception):
+    """A network cannot read forests in one pass; the message says why."""
+
+
+def one_pass(
     network: Any, inputs: dict[str, torch.Tensor], first: int = 0, **options: Any
-) -> Any:
-    """One forward pass over a forest's model inputs, as tensors on the network's device.
+) -> torch.Tensor:
+    """Logits of a forest's kept nodes [K, vocabulary] by one forward pass.
+
+    They are right if every layer hands `tree` on to its attention: prefix/forward.py finds out.
 
     Args:
         network: any of transformers' causal language models, with an adapter or without.
-        inputs: tensors of `forests.to_model_inputs`.
+        inputs: tensors of `forests.to_model_inputs` on the network's device.
         first: the number of the first node, where a cache holds those before it.
         options: go to the network.
 
-    Returns:
-        What the network returns; its logits are of the kept nodes [1, K, vocabulary].
-
     Raises:
-        InputError: the network has layers that are not attention, or its code does not let its
+        ForestError: the network has layers that are not attention, or its code does not let its
             attention be replaced.
     """
     _prepare(network)
@@ -48,7 +49,7 @@ def forest_forward(
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
     with _only(_last(network), kept):
-        return network(
+        out = network(
             input_ids=inputs["input_ids"],
             position_ids=inputs["position_ids"],
             attention_mask=mask(keys, inputs["ends"], positions.shape[1], network.dtype, first),
@@ -56,6 +57,8 @@ def forest_forward(
             logits_to_keep=kept,
             **options,
         )
+    logits: torch.Tensor = out.logits[0]
+    return logits
 
 
 def tensors(inputs: dict[str, Ints]) -> dict[str, torch.Tensor]:
@@ -121,7 +124,7 @@ def _prepare(network: Any) -> None:
     """Let a network read forests, if it does not yet.
 
     Raises:
-        InputError: it cannot.
+        ForestError: it cannot.
     """
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -131,15 +134,20 @@ def _prepare(network: Any) -> None:
         return
     kinds = getattr(network.config.get_text_config(), "layer_types", None) or []
     if getattr(network, "_is_stateful", False) or not _LAYERS.issuperset(kinds):
-        raise InputError(
-            f"{network.name_or_path}: has layers that are not plain attention; {_REMEDY}"
-        )
+        raise ForestError("it has layers that are not plain attention")
     name = _PREFIX + inner
     ALL_ATTENTION_FUNCTIONS.register(name, partial(_attend, inner))
     ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[inner])
     network.set_attn_implementation(name)
     if network.config._attn_implementation != name:
-        raise InputError(f"{network.name_or_path}: custom attention cannot be replaced; {_REMEDY}")
+        raise ForestError("its custom attention cannot be replaced")
+
+
+def restore(network: Any) -> None:
+    """Give a network the attention back that it had before it read forests."""
+    inner = network.config._attn_implementation
+    if inner.startswith(_PREFIX):
+        network.set_attn_implementation(inner.removeprefix(_PREFIX))
 
 
 def _attend(
@@ -160,7 +168,7 @@ def _attend(
     if tree is None:
         return attend(module, query, key, value, attention_mask, **options)
     if options.get("position_bias") is not None:
-        raise InputError(f"{module.config.name_or_path}: adds to its attention; {_REMEDY}")
+        raise ForestError("it adds to its attention's scores")
     keys, positions, depths = tree
     window = options.get("sliding_window", getattr(module, "sliding_window", None))
     if window is not None:

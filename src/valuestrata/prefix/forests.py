@@ -56,6 +56,18 @@ class Forest:
         return np.flatnonzero(self.end[: node + 1] > node)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A whole sequence of a forest, from its first token to a leaf, and the logits wanted of it.
+
+    places: where in the sequence they stand [n]; columns: where among the forest's kept nodes [n].
+    """
+
+    tokens: Tokens
+    places: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
 def build_forest(items: Sequence[PrefixItem]) -> Forest:
     """The forest of some items. An option's last token is predicted, never read: it is no node."""
     read = [item.prompt + option[:-1] for item in items for option in item.options]
@@ -146,6 +158,61 @@ def to_model_inputs(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
         "kept": kept,
     }
     return inputs, column
+
+
+def continuation(
+    paths: Sequence[Ints], tokens: Sequence[int], first: int
+) -> tuple[dict[str, Ints], list[Ints]]:
+    """Model inputs of one more node for each of some paths, behind the `first` nodes of a cache.
+
+    Args:
+        paths: the nodes above each new one, from the root on.
+        tokens: the new nodes' tokens.
+        first: the number of the first new node.
+
+    Returns:
+        As `to_model_inputs`, all new nodes in one block and all kept; and the longer paths.
+    """
+    paths = [np.append(path, first + row) for row, path in enumerate(paths)]
+    keys = np.zeros((len(paths), max(map(len, paths))), dtype=np.int64)
+    ends = np.zeros_like(keys)
+    for row, path in enumerate(paths):
+        keys[row, : len(path)] = path
+        ends[row, : len(path)] = first + len(paths)
+    inputs = {
+        "input_ids": np.array([tokens]),
+        "position_ids": np.array([[len(path) - 1 for path in paths]]),
+        "keys": keys,
+        "ends": ends,
+        "depths": np.arange(keys.shape[1]) * (ends > 0),
+        "kept": np.arange(len(paths)),
+    }
+    return inputs, paths
+
+
+def to_rows(inputs: dict[str, Ints]) -> list[Row]:
+    """The sequences that a forest stands for, each kept node in one of them.
+
+    Args:
+        inputs: made by `to_model_inputs`.
+    """
+    tokens, depth, kept = inputs["input_ids"][0], inputs["position_ids"][0], inputs["kept"]
+    end = inputs["ends"][:, : len(tokens) // len(inputs["keys"])].ravel()
+    leaves = np.flatnonzero(end == np.arange(len(tokens)) + 1)
+    # in preorder, the first leaf from a node on lies below it
+    leaf = leaves[np.searchsorted(leaves, kept)]
+    rows = []
+    for last in np.unique(leaf):
+        columns = np.flatnonzero(leaf == last)
+        path = np.flatnonzero(end[: last + 1] > last)
+        rows.append(
+            Row(
+                tuple(tokens[path].tolist()),
+                tuple(depth[kept[columns]].tolist()),
+                tuple(columns.tolist()),
+            )
+        )
+    return rows
 
 
 def _table(rows: Sequence[Tokens]) -> Ints:

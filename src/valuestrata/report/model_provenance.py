@@ -29,6 +29,7 @@ class Origin:
         adapters: hashes of the adapters, several for a k-fold recipe.
         shifts: the largest change of a logit by each load of an adapter.
         notes: what was doubtful when the model was loaded.
+        passes: how options were read, where there are several ways.
     """
 
     model: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Origin:
     adapters: tuple[str, ...]
     shifts: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
 
 
 def provenance_table(
@@ -51,6 +53,7 @@ def provenance_table(
         base = origins.get((run[0], BASE), origin)
         model = origin.model or base.model
         details = [str(model[key]) for key in ("backend", "dtype") if model.get(key)]
+        details += ["each option read by itself"] if "plain" in origin.passes else []
         rows.append(
             (
                 Cell(label(run, settings)),

@@ -135,6 +135,7 @@ def _predictions(
             "logprobs": logprobs,
             "distribution": [None if v is None else softmax(v) for v in logprobs],
             "non_option_mass": [np.nan if v is None else _non_option_mass(v) for v in logprobs],
+            "passes": [reply.passes for reply in replies],
             "prompt_tokens": pd.array([reply.prompt_tokens for reply in replies], dtype="Int64"),
             "prompt_hash": [reply.prompt_hash for reply in replies],
         }

@@ -83,6 +83,7 @@ def run(job: Job[Settings]) -> None:
             "logprobs": None,
             "distribution": shares,
             "non_option_mass": 0.0,
+            "passes": None,
             "prompt_tokens": pd.NA,
             "prompt_hash": "",
             "model_version": described(job.settings.rule),

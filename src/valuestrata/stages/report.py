@@ -155,7 +155,7 @@ def _provenance(job: Job[Settings]) -> Provenance:
 
 def _origin(files: list[str]) -> Origin:
     """What predictions of all splits and prompts, and their record, say of what made them."""
-    names = ["model_version", "adapter", "adapter_shift", "notes"]
+    names = ["model_version", "adapter", "adapter_shift", "notes", "passes"]
     columns = io.read_table(files, tables.PREDICTIONS, names)
     recorded = (read_record(files[0]) or Record("", {}, {})).settings
     return Origin(
@@ -165,6 +165,7 @@ def _origin(files: list[str]) -> Origin:
         adapters=tuple(dict.fromkeys(map(str, columns["adapter"]))),
         shifts=tuple(columns["adapter_shift"].dropna().unique()),
         notes=_lines(columns["notes"]),
+        passes=tuple(columns["passes"].dropna().unique()),
     )
 
 
@@ -183,11 +184,13 @@ def _lines(notes: pd.Series) -> tuple[str, ...]:
 
 
 def _adapters(job: Job[Settings]) -> Adapters:
-    """The recipe in each adapter's record."""
+    """The recipe in each adapter's record, and `passes` where its network read plain ones."""
     adapters: dict[ModelVariant, dict[str, object]] = {}
     for key, folder in zip(adapter_keys(job.settings), job.paths("adapters"), strict=True):
         record = read_record(folder)
         adapters[key] = dict(record.settings["recipe"]) if record else {}
+        if io.read_json(Path(folder) / paths.TRAINING_LOG).get("passes") == "plain":
+            adapters[key]["passes"] = "plain"
     return adapters
 
 

@@ -47,8 +47,8 @@ class Recipe(Part):
     target_modules: Literal["all-linear"] | FilledUnique[tuple[Text, ...]] = Field(
         default="all-linear",
         description=(
-            "Linear layers that get an adapter, by name (q_proj, ...); all but the output layer by "
-            "default."
+            "Linear layers and experts that get an adapter, by name (q_proj, ...); all but the "
+            "output layer by default."
         ),
     )
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the LoRA input.")

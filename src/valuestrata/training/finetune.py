@@ -16,6 +16,7 @@ from valuestrata.training.checkpoint import Checkpoint
 from valuestrata.training.examples import Pair, TuningData, split_validation
 from valuestrata.training.methods import load
 from valuestrata.training.objective import ExampleWeighting, Objective, StepRecord
+from valuestrata.training.passes import check_passes
 from valuestrata.training.schedules import optimizer_settings
 
 log = logging.getLogger(__name__)
@@ -76,11 +77,17 @@ def finetune(
     train, validation = _train_and_validation(recipe, code, data)
     pad = data.chat.pad
     tuned = lora.add_lora(network, recipe)
-    before = outcome.probe_logits(tuned, train, pad)
     objective: Objective = load(code["objective"])(pad)
+    passes = check_passes(
+        tuned,
+        data.examples,
+        forests=objective.reads_forests or bool(validation),
+        padding=not objective.reads_forests,
+    )
+    before = outcome.probe_logits(tuned, train, pad)
     batches = partial(load(code["batches"]), train, recipe.batch_size, recipe.epochs, recipe.seed)
-    passes = recipe.gradient_accumulation_steps
-    settings = optimizer_settings(recipe, sum(1 for _ in batches()), passes)
+    accumulated = recipe.gradient_accumulation_steps
+    settings = optimizer_settings(recipe, sum(1 for _ in batches()), accumulated)
     weighting = ExampleWeighting()
     if isinstance(recipe, GroupDRO):
         weighting = load(code["weighting"])(train, recipe.group_dro_step_size)
@@ -88,7 +95,7 @@ def finetune(
     def measure() -> StepRecord:
         record: StepRecord = {}
         if validation:
-            size = max(1, recipe.batch_size // passes)
+            size = max(1, recipe.batch_size // accumulated)
             record |= load(code["validation"])(tuned, validation, size, pad)
         groups = weighting.by_group()
         return record | ({"groups": groups} if groups else {})
@@ -96,7 +103,7 @@ def finetune(
     log.info("%d training examples, %d validation pairs", len(train), len(validation))
     history = loop.train(tuned, batches(), settings, objective, weighting, measure, checkpoint)
     change = outcome.mean_logit_change(before, outcome.probe_logits(tuned, train, pad))
-    return tuned, outcome.training_log(len(train), len(validation), change, history)
+    return tuned, outcome.training_log(len(train), len(validation), change, history, passes)
 
 
 def _train_and_validation(

@@ -23,6 +23,7 @@ from valuestrata.training.checkpoint import Checkpoint
 from valuestrata.training.examples import TuningData, split_validation
 from valuestrata.training.finetune import check_lengths
 from valuestrata.training.objective import StepRecord
+from valuestrata.training.passes import check_sampling
 
 MIN_TRIES = 10
 """Steps at least, a tenth of all where that is more, before a run without a signal is ended."""
@@ -72,6 +73,7 @@ def finetune(
 def _prepare(
     recipe: GRPO, tuned: Any, data: TuningData, train: list[int], folder: Path
 ) -> preference.Setup:
+    check_sampling(tuned, data.examples, recipe.max_new_tokens)
     columns = ["measurement_level", "scale_min", "scale_max", "mode", "codes", "labels"]
     rows = records(data.pairs[columns])
     order = [train[i] for i in preference.training_order(len(train), recipe)]

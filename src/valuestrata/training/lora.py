@@ -4,7 +4,6 @@ import importlib.util
 import json
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from valuestrata.errors import InputError
 from valuestrata.inference import architectures, local
 from valuestrata.study.models import LocalModel
 from valuestrata.study.recipes import ALL_LINEAR, Recipe
+from valuestrata.training.targets import Targets, check_targets, find_targets
 
 log = logging.getLogger(__name__)
 
@@ -50,59 +50,39 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
         network.gradient_checkpointing_enable(
             gradient_checkpointing_kwargs={"use_reentrant": False}
         )
-    targets, alpha = recipe.target_modules, recipe.lora_alpha
+    alpha = recipe.lora_alpha
+    targets = find_targets(network, recipe.target_modules)
+    check_targets(targets, recipe, network.dtype)
     decoder = architectures.decoder_prefix(network)
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.lora_r,
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # peft writes it down as given
         lora_dropout=recipe.lora_dropout,
-        target_modules=targets if targets == ALL_LINEAR else list(targets),
+        target_modules=_layer_names(targets, recipe),
+        target_parameters=sorted(targets.tensors) or None,
         exclude_modules=rf"(?!{re.escape(decoder)}).*" if decoder else None,
         task_type="CAUSAL_LM",
     )
-    expected = len(_target_layers(network, targets))
-    tuned = get_peft_model(network, config)
+    try:
+        tuned = get_peft_model(network, config)
+    except ValueError as error:  # peft knows layers that LoRA cannot tune, such as Mamba's
+        raise InputError(f"recipe: target_modules: {str(error).splitlines()[0]}") from None
     adapted = sum(hasattr(m, "lora_A") for m in tuned.modules())
-    fused = [
-        name for name, p in network.named_parameters() if p.dim() > 2 and name.startswith(decoder)
-    ]
-    if targets == ALL_LINEAR and fused:
+    if adapted != len(targets):
         raise InputError(
-            f"recipe: target_modules: LoRA adapts no fused experts, such as {fused[0]}; name the "
-            "layers to tune, or tune another model"
+            f"recipe: target_modules: LoRA adapts {adapted} of {len(targets)} layers; name those "
+            "to tune, or tune another model"
         )
-    if adapted != expected:
-        raise InputError(
-            f"recipe: target_modules: LoRA adapts {adapted} of {expected} linear layers; name "
-            "those to tune, or tune another model"
-        )
-    log.info("LoRA of rank %d on %d linear layers", recipe.lora_r, adapted)
+    log.info("LoRA of rank %d on %d layers", recipe.lora_r, adapted)
     return tuned
 
 
-def _target_layers(network: Any, targets: str | Sequence[str]) -> list[str]:
-    """Names of the linear layers to adapt: all but the output layer, or those of the last names.
-
-    Of a wrapper only its text decoder is tuned, never a tower for images or sound.
-    """
-    output = network.get_output_embeddings()
-    decoder = architectures.decoder_prefix(network)
-    linear = [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not output and name.startswith(decoder)
-    ]
-    if targets == ALL_LINEAR:
-        return linear
-    last_names = {name.rpartition(".")[2] for name in linear}
-    for target in targets:
-        if target not in last_names:
-            raise InputError(
-                f"recipe: target_modules: the model has no linear layer {target!r}; "
-                f"it has {', '.join(sorted(last_names))}"
-            )
-    return [name for name in linear if name.rpartition(".")[2] in targets]
+def _layer_names(targets: Targets, recipe: Recipe) -> str | list[str]:
+    """What peft is told: the recipe's own words, or last names where some layers are tensors."""
+    if targets.tensors:
+        return sorted({name.rpartition(".")[2] for name in targets.layers})
+    return ALL_LINEAR if recipe.target_modules == ALL_LINEAR else list(recipe.target_modules)
 
 
 def save(tuned: Any, folder: Path, base: LocalModel | None = None) -> None:
@@ -115,11 +95,14 @@ def save(tuned: Any, folder: Path, base: LocalModel | None = None) -> None:
     if identity:  # peft's model card has the path from the network
         network = tuned.get_base_model()
         network.name_or_path = network.config.name_or_path = identity["base_model_name_or_path"]
-    tuned.save_pretrained(folder, safe_serialization=True)
+    # no embeddings are tuned; asked to look for itself, peft asks the hub about the base
+    tuned.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | identity
     in_order = {
-        k: sorted(v) for k, v in config.items() if k.endswith("_modules") and isinstance(v, list)
+        k: sorted(v)
+        for k, v in config.items()
+        if k.endswith(("_modules", "_parameters")) and isinstance(v, list)
     }
     text = json.dumps({**config, **in_order}, indent=2, sort_keys=True)
     path.write_text(text, encoding="utf-8")

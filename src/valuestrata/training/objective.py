@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +20,9 @@ class Objective(ABC):
     `collate` made. The loop may cut a batch into runs of neighbours before it collates them, and
     weighs the losses.
     """
+
+    reads_forests: ClassVar[bool] = False
+    """Whether batches are forests (prefix/forests.py); else they are padded at the left."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Any]) -> Batch:

@@ -9,12 +9,12 @@ Symbols: n pairs, C options of the pair with most, L steps of the longest reply.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from valuestrata.prefix import attention, forests
+from valuestrata.prefix import attention, forests, forward
 from valuestrata.training.examples import Pair
 from valuestrata.training.objective import Batch, Objective
 
@@ -25,6 +25,7 @@ NONE = torch.finfo(torch.float32).min
 class OptionsObjective(Objective):
     """What soft and ordinal recipes share: log p of every option. `pad` fills up the last block."""
 
+    reads_forests: ClassVar[bool] = True
     pad: int
 
     def collate(self, examples: Sequence[Pair]) -> Batch:
@@ -66,7 +67,7 @@ class OptionsObjective(Objective):
 
     def logprobs(self, network: Any, batch: Batch) -> torch.Tensor:
         """[n, C] log p of each option as a whole reply, in fp32; NONE where there is no option."""
-        logits = attention.forest_forward(network, batch, use_cache=False).logits[0].float()
+        logits = forward.forest_logits(network, batch, use_cache=False).float()
         steps = logits.log_softmax(dim=-1)[batch["column"], batch["token"]]
         return steps.where(batch["is_step"], 0.0).sum(dim=-1).where(batch["exists"], NONE)
 

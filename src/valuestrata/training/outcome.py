@@ -47,14 +47,18 @@ def mean_logit_change(before: torch.Tensor, after: torch.Tensor) -> float:
 
 
 def training_log(
-    examples: int, validation: int, logit_change: float, steps: list[StepRecord]
+    examples: int,
+    validation: int,
+    logit_change: float,
+    steps: list[StepRecord],
+    passes: str | None,
 ) -> dict[str, Any]:
     """What is kept of a training.
 
     Returns:
         examples: trained on. validation: pairs that were not. processes, tokens_per_second.
         mean_logit_change: at the replies of the first examples; 0 would mean an adapter that does
-        nothing. steps: a record of each.
+        nothing. passes: how forests were read (passes.check_passes). steps: a record of each.
     """
     seconds = sum(record["seconds"] for record in steps)
     return {
@@ -63,5 +67,6 @@ def training_log(
         "processes": distributed.world_size(),
         "tokens_per_second": sum(record["tokens"] for record in steps) / seconds,
         "mean_logit_change": logit_change,
+        "passes": passes,
         "steps": steps,
     }

@@ -29,6 +29,7 @@ from valuestrata.training.examples import Example, Pair, TuningData
 from valuestrata.training.loop import N_EVALS
 from valuestrata.training.methods import load
 from valuestrata.training.objective import StepRecord
+from valuestrata.training.passes import check_passes
 from valuestrata.training.schedules import optimizer_settings
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,7 @@ def finetune(
         )
     validation = [data.examples[i] for i in split.validation]
     tuned, pad = lora.add_lora(network, recipe), data.chat.pad
+    passes = check_passes(tuned, data.examples, forests=bool(validation), padding=True)
     folder = checkpoint.subfolder()
     setup = prepare(tuned, data, split.train, folder)
     if "ref" in tuned.peft_config:
@@ -172,7 +174,8 @@ def finetune(
     tuned.eval()
     history = setup.records([r for r in trainer.state.log_history if "loss" in r])
     change = outcome.mean_logit_change(before, outcome.probe_logits(tuned, setup.examples, pad))
-    return tuned, outcome.training_log(len(split.train), len(validation), change, history)
+    sizes = len(split.train), len(validation)
+    return tuned, outcome.training_log(*sizes, change, history, passes)
 
 
 def _measure(

@@ -10,13 +10,13 @@ Symbols: n replies of a batch, K tokens of the longest.
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, isqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from valuestrata.prefix import attention, forests
+from valuestrata.prefix import attention, forests, forward
 from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.examples import Example, Pair
 from valuestrata.training.objective import Batch
@@ -49,6 +49,8 @@ def make_batches(
 class SharedPrefixObjective(CompletionObjective):
     """`CompletionObjective` with shared beginnings read once; `pad` fills up the last block."""
 
+    reads_forests: ClassVar[bool] = True
+
     def collate(self, examples: Sequence[Example]) -> Batch:
         """The batch's forest, and where each reply's logits stand.
 
@@ -69,7 +71,7 @@ class SharedPrefixObjective(CompletionObjective):
 
     def logits(self, network: Any, batch: Batch) -> torch.Tensor:
         """[n, K, vocabulary] what predicts the labels."""
-        return attention.forest_forward(network, batch, use_cache=False).logits[0, batch["column"]]
+        return forward.forest_logits(network, batch, use_cache=False)[batch["column"]]
 
     def num_tokens(self, batch: Batch) -> int:
         """Nodes of the forest."""
