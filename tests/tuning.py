@@ -100,13 +100,19 @@ class Stage:
     """The stage finetune on a folder with a toy's weights, its pairs and a study of one recipe."""
 
     def __init__(
-        self, folder: Path, config: Any, network: Any = None, pairs: pd.DataFrame | None = None
+        self,
+        folder: Path,
+        config: Any,
+        network: Any = None,
+        pairs: pd.DataFrame | None = None,
+        weights: Path | None = None,
     ) -> None:
-        """Write what the stage reads."""
+        """Write what the stage reads; `weights` is the folder of another model than a toy."""
         self.folder = folder
-        self.weights = folder / "weights"
-        tokenizer = chat("llama").tokenizer
-        toys.save(network or toys.network("Llama", tokenizer), tokenizer, self.weights)
+        self.weights = weights or folder / "weights"
+        if weights is None:
+            tokenizer = chat("llama").tokenizer
+            toys.save(network or toys.network("Llama", tokenizer), tokenizer, self.weights)
         table = uneven_pairs() if pairs is None else pairs
         io.write_table(table, folder / "pairs.parquet", tables.PAIRS, MADE_BY)
         self.set_recipe(config)

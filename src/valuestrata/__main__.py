@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "say which results are done, missing or stale, and why",
     "accept": "count a run's results as valid although they were made otherwise",
     "pin": "write the commit of each hub model into study files",
+    "convert": "convert a GGUF file into a folder that a study can name as a model",
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "annotate": "write a page on which people judge text pairs blind, and its key",
     "agreement": "compare people's annotations with each other and with the judges",
