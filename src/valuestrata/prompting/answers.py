@@ -1,67 +1,48 @@
-"""From what a model wrote to an outcome: answer, refusal, invalid or failed. Pure functions.
+"""From what a model wrote to an outcome: answer, refusal, truncated, invalid or failed. Pure.
 
-Only new tokens are ever parsed, so a prompt cannot be mistaken for an answer. Replies are read in
-the languages of prompting/templates, whatever the prompt's was: a model may answer in its own.
+Only new tokens are ever read, so a prompt cannot be mistaken for an answer; and of them only what
+follows the last end of thought. Replies are read in the languages of prompting/templates, whatever
+the prompt's was: a model may answer in its own.
 """
 
 import re
 from collections.abc import Collection
 
-_NUMBER = r"(-?\d{1,9})(?!\d)"
-_OR = "or|and|to|或|和|到|至|、|atau|dan|hingga|அல்லது|மற்றும்|முதல்"
-_ONE_NUMBER = _NUMBER + rf"(?!\.\d|[>＞〉]?\s*(?:-|–|/|,|，|{_OR})\s*[<＜〈]?\d)"
-# the form that is asked for has <number> in it: some keep the brackets
-_TO_NUMBER = r"[\s*:：]{0,4}(?:[\[(（\"'“]|[<＜〈](?=-?\d+[>＞〉]))?"
-_PREFIX = "|".join(
-    (
-        r"\banswer(?:\W{0,4}[:：=]|\s+is)",
-        r"\bjawapan(?:\s+saya)?(?:\W{0,4}[:：=]|\s+(?:ialah|adalah))",
-        r"答案\W{0,4}[:：=是为]",
-        r"பதில்\W{0,4}[:：=]",
-    )
-)
-_FORM = re.compile(rf"(?:{_PREFIX}){_TO_NUMBER}{_ONE_NUMBER}", re.IGNORECASE)
-_BARE = re.compile(r"^\W*?" + _NUMBER + r"(?:\W*|\s?[.):=、．：-]\D*)$")
-_VERBS = (
-    r"(?:answer|say|tell|share|give|provide|offer|express|discuss|comment|respond|reply|choose|pick"
-    r"|select|rate|state|help|assist|participate|take part|engage|speak)"
-)
-_REFUSALS = (
-    r"\b(?:i(?:['’]m| am) sorry|as an ai|language model|decline to"
-    r"|(?:i (?:can(?:no|['’])t|can not|won['’]t|will not)|unable to|not able to|prefer not to"
-    rf"|rather not|not (?:be )?(?:appropriate|comfortable)(?: for me)?(?: to)?) {_VERBS})",
-    # Mandarin
-    r"抱歉|对不起|作为(?:一[个名位])?(?:AI|人工智能|语言模型)",
-    r"(?:无法|不能|不便|不会|不愿意?|不想|拒绝)(?:对此|就此)?"
-    r"(?:回答|作答|答复|提供|给出|选择|表达|发表|讨论|评论|评价|参与)",
-    # Malay
-    r"\b(?:maaf|sebagai (?:sebuah )?(?:AI|model bahasa|kecerdasan buatan)"
-    r"|(?:tidak (?:dapat|boleh|mahu|akan)|tak (?:dapat|boleh|mahu)|enggan) "
-    r"(?:menjawab|memberi|memilih|menyatakan|membincang|mengulas|membantu|berkongsi))",
-    # Tamil
-    r"மன்னி(?:க்கவும்|த்துக்கொள்ளுங்கள்|யுங்கள்)|மொழி மாதிரி|செயற்கை நுண்ணறிவு",
-    r"(?:பதிலளிக்க|பதில் (?:அளிக்க|சொல்ல|கூற)|கருத்து (?:சொல்ல|கூற|தெரிவிக்க)|தேர்ந்தெடுக்க|உதவ)"
-    r"\s*(?:முடியாது|முடியவில்லை|இயலாது|இயலவில்லை|விரும்பவில்லை|மாட்டேன்)",
-)
-_REFUSAL = re.compile("|".join(_REFUSALS), re.IGNORECASE)
+from valuestrata.prompting.claims import Options, claimed
+from valuestrata.prompting.plain_text import to_plain
+from valuestrata.prompting.refusals import find_refusals, is_overcome, is_refusal
+from valuestrata.prompting.thinking import split_thought
 
 
-def parse(text: str | None, codes: Collection[int]) -> tuple[str, int | None]:
+def parse(
+    text: str | None, codes: Collection[int], labels: Collection[str] = (), is_cut: bool = False
+) -> tuple[str, int | None]:
     """Outcome and code of a reply to a closed question.
 
-    A code counts where it follows "Answer:" (once, or always the same) or is all that was written;
-    a number inside prose does not, nor does one that is no option.
+    Args:
+        text: what was written, None where the call failed.
+        codes: the options.
+        labels: the label of each, '' for none; where they are given, a label alone is an answer,
+            and a code with another one's label is none.
+        is_cut: whether the text ended at its token limit. Then a code counts only where more
+            follows it, as `1` may be the beginning of `10`.
 
     >>> parse("Answer: 3", [1, 2, 3])
     ('answer', 3)
     >>> parse("2. rather important", [1, 2, 3])
     ('answer', 2)
+    >>> parse("Not important", [1, 2], ["Important", "Not important"])
+    ('answer', 2)
     >>> parse("I have 2 children and 3 cats.", [1, 2, 3])
     ('invalid', None)
-    >>> parse("Answer: 7", [1, 2, 3])
-    ('invalid', None)
+    >>> [parse(text, [1, 2, 3])[0] for text in ("Answer: 7", "Answer: 2-3", "3? No, 2.")]
+    ['invalid', 'invalid', 'invalid']
     >>> parse("I'm sorry, I cannot answer that.", [1, 2, 3])
     ('refusal', None)
+    >>> parse("<think>The answer is 3", [1, 2, 3])
+    ('truncated', None)
+    >>> parse("Answer: 1", [1, 2, 10], is_cut=True)
+    ('truncated', None)
     >>> parse(None, [1, 2, 3])
     ('failed', None)
 
@@ -80,23 +61,52 @@ def parse(text: str | None, codes: Collection[int]) -> tuple[str, int | None]:
     """
     if text is None:
         return "failed", None
-    bare = _BARE.match(text)
-    numbers = {int(number) for number in _FORM.findall(text)} or ({int(bare[1])} if bare else set())
-    if len(numbers) == 1 and (code := numbers.pop()) in codes:
+    parts = split_thought(text)
+    if not parts.is_finished:
+        return "truncated", None
+    code = _answer(parts.reply, Options.of(codes, labels), is_cut)
+    if code is not None:
         return "answer", code
-    return ("refusal" if _REFUSAL.search(text) else "invalid"), None
+    if is_refusal(parts.reply):
+        return "refusal", None
+    return ("truncated" if is_cut else "invalid"), None
+
+
+def _answer(reply: str, options: Options, is_cut: bool) -> int | None:
+    """The code that a reply claims and does not refuse to give."""
+    plain = _lines(to_plain(reply))
+    claim = claimed(plain, options, is_cut)
+    if claim is None or claim.code is None:
+        return None
+    if not all(is_overcome(plain, refusal, claim.start) for refusal in find_refusals(plain)):
+        return None
+    if is_cut and _answer(reply.rpartition(reply.split()[-1])[0], options, False) != claim.code:
+        return None
+    return claim.code
+
+
+def _lines(text: str) -> str:
+    """A text with single blanks and no empty lines; quoted lines count where there are no others."""
+    lines = [line for line in (" ".join(line.split()) for line in text.split("\n")) if line]
+    unquoted = [line for line in lines if not line.startswith(">")]
+    return "\n".join(unquoted or [line.lstrip("> ") for line in lines])
 
 
 def free_outcome(text: str | None) -> str:
-    """Outcome of an open-ended answer: failed, refusal, invalid (no text) or answer.
+    """Outcome of an open-ended answer: answer, refusal, truncated, invalid (no text) or failed.
 
     >>> free_outcome("Family comes first for me.")
     'answer'
     >>> free_outcome("As an AI language model, I have no religion.")
     'refusal'
+    >>> free_outcome("<think>What would she say")
+    'truncated'
     """
     if text is None:
         return "failed"
-    if _REFUSAL.search(text):
+    parts = split_thought(text)
+    if not parts.is_finished:
+        return "truncated"
+    if is_refusal(parts.reply):
         return "refusal"
-    return "answer" if text.strip() else "invalid"
+    return "answer" if re.search(r"\S", parts.reply) else "invalid"

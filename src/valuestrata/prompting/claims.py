@@ -1,0 +1,373 @@
+"""Which code a closed reply claims: a small grammar over its lines. Pure functions.
+
+A line claims a code after a name (`Answer: 3`), after a verb (`I would choose 3`), alone or with
+its label (`3 = agree`), or by a label that one option alone has. Nothing else is a claim, and a
+claim counts only where nothing after the number makes it another thing (a range, a sign, a unit),
+where no other code is claimed, and where nobody changes their mind. A list of options claims none.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from valuestrata.prompting import answer_words as words
+from valuestrata.prompting.plain_text import STRUCK
+
+_WORDS = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
+_NUMBER = re.compile(rf"(?P<digits>[-+]?\d+)|(?P<word>(?i:{_WORDS}))|(?P<roman>[IVX]{{2,4}})")
+_LEFT = re.compile(r"(?:[\s\"'(\[{]|#(?=\d))*")
+_NOUN_KEY = re.compile("|".join(f"(?:{key})" for key in words.NOUN_KEYS), re.I)
+_VERB_KEY = re.compile("|".join(f"(?:{key})" for key in words.VERB_KEYS), re.I)
+_BEFORE_NOUN = re.compile(words.BEFORE_NOUN, re.I)
+_FILLER = re.compile(words.FILLER, re.I)
+_TAMIL_CHOICE = re.compile(words.TAMIL_CHOICE)
+_OPENING = re.compile(words.BULLET + words.SPEAKER, re.I)
+_LEAD_IN = re.compile(words.LEAD_IN, re.I)
+_CODE_NOUN = re.compile(rf"(?:the )?{words.CODE_NOUN} ?[#:]? ?", re.I)
+_AFFIRMED = re.compile(words.AFFIRMED, re.I)
+_NEGATED = re.compile(words.NEGATED, re.I)
+_QUOTED = re.compile(words.QUOTED, re.I)
+_CHANGE = re.compile(words.CHANGE, re.I | re.M)
+_WEAK = re.compile(words.WEAK, re.I)
+_HEDGED = re.compile(rf"['\"]?{words.HEDGED}", re.I)
+_GOES_ON = re.compile(words.GOES_ON, re.I)
+_COUNTS = re.compile(words.COUNTS, re.I)
+_NUMBERED = re.compile(words.NUMBERED, re.I)
+_CHOICE = re.compile(
+    rf"\d+[\s)\]\"'>]*(?:[-–~/|&;,+]|\b{words.OR}\b|{words.OR})[\s(\[\"'<]*(?:[a-z]+ )?-?\d", re.I
+)
+_CLOSERS = re.compile(r"['\" ]*(?P<bracket>[)\]}]+)?['\"]*")
+_SPOILED = re.compile(rf" ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
+_DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
+_ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
+_LIST_MARK = re.compile(r"\s*[-*•]? ?\d+[.)] (?=\S)")
+_SHORT_LABEL = 6
+"""Words of a label at most, where labels are not known."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A code that a line claims.
+
+    Attributes:
+        code: the code, None for a line that looks like an answer and is none.
+        start: where its sentence begins in the reply.
+        line: which line it is in.
+        is_listed: whether it is a code with a text, as a list of options has them.
+        is_marked: whether it opens as a list's item does, as `1. ...`.
+    """
+
+    code: int | None
+    start: int
+    line: int
+    is_listed: bool = False
+    is_marked: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a question: codes, and the label of each that has one."""
+
+    codes: frozenset[int]
+    labels: Mapping[int, str]
+
+    @classmethod
+    def of(cls, codes: Collection[int], labels: Collection[str] = ()) -> "Options":
+        """Options from parallel codes and labels; '' for none."""
+        pairs = zip(codes, labels, strict=True) if labels else ()
+        return cls(frozenset(codes), {code: _simple(label) for code, label in pairs if label})
+
+    @cached_property
+    def by_label(self) -> dict[str, int]:
+        """The code of each label that one option alone has."""
+        texts = list(self.labels.values())
+        return {t: code for code, t in self.labels.items() if texts.count(t) == 1 and t.strip("0123456789")}
+
+    @cached_property
+    def scale(self) -> re.Pattern[str]:
+        """What tells the scale's ends and no answer: `on a scale from 1 (never) to 10 (always)`."""
+        low, high = min(self.codes, default=0), max(self.codes, default=0)
+        ends = rf"(?:{low}|{high})"
+        to = r"(?:to|-|–|~|and|through|until|至|到|hingga|sampai|ke|முதல்)"
+        head = r"(?:scale|from|between|range|ranging|out of|of|with|where|dari(?:pada)?|skala|antara|从|介于|为)"
+        named = r"(?: ?\([^()]*\)| ?(?:=|is|being|means|meaning|represents|representing)[^\d.;]{1,60}?)?"
+        return re.compile(
+            rf"\b{head}:? (?:of |from |between )?{ends}{named},? ?{to} ?{ends}(?!\d)(?: ?\([^()]*\)"
+            rf"| (?:is|being|means|meaning|represents|representing) [^\d.;,]{{1,60}})?"
+            rf"|\(\s*{ends} ?{to} ?{ends}(?!\d)[^()\d]*\)|从 ?{ends}[^\d]{{0,20}}?[到至] ?{ends}(?!\d)",
+            re.I,
+        )
+
+    def label_at(self, text: str) -> tuple[int, int] | None:
+        """Code and length of the label that a text begins with; the longest, if several fit."""
+        lowered = text.casefold()
+        fits = [
+            (len(label), code)
+            for label, code in self.by_label.items()
+            if lowered.startswith(label) and not lowered[len(label) : len(label) + 1].isalnum()
+        ]
+        return (max(fits)[1], max(fits)[0]) if fits else None
+
+    def others_in(self, text: str, code: int | None) -> bool:
+        """Whether a text names a code of another option; a number that counts something does not."""
+        text = _NUMBERED.sub(" ", text)
+        return any(
+            int(m[0]) in self.codes and int(m[0]) != code
+            for m in re.finditer(r"(?<![\w.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text)
+            if not re.match(r"(?:st|nd|rd|th)\b", text[m.end() :])
+            and not _COUNTS.match(text[m.end() :])
+        )
+
+
+def _simple(label: str) -> str:
+    return " ".join(label.casefold().split()).strip(" .!\"'")
+
+
+def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
+    """The one claim of a plain reply, None where there is none or several.
+
+    Args:
+        text: made plain (prompting/plain_text.py).
+        options: what was asked.
+        is_cut: whether the reply ended at its limit, so that its last line may be unfinished.
+    """
+    if STRUCK in text:
+        return None
+    claims = list(_Reader(text, options).claims())
+    listed = {claim.line for claim in claims if claim.is_listed}
+    if len(listed) > 1 and len({_line(text, i).casefold() for i in listed}) > 1:
+        claims = [claim for claim in claims if not claim.is_listed]
+    if is_cut and claims and claims[-1].is_marked and claims[-1].line == text.count("\n"):
+        return None  # the first line of a list looks the same
+    codes = {claim.code for claim in claims}
+    if len(codes) != 1 or not codes <= options.codes:
+        return None
+    return None if _is_taken_back(text, claims, listed, options) else claims[0]
+
+
+def _is_taken_back(text: str, claims: list[Claim], listed: set[int], options: Options) -> bool:
+    """Whether a reply changes its mind, or names another code as good."""
+    first, code = claims[0].start, claims[0].code
+    if change := _CHANGE.search(text):
+        if change.end() > first or options.others_in(text[: change.start()], code):
+            return True
+    for start, sentence, line in _sentences(text):
+        is_claim = any(claim.start == start for claim in claims)
+        if start < first or is_claim or (line in listed and len(listed) > 1):
+            continue
+        rest = _LIST_MARK.sub("", sentence)
+        if options.others_in(rest, code) and (_WEAK.search(rest) or _ALONE_AGAIN.fullmatch(rest)):
+            return True
+    return False
+
+
+def _line(text: str, number: int) -> str:
+    return text.split("\n")[number]
+
+
+def _sentences(text: str) -> Iterator[tuple[int, str, int]]:
+    """Start, text and line of each sentence; a list's number alone is a sentence as well."""
+    start = 0
+    for number, line in enumerate(text.split("\n")):
+        for match in re.finditer(r"\S.*?(?:[.!?](?=\s)|$)", line):
+            yield start + match.start(), match[0], number
+        start += len(line) + 1
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Finds the claims of a plain reply."""
+
+    text: str
+    options: Options
+
+    def claims(self) -> Iterator[Claim]:
+        """Every claim, in order; those of one line may come twice."""
+        start = 0
+        for number, line in enumerate(self.text.split("\n")):
+            if (claim := self._opening(line, start, number)) is not None:
+                yield claim
+            start += len(line) + 1
+        for start, sentence, number in _sentences(self.text):
+            for code in self._keyed(sentence):
+                yield Claim(code, start, number)
+
+    # ---- a name or a verb, then a code
+
+    def _keyed(self, sentence: str) -> Iterator[int | None]:
+        """Codes after a name or a verb; None where a name is followed by another number."""
+        sentence = self.options.scale.sub(" ", sentence)
+        for key in _NOUN_KEY.finditer(sentence):
+            if not _BEFORE_NOUN.search(sentence[: key.start()]) or self._is_hypothetical(sentence, key):
+                continue
+            claim = self._slot(sentence, key.end(), key.start())
+            if claim is not None:
+                yield claim
+            elif re.match(r"[^\n]{0,40}?\d", sentence[key.end() :]):
+                yield None
+        for key in _VERB_KEY.finditer(sentence):
+            if self._is_hypothetical(sentence, key):
+                continue
+            claim = self._slot(sentence, key.end(), key.start(), by_verb=True)
+            if claim is not None:
+                yield claim
+            elif _CHOICE.match(sentence[_FILLER.match(sentence, key.end()).end() :]):  # type: ignore[union-attr]
+                yield None
+        for key in _TAMIL_CHOICE.finditer(sentence):
+            if not self.options.others_in(sentence, int(key["code"])):
+                yield int(key["code"])
+
+    def _is_hypothetical(self, sentence: str, key: re.Match[str]) -> bool:
+        """Whether a key is denied, asked, quoted, of another person, or under a condition."""
+        before = sentence[: key.start()]
+        clause = re.split(r"[,;:–]\s|\b(?:but|so|therefore)\b", before)[-1]
+        return (
+            sentence.endswith("?")
+            or _NEGATED.search(clause + key[0]) is not None
+            or _QUOTED.search(before) is not None
+        )
+
+    def _slot(self, sentence: str, end: int, start: int, by_verb: bool = False) -> int | None:
+        """The code or label at a position, if nothing around it spoils it."""
+        direct = _LEFT.match(sentence, end).end()  # type: ignore[union-attr]
+        filled = _FILLER.match(sentence, end).end()  # type: ignore[union-attr]
+        for place in dict.fromkeys((direct, filled)):
+            if (label := self.options.label_at(sentence[place:])) is not None:
+                code, length = label
+                rest = sentence[place + length :]
+                return code if self._ends_label(rest, code) else None
+        number = self._number(sentence, filled)
+        if number is None:
+            return None
+        code, after, in_words = number
+        if by_verb and in_words and not re.search(rf"{words.CODE_NOUN}\s*$", sentence[:filled], re.I):
+            return None  # `I would choose one` is no code
+        is_clear = not self.options.others_in(sentence[:start], code)
+        return code if is_clear and self._closes(sentence[after:], code) else None
+
+    # ---- a code or a label that opens a line
+
+    def _opening(self, line: str, start: int, number: int) -> Claim | None:
+        """The claim of a line by what it opens with."""
+        place = _OPENING.match(line).end()  # type: ignore[union-attr]
+        is_dashed = line[:place].startswith("-") and min(self.options.codes, default=0) < 0
+        direct = _LEFT.match(line, place).end()  # type: ignore[union-attr]
+        place = _LEAD_IN.match(line, place).end()  # type: ignore[union-attr]
+        for begin in dict.fromkeys((direct, _LEFT.match(line, place).end())):  # type: ignore[union-attr]
+            if (label := self.options.label_at(line[begin:])) is not None:
+                code, length = label
+                rest = line[begin + length :]
+                is_claim = self._ends_label(rest, code, is_short=" " not in line[begin : begin + length])
+                return Claim(code, start, number, is_listed=True) if is_claim else None
+        noun = _CODE_NOUN.match(line, place)
+        place = _LEFT.match(line, noun.end() if noun else place).end()  # type: ignore[union-attr]
+        parsed = self._number(line, place)
+        if parsed is None or is_dashed:
+            return None
+        code, after, in_words = parsed
+        rest = line[after:]
+        if (affirmed := _AFFIRMED.match(rest)) and not self.options.others_in(rest, code):
+            return None if _NEGATED.search(affirmed[0]) else Claim(code, start, number)
+        scaled = self.options.scale.sub("", line)
+        if _CHOICE.match(scaled, min(place, len(scaled))) or re.match(r"[ )\]\"']*\?", rest):
+            return Claim(None, start, number)
+        if not self._closes(rest, code):
+            return None
+        has_text = re.search(r"[^\W\d_]", rest) is not None
+        if has_text and (in_words and not noun or not self._is_own_text(rest, code, number, bool(noun))):
+            return None
+        marked = has_text and re.match(r"[)\]\"' ]*[.):=-]| ?[-–] ", rest) is not None
+        return Claim(code, start, number, is_listed=has_text, is_marked=marked)
+
+    def _is_own_text(self, rest: str, code: int, number: int, has_noun: bool) -> bool:
+        """Whether the text after a code may be its label: `1. ...` may also begin a list."""
+        if has_noun or code != 1 or not re.match(r"['\"]*[.)]", rest):
+            return True
+        text = rest.lstrip(" .)\"'")
+        if self.options.labels:
+            label = self.options.label_at(text)
+            return label is not None and label[0] == code
+        before = self.text.split("\n")[:number]
+        return not any(line.strip() for line in before) and len(
+            re.split(r"[.!]\s|[.!]$", text)[0].split()
+        ) <= _SHORT_LABEL
+
+    # ---- what follows
+
+    def _number(self, text: str, place: int) -> tuple[int, int, bool] | None:
+        """A number at a position, where it ends, and whether it is in words."""
+        match = _NUMBER.match(text, place)
+        if match is None:
+            return None
+        if match["digits"]:
+            digits = match["digits"]
+            is_plain = len(digits) < 10 and not re.match(r"[-+]?0\d|\+", digits)
+            return (int(digits), match.end(), False) if is_plain else None
+        if re.match(r"[^\W\d_]|[\u0b82-\u0bcd]", text[match.end() :]):
+            return None
+        if match["roman"]:
+            value = words.ROMAN.get(match["roman"])
+            return None if value is None else (value, match.end(), True)
+        return words.NUMBER_WORDS[match["word"].casefold()], match.end(), True
+
+    def _closes(self, rest: str, code: int) -> bool:
+        """Whether what follows a code leaves it as it is."""
+        highest = max(self.options.codes, default=0)
+        is_share = 0 <= code <= highest and (highest >= 10 or not rest.startswith("/"))
+        if is_share:
+            rest = re.sub(rf"^ ?(?:/|out of) ?{highest}(?![\d%]|[.,/-]\d)", "", rest)
+        goes_on = _GOES_ON.match(rest)
+        if not goes_on and _SPOILED.match(rest):
+            return False
+        closers = _CLOSERS.match(rest)
+        after = rest[closers.end() :] if closers else rest
+        if not goes_on and _SPOILED.match(after) and not (closers and closers["bracket"]):
+            return False
+        delimiter = _DELIMITER.match(after)
+        if not after.strip():
+            return True
+        if delimiter is not None:
+            more = after[delimiter.end() :].lstrip("([{\"' ")
+            if re.match(r"[-+~]?\d", more) and not re.match(rf"{code}\W*$", more):
+                return False
+            if not re.search(r"[.!]", delimiter[0]) and _HEDGED.match(more):
+                return False
+            if re.match(r"(?:or|atau)\b|或", more, re.I):
+                return False
+        elif closers and closers["bracket"] and re.match(r" ?[^\W\d_]", after):
+            more = after.strip()
+            if re.match(rf"(?:{words.OR}|of|%)\b", more, re.I):
+                return False
+        elif goes_on or _GOES_ON.match(after):
+            more = after
+        elif (label := self.options.label_at(after.strip())) and label[0] == code:
+            more = after
+        else:
+            return False
+        return not self._contradicts(more, code) and not self.options.others_in(more, code)
+
+    def _contradicts(self, text: str, code: int) -> bool:
+        """Whether a text after a code begins with another option's label."""
+        label = self.options.label_at(text.strip(" \"'([{"))
+        return label is not None and label[0] != code
+
+    def _ends_label(self, rest: str, code: int, is_short: bool = False) -> bool:
+        """Whether nothing after a label makes it another thing."""
+        rest = rest.lstrip("\"' ")
+        numbered = re.match(r"[-–:,=.(\[]? ?[(\[]?(\d+)[)\]]?[.!]?$", rest)
+        if numbered:
+            return int(numbered[1]) == code
+        if rest.strip(" .!)]\"'") == "":
+            return "?" not in rest
+        ends = r"[)\]\"']*[.!]\s" if is_short else r"[)\]\"']*(?:[.!;,:–]|-) ?|\n| (?:because|since|kerana)\b"
+        match = re.match(ends, rest)
+        if match is None or _HEDGED.match(rest[match.end() :]):
+            return False
+        more = rest[match.end() :].casefold()
+        names_other = any(
+            re.search(rf"(?<!\w){re.escape(label)}(?!\w)", more)
+            for label, other in self.options.by_label.items()
+            if other != code and label not in self.options.labels[code]
+        )
+        return not names_other and not self.options.others_in(more, code)

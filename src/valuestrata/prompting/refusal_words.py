@@ -1,0 +1,225 @@
+"""How a refusal is put in the languages of prompting/templates, as patterns.
+
+English needs two halves, that the speaker cannot or will not, and that it is about answering: `I
+cannot give up my faith` has the first alone. The other languages say both at once.
+"""
+
+from valuestrata.prompting.patterns import any_of
+
+_ADVERBS = r"(?:(?:{}),? )*".format(
+    any_of("""
+        also
+        really|truly|actually|honestly|simply|just|still|always|even|currently|therefore|however
+        respectfully|politely|personally|unfortunately
+        directly|ethically|morally|definitively|accurately|possibly
+        in good conscience
+    """)
+)
+_CANNOT = any_of(r"""
+    can(?:no|')t|can not|could(?: not|n't)
+    won't|will not|would not|wouldn't|should not|shouldn't
+    (?:(?:am|'m|are|is) )?(?:not able|unable|not allowed|not permitted|unwilling|not willing) to
+    (?:(?:am|'m) )?(?:not programmed|not designed|not qualified|not equipped|reluctant) to
+    (?:(?:am|'m) )?not in a position to
+    (?:(?:am|'m|feel) )?(?:not comfortable|uncomfortable)(?: to| with)?
+    (?:do not|don't) (?:wish|want|feel comfortable|feel able|feel qualified)(?: to| with)?
+    (?:would |'d )?(?:prefer|rather|choose) not(?: to)?
+    (?:must |have to |need to |will |'ll |would |'d )?(?:decline|refuse|abstain|refrain)(?: to| from)?
+    am declining to
+""")
+_END = r" ?(?:[.!,;:)…\n–-]|$|(?:because|as|since|due|without|but|and|at this|for you)\b)"
+_ASKED = (
+    r"(?:questions?|requests?|surveys?|topics?|prompts?|quer(?:y|ies)|issues?|subjects?|statements?"
+    r"|matters?|tasks?|discussions?|conversations?|inquiry)\b"
+)
+_DETERMINERS = r"(?:(?:an?|any|the|this|that|these|those|such|your|it|of|kinds?|types?|my|one) )*"
+_TOUCHY = r"(?:(?:political|religious|sensitive|controversial|personal|private|moral|ethical) )*"
+_ABOUT = rf"(?: (?:to|on|about|with|in|for|into))? {_DETERMINERS}{_TOUCHY}"
+_VIEW = any_of(r"""
+    opinions?|views?|answers?|responses?|numbers?|ratings?|preferences?|stance|position
+    judge?ments?|advice|recommendations?|perspectives?|thoughts?|beliefs?|assistance|support for
+    rationale|choice|selection|content|comments?|statements?|option|information (?:on|about|that)
+    (?:such )?personal\b
+""")
+_FREELY = (
+    r"(?! (?:of|on|about|to|with|at|in)? ?(?:freely|openly|loudly|publicly|public|work|home|school"
+    r"|my|our|others|front))"
+)
+_ANSWERING = any_of(rf"""
+    (?:answer|respond|reply)(?:ing)?(?:{_END}|{_ABOUT}(?:{_ASKED}|in (?:a|the|this) \w+)|[: ]*\d)
+    (?:answer|respond)(?:ing)?(?: to)? (?:that|this|it|these)\b(?! call)
+    (?:give|provide|offer|share|express|state|form|hold|make|take)(?: you)?(?: with)? @VIEW
+    (?:giving|providing|offering|sharing|expressing|stating|forming|making|taking) @VIEW
+    mak(?:e|ing) (?:such |any |broad |sweeping )*(?:assumptions?|generali[sz]ations?|a choice)
+    (?:choos|pick|select|rat|rank|assign)(?:e|ing)?(?: ?[.!;:)…\n]| ?$)
+    (?:choos|pick|select|rat|rank|assign)(?:e|ing)? {_DETERMINERS}(?:single |specific )?@OPTION
+    (?:choos|pick|select)(?:e|ing)? (?:either|between|from|among|for)(?: of)? {_DETERMINERS}@OPTION
+    (?:say|tell|disclose|reveal)(?: ?[.!;)…\n]| ?$| (?:you )?(?:which|what) (?:option|number))
+    comment(?:ing)?(?:{_END}| (?:on|about) (?:this|that|such|political|religious|sensitive|it\b))
+    @DISCUSS(?:{_END}| (?:this|that|it)\b(?! (?:with|to) my)|{_ABOUT}{_ASKED}(?! with my))
+    @DISCUSS (?:in |with |on )?(?:political|religious|sensitive|controversial) \w+(?! with my)
+    (?:help|assist)(?:ing)?(?: ?[.!\n]| ?$| you\b| with (?:that|this|your|such|it|these|any)\b)
+    (?:fulfil?l?|comply|complete|continue|proceed|accommodate|process)(?:ing)?(?: with)? @REQUEST
+    (?:comply|complying|proceed|proceeding){_END}
+    (?:role-? ?play|impersonat\w+|simulat\w+ (?:an?|the|this)|embody (?:an?|the|this))
+    pretend\w* to be (?:an?|someone|this|that|somebody)\b
+    (?:adopt|assum|tak)\w*(?: on)? (?:an?|the|this|that) (?:\w+ )?(?:persona|identity|role)\b
+    speak\w* (?:for|on behalf of|as) (?:an?|this|any|someone)\b
+    (?:generat|creat|produc|writ)(?:e|ing) (?:this|that|such|content|a response|an answer|responses)
+    have (?:any |my own )*(?:personal )?(?:opinions?|preferences?|beliefs)\b
+    determine (?:which|what|the|how|your|an?)\b
+""")
+_ANSWERING = (
+    _ANSWERING.replace(
+        "@VIEW",
+        r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one"
+        rf"|numerical|single|meaningful|either|political|religious|subjective) )*{_VIEW}{_FREELY}",
+    )
+    .replace("@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b")
+    .replace(
+        "@DISCUSS",
+        r"(?:discuss|address|debate|speculate|engage|participate|take part|go|get|weigh in)(?:ing)?"
+        r"(?: in| on| with| about| into)?",
+    )
+    .replace("@REQUEST", r"(?:this|that|your|the|such|these)\b")
+)
+_MACHINE = (
+    r"(?:(?:an?|just|only|simply|merely|large|digital|virtual|helpful|artificial|responsible) )*"
+    r"(?:a\.?i\.?|artificial intelligence|language model|llm|chat ?bot|virtual assistant"
+    r"|computer program|machine learning model|digital assistant)\b"
+    r"(?!['-]? ?(?:engineer|research|special|develop|scien|expert|student|profession|consult|start"
+    r"|compan|industry|art|user|s[ck]eptic|enthusiast|ethic|worker|teacher|policy|programmer|trainer"
+    r"|annotator|generated|driven|tool|era|lab|lecturer|product|project|team))"
+)
+_TOO = r"(?:(?:too|very|an?|quite|rather|highly|deeply|so|extremely|not) )*"
+_PRIVATE = r"(?:private|personal|confidential|sensitive|inappropriate|offensive|invasive|intrusive)"
+_SORRY = r"(?:sorry|apologi[sz]e|apologies|unfortunately|regret)"
+
+ENGLISH = (
+    rf"\bi(?: |')?(?:'m |'d |'ll )?{_ADVERBS}{_CANNOT} {_ADVERBS}(?:be able to )?{_ANSWERING}",
+    rf"(?:^|[.!:] ?|\b{_SORRY}\b[,.]? (?:but )?){_CANNOT} {_ADVERBS}{_ANSWERING}",
+    r"\bi (?:must |have to |will |would |'ll )?(?:respectfully |politely )?"
+    r"(?:decline|refuse|abstain)(?: ?[.!,;:]| ?$)",
+    r"\b(?:prefer|rather) not (?:to )?(?:say|answer|respond|disclose|comment)\b",
+    r"^\W*(?:no comment|pass|skip|refused|declined|refuse(?:d)? to (?:answer|say)"
+    r"|decline to (?:answer|respond|state|say))\W*$|\bi have no comment\b",
+    rf"\b(?:it|that)(?: is|'s| would be| would not be| wouldn't be| isn't|'d be)? {_TOO}"
+    r"(?:appropriate|inappropriate|possible|impossible|ethical|unethical|respectful|right|fair"
+    r"|accurate|wise)(?: (?:or|and|nor) \w+)?(?: for (?:me|an? [a-z ]{2,20}))? to "
+    rf"(?:{_ANSWERING}|generali[sz]e|stereotype|assume (?:that|what|how)|speak for)",
+    rf"\b(?:this|that|it|(?:your|the|this) question)(?: is|'s) {_TOO}{_PRIVATE}"
+    r"(?: to (?:answer|share|discuss)| question| matter| topic| information)? ?(?:[.!,;]|$)",
+    r"\b(?:against|violat\w+|in line with|conflict\w* with|outside|beyond|breach\w*) (?:my|our|openai's)"
+    r" (?:\w+ )?(?:guidelines|programming|polic(?:y|ies)|capabilities|ethical standards)",
+    r"\b(?:perpetuat|reinforc|promot)\w+ (?:\w+ )?(?:and \w+ )?stereotypes",
+    r"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) (?:information"
+    r"|context|data|details) (?:to|about)\b|\bnot enough (?:information|context) to (?:answer|choose)"
+    r"|\bneed more (?:information|context)\b|\bcannot be (?:determined|answered)\b",
+    r"\b(?:please|could you(?: please)?|can you(?: please)?) (?:provide|clarify|give)(?: me)?"
+    r"(?: with)? (?:more|the|additional|further|your) (?:context|information|question|details)",
+    # an apology that ends where the refusal would begin
+    rf"^\W*(?:i'm |i am |i |my )?(?:so |very |truly )?{_SORRY}(?: (?:about|for) (?:that|this))?"
+    r"[,.;:]?(?: ?but)?,? ?(?:no|i (?:cannot|can't|can not|won't|will not|don't|do not|am unable"
+    r"|must decline)(?: to)?(?: (?:do|answer|help)(?: (?:that|this|with))?)?"
+    r"|i'm (?:unable|not able)(?: to)?|as(?: an)?)?\W*$",
+    rf"\b{_SORRY}\b[^.!?\n]{{0,30}}\b(?:this|that|it)(?: question)?(?: is|'s) (?:{_TOO}{_PRIVATE}"
+    r"|not (?:something|a question|appropriate|for me)|beyond|outside)",
+)
+MACHINE = (
+    rf"\bas {_MACHINE}",
+    rf"\bi(?:'m| am) {_MACHINE}",
+    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b|capable of (?:having"
+    r"|forming|feeling|holding))",
+    r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
+    r" (?:any )?(?:personal (?:opinion|belief|view|feeling|preference|value|thought|emotion|stance)"
+    r"|personal experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
+    r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and) (?:personal |emotion|belief"
+    r"|opinion))",
+    r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
+    r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
+)
+"""A speaker who is no person. That alone may be followed by the person's answer."""
+
+_ZH_CANNOT = any_of("""
+    无法|不能|不便|不会|不愿意?|不想|拒绝|不方便|没办法|没有办法|不适合|不宜|难以|不可以
+""")
+MANDARIN = (
+    r"(?:^|[,.!?:;\n ]|我|本人|恐怕|暂时|目前|而|但)"
+    rf"{_ZH_CANNOT}(?:直接|对此|就此|就这个(?:问题|话题)|为[你您]|在此|继续|针对(?:该|这个|此)问题|给[你您])*"
+    + any_of(r"""
+        回答(?!不了)|作答|答复|回应这|回应[\W]|置评|扮演|协助|透露
+        (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:意见|看法|观点|答案|回答|建议|立场|信息|评价|数字)
+        (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:评分|判断|选择|评论|帮助)
+        选择?(?:任何|一个|其中|具体|哪)*(?:一个)?(?:选项|答案|数字|[\W\d]|$)
+        (?:讨论|谈论|评论|评价|参与)(?:这个|这类|此类|这种|该|政治|宗教|敏感|这样|\W|$)
+        代表(?:任何|他人|别人)|满足(?:这个|你的|您的)|对(?:这个|此|该)[^.,\n]{0,6}(?:发表|评论|置评)
+        帮[你您]
+    """),
+    r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
+    r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手)"
+    r"(?!工程|研究|专家|从业|行业|公司|领域|专业|开发|科学家|老师|创业|产品)",
+    r"(?:没有|不具备|不具有)(?:任何)?(?:个人|自身|主观)的?(?:观点|看法|意见|情感|感受|偏好|立场|信念|体验)",
+    r"(?:这|该|此)(?:个)?(?:问题|话题)?(?:属于|涉及|是)[^.,\n]{0,6}隐私",
+    r"^\W*(?:很?抱歉|对不起|不好意思)\W*(?:我(?:不能|无法)?)?\W*$|无可奉告|不予置评",
+)
+MALAY = (
+    r"\b(?:tidak|tak) (?:dapat|boleh|mahu|akan|mampu|bersedia|selesa|sesuai|ingin|layak)"
+    r"(?: untuk)?(?: saya)? "
+    + any_of(r"""
+        menjawab(?! panggilan)
+        @SHARE (?:apa-apa |sebarang |satu |anda |sesuatu )?@VIEW(?! @OPENLY)
+        memilih (?:mana-mana|satu|nombor|jawapan|antara|pilihan|salah)|memilih\W*$
+        (?:membincangkan|mengulas|membicarakan)(?: tentang)? (?:soalan|topik|perkara|isu|hal|sensitif)
+        mengulas\W|mengulas$
+        membantu (?:anda|dengan|dalam (?:hal|soalan))|memenuhi permintaan|meneruskan
+    """)
+    .replace("@SHARE", r"(?:memberi(?:kan)?|berkongsi|menyatakan|mengemukakan|membuat|mempunyai)")
+    .replace(
+        "@VIEW",
+        r"(?:jawapan|pendapat|pandangan|maklumat|pendirian|ulasan|komen|nombor|penilaian|andaian)",
+    )
+    .replace("@OPENLY", r"(?:saya )?(?:secara (?:terbuka|bebas)|kepada|dengan|di)\b"),
+    r"\benggan (?:untuk )?(?:menjawab|mengulas|menyatakan|memberi(?:kan)? (?:jawapan|pandangan"
+    r"|pendapat|komen)|memilih\W*$|berkongsi pendapat)",
+    r"\b(?:menolak untuk|lebih (?:suka|selesa) (?:untuk )?tidak|memilih untuk tidak)"
+    r" (?:menjawab|mengulas|memberi)",
+    r"\b(?:sebagai|saya(?: ini)? (?:hanya(?:lah)?|cuma|ialah|adalah|merupakan))"
+    r" (?:sebuah |satu |seorang |pembantu |hanya )*"
+    r"(?:AI|model bahasa|kecerdasan buatan|chatbot|pembantu maya)\b(?! (?:engineer|jurutera))",
+    r"\b(?:tidak|tak|tiada) (?:mempunyai |ada |memiliki )?(?:sebarang )?"
+    r"(?:pendapat|pandangan|kepercayaan|perasaan|emosi) peribadi",
+    r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)? (?:peribadi|sensitif)",
+    r"^\W*maaf(?:,? (?:tetapi )?saya(?: tidak(?: dapat| boleh)?)?)?\W*$",
+)
+_TA_CANNOT = any_of("""
+    முடியாது|முடியவில்லை|இயலாது|இயலவில்லை|விரும்பவில்லை|மாட்டேன்|மறுக்கிறேன்|தயாராக இல்லை
+""")
+TAMIL = (
+    any_of(r"""
+        பதிலளிக்க|பதில் ?(?:அளிக்க|சொல்ல|கூற|தர|வழங்க)|கருத்துரைக்க
+        கருத்து(?:க்களை|களை)? ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)|கருத்தை[தக்]* ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)
+        (?:எண்ணை|எண்|விருப்பத்தை|பதிலை|எதையும்)[தக்]* ?(?:தேர்ந்தெடுக்க|தேர்வு செய்ய)
+        (?:உங்களுக்கு|இதில்|இதற்கு) உதவ|(?:இதை|இதைப் பற்றி|இது குறித்து) (?:விவாதிக்க|பேச)
+    """)
+    + rf" ?(?:என்னால் )?{_TA_CANNOT}",
+    rf"(?:^|[.,] ?)(?:நான் |என்னால் )?தேர்ந்தெடுக்க {_TA_CANNOT}\W*$",
+    r"நான்[^.!?\n]{0,12}(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு|AI)"
+    r"(?! ?(?:பொறியாளர்|ஆராய்ச்சி|நிபுணர்|துறை|நிறுவன|பற்றி|குறித்து|கண்டு|பயன்))",
+    r"(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு(?: (?:மாதிரி|உதவியாளர்))?|AI)"
+    r" ?(?:யாக|ஆக|ியாக|யாகிய|என்பதால்|என்ற முறையில்)",
+    r"தனிப்பட்ட (?:கருத்து|நம்பிக்கை|உணர்வு)[^.,\n]{0,8} (?:இல்லை|கிடையாது)",
+    r"^\W*மன்னி(?:க்கவும்|த்துக்கொள்ளுங்கள்|யுங்கள்)\W*$",
+)
+CONTRAST = (
+    r"\b(?:but|however|that said|nevertheless|nonetheless|still|yet|if i (?:were|had|must)|tetapi"
+    r"|namun|walau bagaimanapun|walaupun begitu|jika)\b|但|不过|然而|如果|ஆனால்|எனினும்|இருப்பினும்"
+)
+"""What may turn a refusal, or a machine's disclaimer, into an answer."""
+PERSONA = (
+    r"\b(?:if i (?:were|was|had|must)|as (?:an? |this |the |someone)(?!(?:ai|language|large|machine)\b)"
+    r"|speaking as|from (?:the|this|my) (?:perspective|point of view)|put(?:ting)? myself|imagin\w+"
+    r"|in character|i(?:'d| would) (?:say|answer|choose|select|pick|respond)|my answer"
+    r"|sebagai seorang|saya akan|jawapan saya)\b|作为一(?:名|位|个)(?!AI|人工|语言)|如果我是|我会|我的答案"
+    r"|ஒருவராக|என் பதில்|நான் [^.]*வேன்"
+)
+"""How an answer in a persona's voice begins after a disclaimer."""

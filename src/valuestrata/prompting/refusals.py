@@ -1,0 +1,82 @@
+"""Whether a text declines to answer: one detector for closed and open-ended answers. Pure functions.
+
+A refusal is about answering: the speaker is a machine, will not or cannot answer, choose or share a
+view, or finds that the question is not one to be answered. A stand put strongly, sorrow for others
+and a persona's own limits are answers.
+"""
+
+import re
+from dataclasses import dataclass
+
+from valuestrata.prompting import refusal_words as words
+
+_FLAGS = re.IGNORECASE | re.MULTILINE
+_REFUSAL = re.compile(
+    "|".join((*words.ENGLISH, *words.MANDARIN, *words.MALAY, *words.TAMIL)), _FLAGS
+)
+_MACHINE = re.compile("|".join(words.MACHINE), _FLAGS)
+_CONTRAST = re.compile(words.CONTRAST, _FLAGS)
+_PERSONA = re.compile(words.PERSONA, _FLAGS)
+_CURLY = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "，": ", ", "。": ". ", "：": ": "})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Where a text declines to answer, or says that no person speaks.
+
+    Attributes:
+        start: where it begins.
+        end: where it ends.
+        is_disclaimer: whether it only says that no person speaks.
+    """
+
+    start: int
+    end: int
+    is_disclaimer: bool
+
+
+def find_refusals(text: str) -> list[Refusal]:
+    """Every place where a text declines or disclaims."""
+    return [
+        Refusal(*match.span(), pattern is _MACHINE)
+        for pattern in (_REFUSAL, _MACHINE)
+        for match in pattern.finditer(text)
+    ]
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text declines to answer.
+
+    >>> [is_refusal(text) for text in ("I cannot answer that.", "As an AI, I have no religion.")]
+    [True, True]
+    >>> [is_refusal(text) for text in ("I cannot give up my faith.", "I'm sorry for the poor.")]
+    [False, False]
+
+    A disclaimer that goes on in the persona's voice is an answer:
+
+    >>> is_refusal("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
+    False
+    """
+    text = " ".join(text.translate(_CURLY).replace("\n", " \n ").split(" "))
+    return any(
+        not (refusal.is_disclaimer and _goes_on(text, refusal.end))
+        for refusal in find_refusals(text)
+    )
+
+
+def is_overcome(text: str, refusal: Refusal, claim: int) -> bool:
+    """Whether an answer claimed at a position stands in spite of a refusal.
+
+    A disclaimer does not touch an answer in another sentence; a refusal is only overcome by a
+    contrast between it and the answer.
+    """
+    if refusal.is_disclaimer and re.search(r"[.!\n]", text[refusal.end : claim]):
+        return True
+    if refusal.is_disclaimer and re.search(r"[.!\n]", text[claim : refusal.start]):
+        return True
+    return bool(_CONTRAST.search(text, refusal.end, max(claim, refusal.end)))
+
+
+def _goes_on(text: str, end: int) -> bool:
+    contrast = _CONTRAST.search(text, end)
+    return contrast is not None and _PERSONA.search(text, contrast.start()) is not None
