@@ -33,7 +33,7 @@ _NOUNS = any_of("""
 _TOPIC = any_of("""
     question|survey|statement|item|scale|person|persona|respondent|issue|questionnaire|one
 """)
-_ABOUT = r"(?: ?\([^()\n]{1,40}\))?(?:,? " + any_of(rf"""
+_ABOUT = r"(?: ?[(\[][^()\[\]\n]{1,40}[)\]])?(?:,? " + any_of(rf"""
     (?:to|for|on|about|of|from) (?:the|this|that|your)(?: [a-z]+){{0,3}}? {_TOPIC}(?: \d+)?
     (?:to|for) (?:question|item) \d+
     (?:here|in this case|overall|would therefore)
@@ -48,7 +48,7 @@ _COPULA = any_of(r"""
     's\b
 """)
 NOUN_KEYS = (
-    rf"(?<![\w'-])(?:{_MODIFIERS} )*{_NOUNS}\b{_ABOUT}{_COPULA}",
+    rf"(?<![\w-])(?<!\w')(?:{_MODIFIERS} )*{_NOUNS}\b{_ABOUT}{_COPULA}",
     r"^a ?:",
     r"\b(?:jawapan|jawaban|pilihan|skor|penilaian|respons)(?:nya)?(?: (?:saya|akhir|terakhir|beliau"
     r"|dia|orang ini|yang (?:betul|tepat|sesuai|dipilih)|(?:bagi|untuk|kepada) soalan ini)){0,3}"
@@ -60,8 +60,8 @@ NOUN_KEYS = (
 )
 """An answer's name with its copula. A code must follow; another number is no answer at all."""
 BEFORE_NOUN = (
-    r"(?:^|[^\w\s']|[\u0b80-\u0bff\u4e00-\u9fff]|\b(?:so|thus|therefore|hence|and|that|is|be|as|with"
-    r"|think|believe|feel|guess|say|here|here's|means|because|since|then|now|me|follows|considered"
+    r"(?:^|[^\w\s]|[\u0b80-\u0bff\u4e00-\u9fff]|\b(?:so|thus|therefore|hence|and|that|is|be|as|with"
+    r"|think|believe|feel|guess|say|here|here's|means|because|since|then|now|but|yet|me|follows|considered"
     r"|case|question|person|would|answer|maka|jadi|dan|itu|ini|bahawa))\s*$"
 )
 """What may stand before an answer's name: not `no`, `another`, `the wrong`, `refuse to`."""
@@ -85,8 +85,8 @@ _COMPLEMENTS = r"(?: {})*".format(any_of("""
 VERB_KEYS = (
     rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:choose|chose|chosen|select|selected|pick|picked|say"
     r"|answer|respond|reply|go|went|opt|opted|rate|rated|give|gave|vote|put|place|rank|score|mark"
-    rf"|circle|settle on|assign){_COMPLEMENTS} ?[:,]?",
-    rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:rate|rated|score|rank|place|put|give|assign)"
+    rf"|circle|settle on|assign)\b{_COMPLEMENTS} ?[:,]?",
+    rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:rate|rated|score|rank|place|put|give|assign)\b"
     r" [^\d.;:!?\n]{1,90}? (?:as|at|an?|with|on)(?: an?)?(?: (?:option|number|rating of|score of))?",
     r"(?:^|[,.;:] ?)(?:i think|i believe|i feel|i guess|i'd guess|that would be|that's|it would be"
     r"|i'm going with|i am going with|going with|choosing|selecting|let's say|let's go with)"
@@ -120,7 +120,7 @@ AFFIRMED = any_of(r"""
 """What may follow a code that opens a line: `3 is my answer`."""
 TAMIL_CHOICE = (
     r"(?:^|[,.] ?)(?:எனவே,? |ஆகவே,? )?(?:நான் |நாங்கள் |அவர் )?(?:விருப்பம் |எண் |பதில் |தேர்வு )?(?P<code>\d+)"
-    r" ?-?(?:ஐத்?|யை|என்பதைத்?| என்பதைத்?| என்ற (?:எண்ணை|விருப்பத்தை|பதிலை)த்?)? ?(?:தான் )?"
+    r" ?-?(?:ஐ(?:த்)?|யை|என்பதை(?:த்)?| என்பதை(?:த்)?| என்ற (?:எண்ணை|விருப்பத்தை|பதிலை)(?:த்)?)? ?(?:தான் )?"
     r"(?:தேர்ந்தெடுக்கிறேன்|தேர்ந்தெடுப்பேன்|தேர்ந்தெடுத்தேன்|தேர்ந்தெடுக்கிறார்|தேர்வு ?செய்கிறேன்|தேர்வு ?செய்வேன்"
     r"|தேர்வு ?செய்தேன்|தெரிவு ?செய்கிறேன்)"
 )
@@ -156,7 +156,7 @@ QUOTED = any_of(r"""
     \b(?:my|his|her|the) @OTHERS(?: \w+)?(?: would| will|'d| says?| said| thinks?| tells?| told|'s)
     \b(?:contoh\w*|misal\w*|kalau|jika|andai\w*|dahulu|dulu|sebelum ini|orang lain|ramai|bilangan)\b
     \b(?:suami|isteri|bapa|ibu|kawan) saya\b
-    例如|比如|格式|如果(?!必须|要我|让我|我必须|一定要)|假如|要是|以前|之前|曾经|别人|有人|大家|人们
+    例如|比如|格式|如果(?!我是|必须|要我|让我|我必须|一定要)|假如|要是|以前|之前|曾经|别人|有人|大家|人们
     妻子|丈夫|父亲|母亲|朋友|உதாரண|எடுத்துக்காட்டு|வடிவ|முன்பு|முன்னர்|சிலர்|பலர்|மனைவி|கணவர்|நண்பர்
 """).replace("@OTHERS", any_of("""
     wife|husband|father|mother|mum|mom|dad|parents?|friends?|son|daughter|brother|sister|boss
@@ -174,7 +174,7 @@ CHANGE = any_of(r"""
     \bi take (?:that|it) back\b|\bi meant\b|\bmy mistake\b|\bmade a mistake\b|\boops\b|\btypo\b
     \bi misread\b|\bmake (?:that|it) (?:an? )?\d|\bactually,? no\b|\bno,? actually\b
     \b(?:disregard|ignore) (?:that|the above|my|the previous)\b|\bnever ?mind\b
-    \b(?:up)?on reflection\b|\bthen again\b|(?:^|[.!?,] ?)no[,.!] (?:it's|it is|i|that|the|rather|\d)
+    \b(?:up)?on reflection\b|\bthen again\b|[.!?,] ?no[,.!] (?:it's|it is|i|that|the|rather|\d)
     (?:^|[,.;!? ])(?:等等|等一下|等下|不对|不,|哦不|啊不)|更正|改为|改成|说错|重新考虑|我改|收回|纠正|搞错
     我的意思是|抱歉, ?(?:是|应该)|其实(?:应该)?是 ?\d|不是, ?是
     \btunggu\b ?(?:[,.!:–-]|dulu|sebentar)|\beh\b|\b(?:ter)?silap\b|\bralat\b|\bpembetulan\b

@@ -78,18 +78,23 @@ def _answer(reply: str, options: Options, is_cut: bool) -> int | None:
     claim = claimed(plain, options, is_cut)
     if claim is None or claim.code is None:
         return None
-    if not all(is_overcome(plain, refusal, claim.start) for refusal in find_refusals(plain)):
+    ends = "\n" if claim.is_listed else ".!\n"
+    if not all(is_overcome(plain, r, claim.start, ends) for r in find_refusals(plain)):
         return None
-    if is_cut and _answer(reply.rpartition(reply.split()[-1])[0], options, False) != claim.code:
-        return None
-    return claim.code
+    return None if is_cut and not _goes_on(reply, options, claim.code) else claim.code
+
+
+def _goes_on(reply: str, options: Options, code: int) -> bool:
+    """Whether a cut reply claims a code without its last word, and has words or a line behind it."""
+    before = reply[: reply.rindex(reply.split()[-1])]
+    return bool(re.search(r"[^\W\d_]\s*$|\n\s*$", before)) and _answer(before, options, False) == code
 
 
 def _lines(text: str) -> str:
     """A text with single blanks and no empty lines; quoted lines count where there are no others."""
-    lines = [line for line in (" ".join(line.split()) for line in text.split("\n")) if line]
-    unquoted = [line for line in lines if not line.startswith(">")]
-    return "\n".join(unquoted or [line.lstrip("> ") for line in lines])
+    lines = [" ".join(line.strip("| \t").split()) for line in text.split("\n")]
+    unquoted = [line for line in lines if line and not line.startswith("> ")]
+    return "\n".join(unquoted or [re.sub(r"^(?:> ?)+(?=[^\W\d])", "", s) for s in lines if s])
 
 
 def free_outcome(text: str | None) -> str:

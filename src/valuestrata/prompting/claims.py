@@ -18,7 +18,7 @@ _WORDS = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=Tr
 _NUMBER = re.compile(rf"(?P<digits>[-+]?\d+)|(?P<word>(?i:{_WORDS}))|(?P<roman>[IVX]{{2,4}})")
 _LEFT = re.compile(r"(?:[\s\"'(\[{]|#(?=\d))*")
 _NOUN_KEY = re.compile("|".join(f"(?:{key})" for key in words.NOUN_KEYS), re.I)
-_VERB_KEY = re.compile("|".join(f"(?:{key})" for key in words.VERB_KEYS), re.I)
+_VERB_KEYS = [re.compile(key, re.I) for key in words.VERB_KEYS]
 _BEFORE_NOUN = re.compile(words.BEFORE_NOUN, re.I)
 _FILLER = re.compile(words.FILLER, re.I)
 _TAMIL_CHOICE = re.compile(words.TAMIL_CHOICE)
@@ -37,7 +37,7 @@ _NUMBERED = re.compile(words.NUMBERED, re.I)
 _CHOICE = re.compile(
     rf"\d+[\s)\]\"'>]*(?:[-–~/|&;,+]|\b{words.OR}\b|{words.OR})[\s(\[\"'<]*(?:[a-z]+ )?-?\d", re.I
 )
-_CLOSERS = re.compile(r"['\" ]*(?P<bracket>[)\]}]+)?['\"]*")
+_CLOSERS = re.compile(r"['\"]*(?P<bracket> ?[)\]}]+)?['\"]*")
 _SPOILED = re.compile(rf" ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
 _DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
 _ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
@@ -52,7 +52,7 @@ class Claim:
 
     Attributes:
         code: the code, None for a line that looks like an answer and is none.
-        start: where its sentence begins in the reply.
+        start: where it begins in the reply.
         line: which line it is in.
         is_listed: whether it is a code with a text, as a list of options has them.
         is_marked: whether it opens as a list's item does, as `1. ...`.
@@ -90,12 +90,12 @@ class Options:
         low, high = min(self.codes, default=0), max(self.codes, default=0)
         ends = rf"(?:{low}|{high})"
         to = r"(?:to|-|–|~|and|through|until|至|到|hingga|sampai|ke|முதல்)"
-        head = r"(?:scale|from|between|range|ranging|out of|of|with|where|dari(?:pada)?|skala|antara|从|介于|为)"
+        head = r"(?:(?:on )?(?:an? |the )?scale|from|between|range|ranging|out of|of|with|where|dari(?:pada)?|skala|antara|从|介于|为)"
         named = r"(?: ?\([^()]*\)| ?(?:=|is|being|means|meaning|represents|representing)[^\d.;]{1,60}?)?"
         return re.compile(
             rf"\b{head}:? (?:of |from |between )?{ends}{named},? ?{to} ?{ends}(?!\d)(?: ?\([^()]*\)"
             rf"| (?:is|being|means|meaning|represents|representing) [^\d.;,]{{1,60}})?"
-            rf"|\(\s*{ends} ?{to} ?{ends}(?!\d)[^()\d]*\)|从 ?{ends}[^\d]{{0,20}}?[到至] ?{ends}(?!\d)",
+            rf"|[(\[]\s*{ends} ?{to} ?{ends}(?!\d)[^()\[\]\d]*[)\]]|从 ?{ends}[^\d]{{0,20}}?[到至] ?{ends}(?!\d)",
             re.I,
         )
 
@@ -120,6 +120,12 @@ class Options:
         )
 
 
+def _end(pattern: re.Pattern[str], text: str, place: int = 0) -> int:
+    """Where a pattern that may be empty ends."""
+    match = pattern.match(text, place)
+    return match.end() if match else place
+
+
 def _simple(label: str) -> str:
     return " ".join(label.casefold().split()).strip(" .!\"'")
 
@@ -136,6 +142,7 @@ def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
         return None
     claims = list(_Reader(text, options).claims())
     listed = {claim.line for claim in claims if claim.is_listed}
+    listed |= {i for i, line in enumerate(text.split("\n")) if listed and _LIST_MARK.match(line)}
     if len(listed) > 1 and len({_line(text, i).casefold() for i in listed}) > 1:
         claims = [claim for claim in claims if not claim.is_listed]
     if is_cut and claims and claims[-1].is_marked and claims[-1].line == text.count("\n"):
@@ -153,7 +160,7 @@ def _is_taken_back(text: str, claims: list[Claim], listed: set[int], options: Op
         if change.end() > first or options.others_in(text[: change.start()], code):
             return True
     for start, sentence, line in _sentences(text):
-        is_claim = any(claim.start == start for claim in claims)
+        is_claim = any(start <= claim.start < start + len(sentence) for claim in claims)
         if start < first or is_claim or (line in listed and len(listed) > 1):
             continue
         rest = _LIST_MARK.sub("", sentence)
@@ -170,7 +177,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str, int]]:
     """Start, text and line of each sentence; a list's number alone is a sentence as well."""
     start = 0
     for number, line in enumerate(text.split("\n")):
-        for match in re.finditer(r"\S.*?(?:[.!?](?=\s)|$)", line):
+        for match in re.finditer(r"\S.*?(?:(?<!e\.g)[.!?](?=\s)|$)", line):
             yield start + match.start(), match[0], number
         start += len(line) + 1
 
@@ -190,33 +197,30 @@ class _Reader:
                 yield claim
             start += len(line) + 1
         for start, sentence, number in _sentences(self.text):
-            for code in self._keyed(sentence):
-                yield Claim(code, start, number)
+            for place, code in self._keyed(sentence):
+                yield Claim(code, start + place, number)
 
     # ---- a name or a verb, then a code
 
-    def _keyed(self, sentence: str) -> Iterator[int | None]:
-        """Codes after a name or a verb; None where a name is followed by another number."""
-        sentence = self.options.scale.sub(" ", sentence)
+    def _keyed(self, sentence: str) -> Iterator[tuple[int, int | None]]:
+        """Places and codes after a name or a verb; None for a name with another number."""
+        sentence = self._without_scale(sentence)
         for key in _NOUN_KEY.finditer(sentence):
-            if not _BEFORE_NOUN.search(sentence[: key.start()]) or self._is_hypothetical(sentence, key):
+            before = sentence[: key.start()]
+            if not _BEFORE_NOUN.search(before) or self._is_hypothetical(sentence, key):
                 continue
-            claim = self._slot(sentence, key.end(), key.start())
-            if claim is not None:
-                yield claim
-            elif re.match(r"[^\n]{0,40}?\d", sentence[key.end() :]):
-                yield None
-        for key in _VERB_KEY.finditer(sentence):
+            code = self._slot(sentence, key)
+            if code is not None or re.match(r"[^\n]{0,40}?\d", sentence[key.end() :]):
+                yield key.start(), code
+        for key in (key for keys in _VERB_KEYS for key in keys.finditer(sentence)):
             if self._is_hypothetical(sentence, key):
                 continue
-            claim = self._slot(sentence, key.end(), key.start(), by_verb=True)
-            if claim is not None:
-                yield claim
-            elif _CHOICE.match(sentence[_FILLER.match(sentence, key.end()).end() :]):  # type: ignore[union-attr]
-                yield None
+            code = self._slot(sentence, key, by_verb=True)
+            if code is not None or _CHOICE.match(sentence, _end(_FILLER, sentence, key.end())):
+                yield key.start(), code
         for key in _TAMIL_CHOICE.finditer(sentence):
             if not self.options.others_in(sentence, int(key["code"])):
-                yield int(key["code"])
+                yield key.start(), int(key["code"])
 
     def _is_hypothetical(self, sentence: str, key: re.Match[str]) -> bool:
         """Whether a key is denied, asked, quoted, of another person, or under a condition."""
@@ -225,52 +229,49 @@ class _Reader:
         return (
             sentence.endswith("?")
             or _NEGATED.search(clause + key[0]) is not None
-            or _QUOTED.search(before) is not None
+            or _QUOTED.search(before + key[0]) is not None
         )
 
-    def _slot(self, sentence: str, end: int, start: int, by_verb: bool = False) -> int | None:
-        """The code or label at a position, if nothing around it spoils it."""
-        direct = _LEFT.match(sentence, end).end()  # type: ignore[union-attr]
-        filled = _FILLER.match(sentence, end).end()  # type: ignore[union-attr]
+    def _slot(self, sentence: str, key: re.Match[str], by_verb: bool = False) -> int | None:
+        """The code or label after a key, if nothing around it spoils it."""
+        direct, filled = (_end(pattern, sentence, key.end()) for pattern in (_LEFT, _FILLER))
         for place in dict.fromkeys((direct, filled)):
             if (label := self.options.label_at(sentence[place:])) is not None:
                 code, length = label
-                rest = sentence[place + length :]
-                return code if self._ends_label(rest, code) else None
+                return code if self._ends_label(sentence[place + length :], code) else None
         number = self._number(sentence, filled)
         if number is None:
             return None
         code, after, in_words = number
         if by_verb and in_words and not re.search(rf"{words.CODE_NOUN}\s*$", sentence[:filled], re.I):
             return None  # `I would choose one` is no code
-        is_clear = not self.options.others_in(sentence[:start], code)
+        is_clear = not self.options.others_in(sentence[: key.start()], code)
         return code if is_clear and self._closes(sentence[after:], code) else None
 
     # ---- a code or a label that opens a line
 
     def _opening(self, line: str, start: int, number: int) -> Claim | None:
         """The claim of a line by what it opens with."""
-        place = _OPENING.match(line).end()  # type: ignore[union-attr]
+        line = self._without_scale(line)
+        place = _end(_OPENING, line)
         is_dashed = line[:place].startswith("-") and min(self.options.codes, default=0) < 0
-        direct = _LEFT.match(line, place).end()  # type: ignore[union-attr]
-        place = _LEAD_IN.match(line, place).end()  # type: ignore[union-attr]
-        for begin in dict.fromkeys((direct, _LEFT.match(line, place).end())):  # type: ignore[union-attr]
+        after_lead_in = _end(_LEAD_IN, line, place)
+        for begin in dict.fromkeys(_end(_LEFT, line, i) for i in (place, after_lead_in)):
             if (label := self.options.label_at(line[begin:])) is not None:
                 code, length = label
                 rest = line[begin + length :]
                 is_claim = self._ends_label(rest, code, is_short=" " not in line[begin : begin + length])
                 return Claim(code, start, number, is_listed=True) if is_claim else None
-        noun = _CODE_NOUN.match(line, place)
-        place = _LEFT.match(line, noun.end() if noun else place).end()  # type: ignore[union-attr]
+        noun = _CODE_NOUN.match(line, after_lead_in)
+        place = _end(_LEFT, line, noun.end() if noun else after_lead_in)
         parsed = self._number(line, place)
         if parsed is None or is_dashed:
             return None
         code, after, in_words = parsed
-        rest = line[after:]
+        rest = self._without_share(line[after:], code)
         if (affirmed := _AFFIRMED.match(rest)) and not self.options.others_in(rest, code):
             return None if _NEGATED.search(affirmed[0]) else Claim(code, start, number)
-        scaled = self.options.scale.sub("", line)
-        if _CHOICE.match(scaled, min(place, len(scaled))) or re.match(r"[ )\]\"']*\?", rest):
+        if _CHOICE.match(line[place:after] + rest) or re.match(r"[ )\]\"']*\?", rest):
             return Claim(None, start, number)
         if not self._closes(rest, code):
             return None
@@ -313,10 +314,7 @@ class _Reader:
 
     def _closes(self, rest: str, code: int) -> bool:
         """Whether what follows a code leaves it as it is."""
-        highest = max(self.options.codes, default=0)
-        is_share = 0 <= code <= highest and (highest >= 10 or not rest.startswith("/"))
-        if is_share:
-            rest = re.sub(rf"^ ?(?:/|out of) ?{highest}(?![\d%]|[.,/-]\d)", "", rest)
+        rest = self._without_share(rest, code)
         goes_on = _GOES_ON.match(rest)
         if not goes_on and _SPOILED.match(rest):
             return False
@@ -329,9 +327,11 @@ class _Reader:
             return True
         if delimiter is not None:
             more = after[delimiter.end() :].lstrip("([{\"' ")
-            if re.match(r"[-+~]?\d", more) and not re.match(rf"{code}\W*$", more):
+            is_own = (label := self.options.label_at(more)) is not None and label[0] == code
+            is_repeated = not delimiter[0].strip() and re.match(rf"{code}\W*$", more)
+            if re.match(r"[-+~]?\d", more) and not is_repeated:
                 return False
-            if not re.search(r"[.!]", delimiter[0]) and _HEDGED.match(more):
+            if not is_own and not re.search(r"[.!]", delimiter[0]) and _HEDGED.match(more):
                 return False
             if re.match(r"(?:or|atau)\b|或", more, re.I):
                 return False
@@ -346,6 +346,16 @@ class _Reader:
         else:
             return False
         return not self._contradicts(more, code) and not self.options.others_in(more, code)
+
+    def _without_scale(self, text: str) -> str:
+        return " ".join(self.options.scale.sub("", text).split())
+
+    def _without_share(self, rest: str, code: int) -> str:
+        """What follows a code, without the scale's end in `7/10`; below ten, 3/4 is a choice."""
+        highest = max(self.options.codes, default=0)
+        if not 0 <= code <= highest or (highest < 10 and rest.lstrip().startswith("/")):
+            return rest
+        return re.sub(rf"^[\"') ]*(?:/|out of) ?{highest}(?![\d%]|[.,/-]\d)", "", rest)
 
     def _contradicts(self, text: str, code: int) -> bool:
         """Whether a text after a code begins with another option's label."""

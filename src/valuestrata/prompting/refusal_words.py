@@ -125,20 +125,6 @@ ENGLISH = (
     rf"\b{_SORRY}\b[^.!?\n]{{0,30}}\b(?:this|that|it)(?: question)?(?: is|'s) (?:{_TOO}{_PRIVATE}"
     r"|not (?:something|a question|appropriate|for me)|beyond|outside)",
 )
-MACHINE = (
-    rf"\bas {_MACHINE}",
-    rf"\bi(?:'m| am) {_MACHINE}",
-    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b|capable of (?:having"
-    r"|forming|feeling|holding))",
-    r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
-    r" (?:any )?(?:personal (?:opinion|belief|view|feeling|preference|value|thought|emotion|stance)"
-    r"|personal experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
-    r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and) (?:personal |emotion|belief"
-    r"|opinion))",
-    r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
-    r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
-)
-"""A speaker who is no person. That alone may be followed by the person's answer."""
 
 _ZH_CANNOT = any_of("""
     无法|不能|不便|不会|不愿意?|不想|拒绝|不方便|没办法|没有办法|不适合|不宜|难以|不可以
@@ -155,10 +141,6 @@ MANDARIN = (
         代表(?:任何|他人|别人)|满足(?:这个|你的|您的)|对(?:这个|此|该)[^.,\n]{0,6}(?:发表|评论|置评)
         帮[你您]
     """),
-    r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
-    r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手)"
-    r"(?!工程|研究|专家|从业|行业|公司|领域|专业|开发|科学家|老师|创业|产品)",
-    r"(?:没有|不具备|不具有)(?:任何)?(?:个人|自身|主观)的?(?:观点|看法|意见|情感|感受|偏好|立场|信念|体验)",
     r"(?:这|该|此)(?:个)?(?:问题|话题)?(?:属于|涉及|是)[^.,\n]{0,6}隐私",
     r"^\W*(?:很?抱歉|对不起|不好意思)\W*(?:我(?:不能|无法)?)?\W*$|无可奉告|不予置评",
 )
@@ -183,11 +165,6 @@ MALAY = (
     r"|pendapat|komen)|memilih\W*$|berkongsi pendapat)",
     r"\b(?:menolak untuk|lebih (?:suka|selesa) (?:untuk )?tidak|memilih untuk tidak)"
     r" (?:menjawab|mengulas|memberi)",
-    r"\b(?:sebagai|saya(?: ini)? (?:hanya(?:lah)?|cuma|ialah|adalah|merupakan))"
-    r" (?:sebuah |satu |seorang |pembantu |hanya )*"
-    r"(?:AI|model bahasa|kecerdasan buatan|chatbot|pembantu maya)\b(?! (?:engineer|jurutera))",
-    r"\b(?:tidak|tak|tiada) (?:mempunyai |ada |memiliki )?(?:sebarang )?"
-    r"(?:pendapat|pandangan|kepercayaan|perasaan|emosi) peribadi",
     r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)? (?:peribadi|sensitif)",
     r"^\W*maaf(?:,? (?:tetapi )?saya(?: tidak(?: dapat| boleh)?)?)?\W*$",
 )
@@ -203,13 +180,36 @@ TAMIL = (
     """)
     + rf" ?(?:என்னால் )?{_TA_CANNOT}",
     rf"(?:^|[.,] ?)(?:நான் |என்னால் )?தேர்ந்தெடுக்க {_TA_CANNOT}\W*$",
+    r"^\W*மன்னி(?:க்கவும்|த்துக்கொள்ளுங்கள்|யுங்கள்)\W*$",
+)
+MACHINE = (
+    rf"\bas {_MACHINE}",
+    rf"\bi(?:'m| am) {_MACHINE}",
+    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b|capable of (?:having"
+    r"|forming|feeling|holding))",
+    r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
+    r" (?:any )?(?:personal (?:opinion|belief|view|feeling|preference|value|thought|emotion|stance)"
+    r"|personal experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
+    r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and) (?:personal |emotion|belief"
+    r"|opinion))",
+    r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
+    r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
+    r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
+    r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手)"
+    r"(?!工程|研究|专家|从业|行业|公司|领域|专业|开发|科学家|老师|创业|产品)",
+    r"(?:没有|不具备|不具有)(?:任何)?(?:个人|自身|主观)的?(?:观点|看法|意见|情感|感受|偏好|立场|信念|体验)",
+    r"\b(?:sebagai|saya(?: ini)? (?:hanya(?:lah)?|cuma|ialah|adalah|merupakan))"
+    r" (?:sebuah |satu |seorang |pembantu |hanya )*"
+    r"(?:AI|model bahasa|kecerdasan buatan|chatbot|pembantu maya)\b(?! (?:engineer|jurutera))",
+    r"\b(?:tidak|tak|tiada) (?:mempunyai |ada |memiliki )?(?:sebarang )?"
+    r"(?:pendapat|pandangan|kepercayaan|perasaan|emosi) peribadi",
     r"நான்[^.!?\n]{0,12}(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு|AI)"
     r"(?! ?(?:பொறியாளர்|ஆராய்ச்சி|நிபுணர்|துறை|நிறுவன|பற்றி|குறித்து|கண்டு|பயன்))",
     r"(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு(?: (?:மாதிரி|உதவியாளர்))?|AI)"
     r" ?(?:யாக|ஆக|ியாக|யாகிய|என்பதால்|என்ற முறையில்)",
     r"தனிப்பட்ட (?:கருத்து|நம்பிக்கை|உணர்வு)[^.,\n]{0,8} (?:இல்லை|கிடையாது)",
-    r"^\W*மன்னி(?:க்கவும்|த்துக்கொள்ளுங்கள்|யுங்கள்)\W*$",
 )
+"""A speaker who is no person. That alone may be followed by the person's answer."""
 CONTRAST = (
     r"\b(?:but|however|that said|nevertheless|nonetheless|still|yet|if i (?:were|had|must)|tetapi"
     r"|namun|walau bagaimanapun|walaupun begitu|jika)\b|但|不过|然而|如果|ஆனால்|எனினும்|இருப்பினும்"

@@ -64,17 +64,22 @@ def is_refusal(text: str) -> bool:
     )
 
 
-def is_overcome(text: str, refusal: Refusal, claim: int) -> bool:
+def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> bool:
     """Whether an answer claimed at a position stands in spite of a refusal.
 
-    A disclaimer does not touch an answer in another sentence; a refusal is only overcome by a
-    contrast between it and the answer.
+    A disclaimer does not touch an answer in another sentence; a refusal is overcome by a contrast
+    between it and the answer alone.
+
+    Args:
+        text: the reply.
+        refusal: one of its refusals.
+        claim: where the answer is claimed.
+        ends: what ends a sentence; a line alone where the answer opens it, as in `1. As an AI`.
     """
-    if refusal.is_disclaimer and re.search(r"[.!\n]", text[refusal.end : claim]):
+    before, after = text[claim : refusal.start], text[refusal.end : max(claim, refusal.end)]
+    if refusal.is_disclaimer and re.search(f"[{ends}]", before + after):
         return True
-    if refusal.is_disclaimer and re.search(r"[.!\n]", text[claim : refusal.start]):
-        return True
-    return bool(_CONTRAST.search(text, refusal.end, max(claim, refusal.end)))
+    return _CONTRAST.search(after) is not None
 
 
 def _goes_on(text: str, end: int) -> bool:
