@@ -27,7 +27,7 @@ _MODIFIERS = any_of("""
     (?:person|respondent|individual|participant|character)'s
 """)
 _NOUNS = any_of("""
-    answer|ans|response|choice|selection|pick|rating|score|reply|vote|decision|conclusion
+    answer|ans|response|choice|selection|pick|rating|score|reply|vote|decision|conclusion|result|output|solution
     option|number|code|value|position on the scale|answer choice|selected answer
 """)
 _TOPIC = any_of("""
@@ -38,12 +38,12 @@ _ABOUT = r"(?: ?[(\[][^()\[\]\n]{1,40}[)\]])?(?:,? " + any_of(rf"""
     (?:to|for) (?:question|item) \d+
     (?:here|in this case|overall|would therefore)
     (?:as|for|from the perspective of|based on|given|considering) [^\d.:;!?\n]{{1,80}}?
-    (?:that|which) (?:(?:best|most closely) )?[a-z]+ (?:me|my|this|the|what)(?: [a-z]+){{0,3}}
+    (?:that|which) (?:(?:best|most closely) )?[a-z]+ (?:me|my|this|the|what)(?: [a-z']+){{0,3}}
     (?:that |which )?i(?:'d| would| will|'ll)? (?:choose|select|pick|give|go with|make)
 """) + ")?"  # fmt: skip
 _COPULA = any_of(r"""
     [ ]?[)\]"']* ?[:=](?! ?=)
-    [ ]?[)\]"']* ?[-–](?= )
+    [ ]?[)\]"']* ?[-–](?= )|[ ]?(?:=>|->|→|;)
     [ ](?:is|would be|should be|will be|must be|would have to be|is going to be|remains)\b ?[:=]?
     's\b
 """)
@@ -51,12 +51,12 @@ NOUN_KEYS = (
     rf"(?<![\w-])(?<!\w')(?:{_MODIFIERS} )*{_NOUNS}\b{_ABOUT}{_COPULA}",
     r"^a ?:",
     r"\b(?:jawapan|jawaban|pilihan|skor|penilaian|respons)(?:nya)?(?: (?:saya|akhir|terakhir|beliau"
-    r"|dia|orang ini|yang (?:betul|tepat|sesuai|dipilih)|(?:bagi|untuk|kepada) soalan ini)){0,3}"
+    r"|dia|orang ini|yang (?:paling )?(?:betul|tepat|sesuai|dipilih)|(?:bagi|untuk|kepada) soalan ini)){0,3}"
     r"(?: ?[)\]\"']* ?(?:[:=]|-(?= ))| (?:ialah|adalah|iaitu|yaitu)\b ?:?| (?=\d+\W*$))",
-    r"(?:我的|我|最终的?|正确的?|最佳|最后的?)*(?:答案|回答|选择|选项|评分|打分|答复)(?:\([^()\n]{1,20}\))?"
-    r"(?:[ )\]\"']*[:=]|应?该?[是为])[: ]*",
-    r"(?:என்னுடைய |எனது |என் |இறுதி )*(?:பதில்|விடை|தேர்வு|தெரிவு|மதிப்பெண்|விருப்பம்)"
-    r"(?:[ )\]\"']*(?:[:=]|-(?= ))| (?:என்பது|எண்)|(?= \d+\W*$))",
+    r"(?:我的|我|最终的?|正确的?|最佳|最后的?)*(?:答案|回答|选择|选项|评分|打分|答复|回复|答)(?:\([^()\n]{1,20}\))?"
+    r"(?:[ )\]\"']*[:=]|应?该?[是为]|(?<=\(答案)\))[: ]*",
+    r"(?:என்னுடைய |எனது |என் |இறுதி )*(?:பதில்|விடை|தேர்வு|தெரிவு|மதிப்பெண்|விருப்பம்|தேர்ந்தெடுப்பது)"
+    r"(?:[ )\]\"']*(?:[:=]|-(?= ))| (?:என்பது|எண்)|(?= \d+(?: ஆகும்)?\W*$))",
 )
 """An answer's name with its copula. A code must follow; another number is no answer at all."""
 BEFORE_NOUN = (
@@ -69,30 +69,37 @@ BEFORE_NOUN = (
 _SUBJECT = any_of(r"""
     i|we|he|she|they
     (?:this|the|that|such a) (?:person|respondent|individual|participant|character)
+    (?:this|the) (?:\d[\w-]* )?(?:\w+ )?(?:woman|man|lady|resident|citizen)
+    an? \d[\d-]*[- ]years?[- ]old (?:[\w-]+ ){0,4}?(?:person|woman|man|lady|resident|citizen)
     (?:someone|somebody|a person) (?:like|with|in|of) (?:me|this|that|my|these|such)(?: \w+)?
 """)
 _AUXILIARIES = r"(?:(?: (?:{})|'d|'ll|'ve|'m going to))*".format(any_of("""
-    would|will|must|should|shall|can|do|am going to|have to|has to|had to|have|like to|want to|need to
+    would|will|must|should|shall|can|do|am going to|have to|has to|had to|like to|want to|need to
+    am inclined to|'m inclined to
     probably|likely|most likely|definitely|personally|honestly|therefore|certainly|rather|simply
     just|then|thus|still|tend to|most|generally|typically|strongly|hence|confidently|also have to
 """))  # fmt: skip
 _COMPLEMENTS = r"(?: {})*".format(any_of("""
-    with|for|that|it|this|myself|as|at|is|it's|an?|the|of|would be|to be|by saying
-    answer|response|rating|score|value|number|option|choice|code|selection
     (?:this|the|that) (?:question|statement|item)
+    it's|it is|would be|to be|by saying
+    with|for|that|it|this|myself|as|at|is|an?|the|of
+    answer|response|rating|score|value|number|option|choice|code|selection
     solid|firm|strong
 """))  # fmt: skip
 VERB_KEYS = (
-    rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:choose|chose|chosen|select|selected|pick|picked|say"
+    rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:choose|chose|select|selected|pick|picked|say"
     r"|answer|respond|reply|go|went|opt|opted|rate|rated|give|gave|vote|put|place|rank|score|mark"
-    rf"|circle|settle on|assign)\b{_COMPLEMENTS} ?[:,]?",
+    rf"|circle|settle on|lean towards?|assign)\b{_COMPLEMENTS} ?[:,]?",
     rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:rate|rated|score|rank|place|put|give|assign)\b"
     r" [^\d.;:!?\n]{1,90}? (?:as|at|an?|with|on)(?: an?)?(?: (?:option|number|rating of|score of))?",
-    r"(?:^|[,.;:] ?)(?:i think|i believe|i feel|i guess|i'd guess|that would be|that's|it would be"
+    rf"(?<![\w']){_SUBJECT}{_AUXILIARIES} (?:say|answer|respond|rate|consider|state)\b[^\d.;:!?\n]{{1,120}}?"
+    r" ?(?=\(\d+\)[.!]?$)",
+    r"(?:^|[,.;:] ?)(?:i think|i believe|i feel|i guess|i'd guess|that would be|that's|it would be|it's an"
+    r"|it's a"
     r"|i'm going with|i am going with|going with|choosing|selecting|let's say|let's go with)"
-    r"(?: it's| it is| that)?(?: an?| option| number)*",
+    r"(?: it's| it is| that)*(?: an?| option| number)*",
     r"\b(?:saya|aku|dia|beliau|orang ini|kami)(?: akan| ingin| mahu| mungkin akan| lebih suka| telah)*"
-    r" (?:memilih|pilih|menjawab|jawab|beri(?:kan)?|memberi(?:kan)?|bagi|undi)"
+    r" (?:rasa|memilih|pilih|menjawab|jawab|beri(?:kan)?|memberi(?:kan)?|bagi|undi)"
     r"(?: untuk| pilihan| nombor| jawapan| angka| skor| markah| opsyen| dengan| nilai| pada)* ?:?",
     r"(?:我|他|她|本人|我们|这个人)(?:个人|会|想|将|愿意|应该会?|更|倾向于|就|要|还是会)*"
     r"(?:选择|选|给出|给|打|评为|评|回答|填|投|认为是|觉得是)(?:了|它|的是|数字|选项|答案|是|为)*[:, \"'(]*",
@@ -115,6 +122,7 @@ FILLER = r"(?:[\s\"'(\[{:=]|#(?=\d)|%s(?![-'])|选项|数字|选择|விரு
 """What may lie between a key and its code."""
 AFFIRMED = any_of(r"""
     [ ](?:is|would be|it is) (?:my|the|this person's)(?: [a-z]+){0,3}? (?:answer|choice|option|response|pick|rating)\b
+    [ ](?:seems|feels|sounds) (?:about )?(?:right|best|fitting|appropriate)\b
     (?: best| most closely)? (?:describes|represents|reflects|fits|matches|captures)\b
 """)  # fmt: skip
 """What may follow a code that opens a line: `3 is my answer`."""
@@ -122,7 +130,7 @@ TAMIL_CHOICE = (
     r"(?:^|[,.] ?)(?:எனவே,? |ஆகவே,? )?(?:நான் |நாங்கள் |அவர் )?(?:விருப்பம் |எண் |பதில் |தேர்வு )?(?P<code>\d+)"
     r" ?-?(?:ஐ(?:த்)?|யை|என்பதை(?:த்)?| என்பதை(?:த்)?| என்ற (?:எண்ணை|விருப்பத்தை|பதிலை)(?:த்)?)? ?(?:தான் )?"
     r"(?:தேர்ந்தெடுக்கிறேன்|தேர்ந்தெடுப்பேன்|தேர்ந்தெடுத்தேன்|தேர்ந்தெடுக்கிறார்|தேர்வு ?செய்கிறேன்|தேர்வு ?செய்வேன்"
-    r"|தேர்வு ?செய்தேன்|தெரிவு ?செய்கிறேன்)"
+    r"|தேர்வு ?செய்தேன்|தெரிவு ?செய்கிறேன்|என்று (?:பதிலளிப்பேன்|பதிலளிக்கிறேன்|கூறுவேன்|சொல்வேன்))"
 )
 
 # ---- how a reply opens
@@ -131,9 +139,11 @@ BULLET = r"(?:[-*•·▪◦‣+] +|#{1,6} +|\|)*"
 SPEAKER = r"(?:(?:assistant|respondent|persona|person|ai|bot|me|model|participant|interviewee) ?: ?)?"
 LEAD_IN = r"(?:%s ?[,!.:–-]+ ?)*" % any_of("""
     sure(?: thing)?|ok(?:ay)?|yes|certainly|of course|absolutely|great|alright|all right|well|so
-    therefore|thus|hence|definitely|probably|hm+|uh|understood|got it
+    therefore|thus|hence|definitely|probably|hm+|uh|oh|understood|got it|without a doubt|no doubt
     好的?|当然|可以|所以|因此|嗯|baik(?:lah)?|ya|sudah tentu|jadi|oleh itu|சரி|எனவே|ஆம்
 """)  # fmt: skip
+
+SURELY = r"(?:(?:definitely|probably|most likely|certainly|clearly|simply|an?) )?"
 
 # ---- what turns a code down
 
@@ -206,6 +216,7 @@ GOES_ON = any_of(r"""
     [ ]which (?:means|is|indicates|represents|corresponds)\b|[ ](?:meaning|indicating|representing)\b
     [ ]to (?:represent|indicate|reflect|express|show)\b
     [ ](?:bagi saya|pada skala|untuk soalan ini|iaitu)\b
+    [ ](?:of course|for sure|definitely|certainly)\b
     [ ]?(?:因为|由于|吧|ஆகும்|ஏனெனில்|ஏனென்றால்)
 """)
 """What may follow a code without a sign between them."""

@@ -23,8 +23,8 @@ _BEFORE_NOUN = re.compile(words.BEFORE_NOUN, re.I)
 _FILLER = re.compile(words.FILLER, re.I)
 _TAMIL_CHOICE = re.compile(words.TAMIL_CHOICE)
 _OPENING = re.compile(words.BULLET + words.SPEAKER, re.I)
-_LEAD_IN = re.compile(words.LEAD_IN, re.I)
-_CODE_NOUN = re.compile(rf"(?:the )?{words.CODE_NOUN} ?[#:]? ?", re.I)
+_LEAD_IN = re.compile(words.LEAD_IN + words.SURELY, re.I)
+_CODE_NOUN = re.compile(rf"(?:the )?{words.CODE_NOUN} ?[#:.;]? ?", re.I)
 _AFFIRMED = re.compile(words.AFFIRMED, re.I)
 _NEGATED = re.compile(words.NEGATED, re.I)
 _QUOTED = re.compile(words.QUOTED, re.I)
@@ -38,7 +38,7 @@ _CHOICE = re.compile(
     rf"\d+[\s)\]\"'>]*(?:[-–~/|&;,+]|\b{words.OR}\b|{words.OR})[\s(\[\"'<]*(?:[a-z]+ )?-?\d", re.I
 )
 _CLOSERS = re.compile(r"['\"]*(?P<bracket> ?[)\]}]+)?['\"]*")
-_SPOILED = re.compile(rf" ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
+_SPOILED = re.compile(rf"\W{{0,3}}\?| ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
 _DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
 _ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
 _LIST_MARK = re.compile(r"\s*[-*•]? ?\d+[.)] (?=\S)")
@@ -114,7 +114,7 @@ class Options:
         text = _NUMBERED.sub(" ", text)
         return any(
             int(m[0]) in self.codes and int(m[0]) != code
-            for m in re.finditer(r"(?<![\w.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text)
+            for m in re.finditer(r"(?<![A-Za-z0-9_.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text)
             if not re.match(r"(?:st|nd|rd|th)\b", text[m.end() :])
             and not _COUNTS.match(text[m.end() :])
         )
@@ -271,7 +271,7 @@ class _Reader:
         rest = self._without_share(line[after:], code)
         if (affirmed := _AFFIRMED.match(rest)) and not self.options.others_in(rest, code):
             return None if _NEGATED.search(affirmed[0]) else Claim(code, start, number)
-        if _CHOICE.match(line[place:after] + rest) or re.match(r"[ )\]\"']*\?", rest):
+        if _CHOICE.match(line[place:after] + rest) or re.match(r"\W{0,3}\?|[^.!?]*\?", rest):
             return Claim(None, start, number)
         if not self._closes(rest, code):
             return None
@@ -315,7 +315,7 @@ class _Reader:
     def _closes(self, rest: str, code: int) -> bool:
         """Whether what follows a code leaves it as it is."""
         rest = self._without_share(rest, code)
-        goes_on = _GOES_ON.match(rest)
+        goes_on = _GOES_ON.match(rest) or _AFFIRMED.match(rest)
         if not goes_on and _SPOILED.match(rest):
             return False
         closers = _CLOSERS.match(rest)

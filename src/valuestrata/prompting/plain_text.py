@@ -22,8 +22,8 @@ _SIGNS: dict[int, Any] = {
     **{ord(char): "-" for char in "\u2212\ufe63\uff0d\u2010\u2011"},
     **{ord(char): "\u2013" for char in "\u2012\u2014\u2015"},
     **{ord(char): "~" for char in "\u301c\uff5e\u223c\u02dc"},
-    **{ord(char): "'" for char in "\u2018\u2019\u201b\u2032`´"},
-    **{ord(char): '"' for char in "\u201c\u201d\u201e\u2033«»"},
+    **{ord(char): "'" for char in "\u2018\u2019\u201b`´"},
+    **{ord(char): '"' for char in "\u201c\u201d\u201e«»"},
     **{ord(char): "(" for char in "【「『《〔（"},
     **{ord(char): ")" for char in "】」』》〕）"},
     **{ord(char): "<" for char in "〈＜‹"},
@@ -66,18 +66,13 @@ def to_plain(text: str) -> str:
     >>> to_plain("The answer is $\\\\boxed{3}$.").split()
     ['The', 'answer', 'is', 'Answer:', '3', '.']
     """
-    text = html.unescape(text).replace("\r\n", "\n").replace("\r", "\n")
+    text = re.sub(r"\r\n?|\\n(?![a-z])", "\n", html.unescape(text))
     text = _open_json(text)
     text = _STRIKES.sub(STRUCK, text)
     text = _open_tags(_open_latex(text))
-    text = "".join(_digit(char) for char in text.translate(_TABLE))
+    text = re.sub(r"\d", lambda m: str(unicodedata.decimal(m[0])), text.translate(_TABLE))
     text = _BRACKETED.sub(r"(\1)", _EMOJI.sub(" ", text))
     return _EMPHASIS.sub(" ", text)
-
-
-def _digit(char: str) -> str:
-    """Any script's decimal digit as an ASCII one; other characters as they are."""
-    return char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char))
 
 
 def _open_latex(text: str) -> str:
