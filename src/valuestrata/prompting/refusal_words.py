@@ -24,9 +24,9 @@ _CANNOT = any_of(r"""
     (?:(?:am|'m|feel) )?(?:not comfortable|uncomfortable)(?: to| with)?
     (?:do not|don't) (?:wish|want|feel comfortable|feel able|feel qualified)(?: to| with)?
     (?:would |'d )?(?:prefer|rather|choose) not(?: to)?
-    (?:must |have to |need to |will |'ll |would |'d )?(?:decline|refuse|abstain|refrain)(?: to| from)?
+    (?:(?:must|have to|need to|will|would) |'ll |'d )?@POLITELY(?:decline|refuse|abstain)(?: to| from)?
     am declining to
-""")
+""").replace("@POLITELY", "(?:(?:respectfully|politely|kindly) )?")
 _END = r" ?(?:[.!,;:)…\n–-]|$|(?:because|as|since|due|without|but|and|at this|for you)\b)"
 _ASKED = (
     r"(?:questions?|requests?|surveys?|topics?|prompts?|quer(?:y|ies)|issues?|subjects?|statements?"
@@ -73,7 +73,7 @@ _ANSWERING = (
     _ANSWERING.replace(
         "@VIEW",
         r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one"
-        rf"|numerical|single|meaningful|either|political|religious|subjective) )*{_VIEW}{_FREELY}",
+        rf"|numerical|single|meaningful|either|political|religious|subjective) )*{_VIEW}\b{_FREELY}",
     )
     .replace("@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b")
     .replace(
@@ -113,13 +113,14 @@ ENGLISH = (
     r" (?:\w+ )?(?:guidelines|programming|polic(?:y|ies)|capabilities|ethical standards)",
     r"\b(?:perpetuat|reinforc|promot)\w+ (?:\w+ )?(?:and \w+ )?stereotypes",
     r"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) (?:information"
-    r"|context|data|details) (?:to|about)\b|\bnot enough (?:information|context) to (?:answer|choose)"
+    r"|context|data|details) (?:to (?:answer|determine|choose|respond|provide|make|give|select|form"
+    r"|accurately)|about (?:you|this person|the person))\b|\bnot enough (?:information|context) to (?:answer|choose)"
     r"|\bneed more (?:information|context)\b|\bcannot be (?:determined|answered)\b",
     r"\b(?:please|could you(?: please)?|can you(?: please)?) (?:provide|clarify|give)(?: me)?"
     r"(?: with)? (?:more|the|additional|further|your) (?:context|information|question|details)",
     # an apology that ends where the refusal would begin
     rf"^\W*(?:i'm |i am |i |my )?(?:so |very |truly )?{_SORRY}(?: (?:about|for) (?:that|this))?"
-    r"[,.;:]?(?: ?but)?,? ?(?:no|i (?:cannot|can't|can not|won't|will not|don't|do not|am unable"
+    r"[,.;:]?(?: ?but)?,? ?(?:no|i|i (?:cannot|can't|can not|won't|will not|don't|do not|am unable"
     r"|must decline)(?: to)?(?: (?:do|answer|help)(?: (?:that|this|with))?)?"
     r"|i'm (?:unable|not able)(?: to)?|as(?: an)?)?\W*$",
     rf"\b{_SORRY}\b[^.!?\n]{{0,30}}\b(?:this|that|it)(?: question)?(?: is|'s) (?:{_TOO}{_PRIVATE}"
@@ -175,7 +176,7 @@ TAMIL = (
     any_of(r"""
         பதிலளிக்க|பதில் ?(?:அளிக்க|சொல்ல|கூற|தர|வழங்க)|கருத்துரைக்க
         கருத்து(?:க்களை|களை)? ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)|கருத்தை[தக்]* ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)
-        (?:எண்ணை|எண்|விருப்பத்தை|பதிலை|எதையும்)[தக்]* ?(?:தேர்ந்தெடுக்க|தேர்வு செய்ய)
+        (?:எண்ணை|எண்ணையும்|எண்|விருப்பத்தை|பதிலை|எதையும்)[தக்]* ?(?:தேர்ந்தெடுக்க|தேர்வு செய்ய)
         (?:உங்களுக்கு|இதில்|இதற்கு) உதவ|(?:இதை|இதைப் பற்றி|இது குறித்து) (?:விவாதிக்க|பேச)
     """)
     + rf" ?(?:என்னால் )?{_TA_CANNOT}",
@@ -206,7 +207,7 @@ MACHINE = (
     r"நான்[^.!?\n]{0,12}(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு|AI)"
     r"(?! ?(?:பொறியாளர்|ஆராய்ச்சி|நிபுணர்|துறை|நிறுவன|பற்றி|குறித்து|கண்டு|பயன்))",
     r"(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு(?: (?:மாதிரி|உதவியாளர்))?|AI)"
-    r" ?(?:யாக|ஆக|ியாக|யாகிய|என்பதால்|என்ற முறையில்)",
+    r" ?(?:யாக|ஆக|யாகிய|என்பதால்|என்ற முறையில்)|செயற்கை நுண்ணறிவாக",
     r"தனிப்பட்ட (?:கருத்து|நம்பிக்கை|உணர்வு)[^.,\n]{0,8} (?:இல்லை|கிடையாது)",
 )
 """A speaker who is no person. That alone may be followed by the person's answer."""
