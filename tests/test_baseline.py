@@ -313,6 +313,7 @@ def test_the_stage_says_that_it_is_cross_fitted(tmp_path: Path) -> None:
             "mode": 1,
             "tied": False,
             "codes": [[1, 2, 3]] * len(CROSSED),
+            "labels": [["a", "b", "c"]] * len(CROSSED),
             "distribution": [[1.0, 0.0, 0.0]] * len(CROSSED),
             "n": 30,
             "respondents": 30,

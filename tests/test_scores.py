@@ -32,6 +32,7 @@ def pairs_table() -> pd.DataFrame:
     frame = pd.DataFrame(list(pairs), columns=PAIR)
     frame["measurement_level"], frame["mode"] = zip(*pairs.values(), strict=True)
     frame["codes"] = [[1, 2, 3]] * len(frame)
+    frame["labels"] = [["a", "b", "c"]] * len(frame)
     frame["distribution"] = [[0.5, 0.25, 0.25]] * len(frame)
     frame = frame.assign(block="values", scale_min=1, scale_max=3, tied=False, n=40)
     return frame.assign(respondents=50, persona="p", closed_prompt="c", open_prompt="o")
@@ -40,6 +41,8 @@ def pairs_table() -> pd.DataFrame:
 def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
     columns = {
         "text": "Answer: 1",
+        "thought": None,
+        "finish_reason": "stop",
         "outcome": "answer",
         "answer": 1,
         "codes": [[1, 2, 3]] * len(pairs),

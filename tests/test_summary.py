@@ -30,6 +30,7 @@ PAIRS = pd.DataFrame(
         "mode": [1, 2],
         "tied": [True, False],
         "codes": [[1, 2, 3]] * 2,
+        "labels": [["a", "b", "c"]] * 2,
         "distribution": [[0.5, 0.25, 0.25]] * 2,
         **SIZES,
         **dict.fromkeys(("persona", "closed_prompt", "open_prompt"), "p"),

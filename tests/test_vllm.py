@@ -120,7 +120,12 @@ class Engine:
             steps.append({t: SimpleNamespace(logprob=float(logprobs[t])) for t in wanted})
             if ids[-1] in getattr(param, "stop_token_ids", ()):
                 break
-        new = SimpleNamespace(token_ids=tuple(ids[len(prompt) :]), logprobs=steps)
+        ended = ids[-1] in getattr(param, "stop_token_ids", ())
+        new = SimpleNamespace(
+            token_ids=tuple(ids[len(prompt) :]),
+            logprobs=steps,
+            finish_reason="stop" if ended else "length",
+        )
         return SimpleNamespace(outputs=[new])
 
 

@@ -302,6 +302,7 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "mode": TAUGHT[text],
             "tied": False,
             "codes": codes,
+            "labels": labels,
             "distribution": [1 / len(codes)] * len(codes),
             "n": 100,
             "respondents": 100,
@@ -310,6 +311,6 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "open_prompt": prompts.open_ended(PROMPT, text),
         }
         for persona in personas
-        for q, (text, (codes, _)) in enumerate(SCALES.items())
+        for q, (text, (codes, labels)) in enumerate(SCALES.items())
     ]
     return pd.DataFrame(rows)

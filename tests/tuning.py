@@ -52,6 +52,7 @@ def uneven_pairs() -> pd.DataFrame:
     for i, row in enumerate(rows):
         if i == 1:
             row["codes"] = [*row["codes"], row["codes"][-1] + 7]
+            row["labels"] = [*row["labels"], ""]
         row["distribution"] = rng.dirichlet(np.ones(len(row["codes"]))).tolist()
         row["measurement_level"] = "nominal" if row["question"] == "Q0" else "ordinal"
     return pd.DataFrame(rows)

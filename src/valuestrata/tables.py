@@ -6,10 +6,10 @@ on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 
 from valuestrata.contracts import Column, Contract
 
-OUTCOMES = ("answer", "refusal", "invalid", "failed")
+OUTCOMES = ("answer", "refusal", "invalid", "truncated", "failed")
 CEILING_NAMES = ("split_half", "noise_ceiling")
 RANKS = ("spearman", "kendall")
-VERDICT_OUTCOMES = ("verdict", "invalid", "failed")
+VERDICT_OUTCOMES = ("verdict", "invalid", "truncated", "failed")
 COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
 
 
@@ -44,6 +44,10 @@ _RUN = (
     Column("split", "text", meaning="split of the study"),
 )
 
+_WRITTEN = (
+    Column("thought", "text", optional=True, meaning="what came before the text, if it thought"),
+    Column("finish_reason", "text", optional=True, meaning="why the text ended: stop, length"),
+)
 _ANSWERED_BY = (
     Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
     Column(
@@ -173,6 +177,7 @@ PAIRS = Contract(
         ),
         Column("tied", "bool", meaning="whether another code is as frequent as the mode"),
         Column("codes", "ints", meaning="answer codes, ascending"),
+        Column("labels", "texts", meaning="label of each code, '' where it has none"),
         Column(
             "distribution",
             "floats",
@@ -230,6 +235,7 @@ PREDICTIONS = Contract(
     (
         *_PAIR,
         Column("text", "text", optional=True, meaning="what the model wrote, new tokens only"),
+        *_WRITTEN,
         Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
         Column(
             "answer",
@@ -259,6 +265,7 @@ TEXTS = Contract(
         *_PAIR,
         Column("prompt", "text", meaning="user message that was answered"),
         Column("text", "text", optional=True, meaning="the open-ended answer, new tokens only"),
+        *_WRITTEN,
         Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
         *_ANSWERED_BY,
     ),

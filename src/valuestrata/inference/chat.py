@@ -14,6 +14,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from valuestrata.errors import InputError
+from valuestrata.inference.protocol import CUT, Completion
+from valuestrata.prompting.thinking import CHANNEL_MARK, marks_thought
 from valuestrata.provenance import text_digest
 
 DATE = "01 Jan 2026"
@@ -105,6 +107,11 @@ class Chat:
         # a prompt is kept while somebody holds it: its hash is needed first, its ids later
         self._prompts: WeakValueDictionary[tuple[str, str], TokenizedPrompt] = WeakValueDictionary()
         self._replies: dict[str, tuple[int, ...]] = {}
+        # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
+        special = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self._special = {*special, *tokenizer.all_special_ids}
+        has_channels = CHANNEL_MARK in special.values()
+        self._thought_marks = {i for i, t in special.items() if marks_thought(t, has_channels)}
         # some wrappers' templates show a message only as a list of parts (Llava, Idefics)
         self._in_parts = False
         self._in_parts = not self._keeps("QUESTION")
@@ -153,10 +160,16 @@ class Chat:
             self._replies[text] = (*ids, *self.terminator)
         return self._replies[text]
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of new tokens up to the first that ends it, special tokens left out."""
+    def completion(self, ids: list[int]) -> Completion:
+        """Text of new tokens up to the first that ends it, and whether there was one.
+
+        Special tokens are left out, but for those that mark a thought.
+        """
         end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
-        return str(self.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
+        kept = [i for i in ids[:end] if i in self._thought_marks or i not in self._special]
+        marked = self._thought_marks.intersection(kept)
+        text = self.tokenizer.decode(kept if marked else ids[:end], skip_special_tokens=not marked)
+        return Completion(str(text).strip(), "stop" if end < len(ids) else CUT)
 
     def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
         if self.system_role:
@@ -248,11 +261,8 @@ class Chat:
         return prompt, lead, self._terminator(prompt + lead + _SAMPLE_REPLY, rest)
 
     def _terminator(self, before: str, rest: str) -> tuple[int, ...]:
-        # not all_special_ids: the end of a turn is often special without a name (Phi, Gemma 3)
-        added = self.tokenizer.added_tokens_decoder.items()
-        special = {i for i, token in added if token.special} | set(self.tokenizer.all_special_ids)
         ids = self._following(before, rest)
-        end = next((i for i, token in enumerate(ids) if token in special), None)
+        end = next((i for i, token in enumerate(ids) if token in self._special), None)
         if end is None:
             return (int(self.tokenizer.eos_token_id),)
         return tuple(ids[: end + 1])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from valuestrata.errors import InputError
 from valuestrata.inference.protocol import (
     Backend,
+    Completion,
     Messages,
     RenderedPrompt,
     Sampling,
@@ -30,12 +31,14 @@ class Requests:
         sampling: how texts are written.
         should_cache: whether a text, the reply to the prompt at a position, may be cached.
         options: of each prompt, replies whose log-probabilities are wanted; None for texts alone.
+        constrained: whether a text is one of its prompt's options, and nothing else.
     """
 
     messages: Sequence[Messages]
     sampling: Sampling
-    should_cache: Callable[[int, str | None], bool]
+    should_cache: Callable[[int, Completion], bool]
     options: Sequence[tuple[str, ...]] | None = None
+    constrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,13 @@ class Reply:
     """A reply and the prompt that it answers.
 
     Attributes:
-        text: what the model wrote, new tokens only; None where the call failed.
+        written: what the model wrote, new tokens only, and why it ended.
         logprobs: log p of each option's whole reply [C]; None where nobody asked, or can tell.
         prompt_hash: hash of the prompt as it was read.
         prompt_tokens: its length in tokens, None where only the service knows.
     """
 
-    text: str | None
+    written: Completion
     logprobs: list[float] | None
     prompt_hash: str
     prompt_tokens: int | None
@@ -69,11 +72,11 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
         return _ask(model, requests, part)
 
     def should_cache(i: int, reply: CachedReply) -> bool:
-        return requests.should_cache(i, reply["text"])
+        return requests.should_cache(i, _completion(reply))
 
     replies = get_or_compute(cache, keys, compute, should_cache, model.shard_size)
     return [
-        Reply(reply["text"], reply.get("logprobs"), prompt.digest, prompt.num_tokens)
+        Reply(_completion(reply), reply.get("logprobs"), prompt.digest, prompt.num_tokens)
         for reply, prompt in zip(replies, prompts, strict=True)
     ]
 
@@ -91,6 +94,11 @@ def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPro
         asked.append(str(sampling.seed))
     asked += rest
     options = _encode_options(model, requests) or [[]] * len(prompts)
+    if requests.constrained:
+        asked.append("constrained")
+        options = [
+            [*ids, *texts] for ids, texts in zip(options, requests.options or [], strict=True)
+        ]
     return [
         text_digest([*asked, prompt.digest, *replies])
         for prompt, replies in zip(prompts, options, strict=True)
@@ -143,10 +151,24 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
     """Replies to the prompts at some positions."""
     messages = [requests.messages[i] for i in part]
     if requests.options is None:
-        return [{"text": text} for text in model.generate(messages, requests.sampling)]
+        return [
+            {"text": c.text, "finish_reason": c.finish_reason}
+            for c in model.generate(messages, requests.sampling)
+        ]
     options = [requests.options[i] for i in part]
-    asked = [ScoringRequest(*pair) for pair in zip(messages, options, strict=True)]
+    asked = [
+        ScoringRequest(*pair, requests.constrained) for pair in zip(messages, options, strict=True)
+    ]
     return [
-        {"text": r.text, "logprobs": None if r.logprobs is None else r.logprobs.tolist()}
+        {
+            "text": r.text,
+            "finish_reason": r.finish_reason,
+            "logprobs": None if r.logprobs is None else r.logprobs.tolist(),
+        }
         for r in model.score(asked, requests.sampling.max_new_tokens)
     ]
+
+
+def _completion(reply: CachedReply) -> Completion:
+    """Text and finish reason; a reply that was cached before there were reasons has none."""
+    return Completion(reply["text"], reply.get("finish_reason"))

@@ -25,12 +25,37 @@ class Sampling:
     seed: int = 0
 
 
+CUT = "length"
+"""The finish reason of a text that ended at its token limit, as services call it."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A text and why it ended: stop, length, what a service says, or None where nobody knows.
+
+    `text` is None where the call failed. It holds the model's thought, if it has one, between the
+    model's own markers (prompting/thinking.py).
+    """
+
+    text: str | None
+    finish_reason: str | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended at its token limit."""
+        return self.finish_reason == CUT
+
+
 @dataclass(frozen=True)
 class ScoringRequest:
-    """A closed prompt: its messages, and the reply that would give each of its C options."""
+    """A closed prompt: its messages, and the reply that would give each of its C options.
+
+    Where it is `constrained`, the text is one of the options, whatever the model would write.
+    """
 
     messages: Messages
     options: tuple[str, ...]
+    constrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +67,7 @@ class ScoredReply:
 
     text: str | None
     logprobs: NDArray[np.float64] | None
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,5 +160,5 @@ class Backend(Protocol):
     def score(self, requests: Sequence[ScoringRequest], max_new_tokens: int) -> list[ScoredReply]:
         """Greedy text and log-probability of every option, up to its terminator."""
 
-    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> Sequence[str | None]:
-        """A text for each prompt, None for a failed call."""
+    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> Sequence[Completion]:
+        """A text for each prompt."""

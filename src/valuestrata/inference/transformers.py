@@ -19,10 +19,17 @@ from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.constrained import constrained_option
 from valuestrata.inference.loading import check_applied, check_shift
 from valuestrata.inference.local import LocalBackend, device, load_network
 from valuestrata.inference.notices import collect_warnings
-from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
+from valuestrata.inference.protocol import (
+    Completion,
+    Messages,
+    Sampling,
+    ScoredReply,
+    ScoringRequest,
+)
 from valuestrata.prefix import attention, forests
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import LocalModel
@@ -43,11 +50,13 @@ class ScoredItem:
         logprobs: of each option [C].
         option: the one that greedy decoding writes, None where it writes something else.
         tokens: what it writes then.
+        choice: the option that it writes where it may write nothing else.
     """
 
     logprobs: NDArray[np.float64]
     option: int | None
     tokens: list[int]
+    choice: int
 
 
 @dataclass(frozen=True)
@@ -121,11 +130,18 @@ class TransformersBackend(LocalBackend):
         ]
         return [
             ScoredReply(
-                self.chat.decode(item.tokens) if item.option is None else r.options[item.option],
-                item.logprobs,
+                text=written.text, logprobs=item.logprobs, finish_reason=written.finish_reason
             )
             for r, item in zip(requests, self.score_items(items, max_new_tokens), strict=True)
+            for written in [self._written(r, item)]
         ]
+
+    def _written(self, request: ScoringRequest, item: ScoredItem) -> Completion:
+        """What is written to a closed prompt."""
+        option = item.choice if request.constrained else item.option
+        if option is None:
+            return self.chat.completion(item.tokens)
+        return Completion(request.options[option], "stop")
 
     def score_items(
         self, items: Sequence[forests.PrefixItem], max_new_tokens: int
@@ -149,10 +165,10 @@ class TransformersBackend(LocalBackend):
             scored |= self._scored(items, last, max_new_tokens)
         return [scored[i] for i in range(len(items))]
 
-    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[str]:
+    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
         """A text for each prompt, in order; batches by length, padded at the left."""
         rendered = [self.chat.prompt(*messages) for messages in prompts]
-        texts = [""] * len(rendered)
+        texts = [Completion(None)] * len(rendered)
         order = sorted(range(len(rendered)), key=lambda i: (len(rendered[i].ids), rendered[i].ids))
         start = 0
         while start < len(order):
@@ -218,6 +234,9 @@ class TransformersBackend(LocalBackend):
                 totals[start : start + len(options)],
                 best - start if is_whole else None,
                 [] if is_whole else [*options[best - start][: min(taken[best], max_new_tokens)]],
+                constrained_option(
+                    options, [logprobs[begin[n] :] for n in range(start, start + len(options))]
+                ),
             )
             if not is_whole and taken[best] < max_new_tokens:
                 leaves = begin[best] + taken[best]
@@ -263,7 +282,9 @@ class TransformersBackend(LocalBackend):
             first += len(live)
 
     @torch.inference_mode()
-    def _generate_batch(self, prompts: list[TokenizedPrompt], sampling: Sampling) -> list[str]:
+    def _generate_batch(
+        self, prompts: list[TokenizedPrompt], sampling: Sampling
+    ) -> list[Completion]:
         longest = max(len(prompt.ids) for prompt in prompts)
         tokens = torch.full((len(prompts), longest), self.chat.pad)
         mask = torch.zeros_like(tokens)
@@ -281,7 +302,7 @@ class TransformersBackend(LocalBackend):
             pad_token_id=self.chat.pad,
             **options,
         )
-        return [self.chat.decode(row[longest:].tolist()) for row in out.cpu()]
+        return [self.chat.completion(row[longest:].tolist()) for row in out.cpu()]
 
 
 def _gumbel_sampler(prompts: list[TokenizedPrompt], sampling: Sampling) -> Any:

@@ -19,15 +19,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files, quantized
 from valuestrata.inference.architectures import is_wrapper, read_config
 from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.constrained import constrained_option
 from valuestrata.inference.loading import check_shift
 from valuestrata.inference.local import LocalBackend, model_folder
 from valuestrata.inference.notices import collect_warnings
-from valuestrata.inference.protocol import Messages, Sampling, ScoredReply, ScoringRequest
+from valuestrata.inference.protocol import (
+    Completion,
+    Messages,
+    Sampling,
+    ScoredReply,
+    ScoringRequest,
+)
 from valuestrata.inference.tokenizer_files import is_tekken
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import LocalModel
@@ -91,12 +99,15 @@ class VllmBackend(LocalBackend):
             scored = self._score_part(
                 [prompts[i] for i in part], [options[i] for i in part], max_new_tokens
             )
-            for i, reply in zip(part, scored, strict=True):
-                replies[i] = reply
+            for i, (reply, choice) in zip(part, scored, strict=True):
+                text = requests[i].options[choice]
+                replies[i] = (
+                    ScoredReply(text, reply.logprobs, "stop") if requests[i].constrained else reply
+                )
             log.info("asked %d of %d", done + len(part), len(order))
         return replies
 
-    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[str]:
+    def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
         """A text for each prompt, in order; each prompt has its own seed."""
         rendered = [self.chat.prompt(*messages) for messages in prompts]
         params = [
@@ -108,11 +119,12 @@ class VllmBackend(LocalBackend):
             for prompt in rendered
         ]
         completions = self._complete([prompt.ids for prompt in rendered], params)
-        return [self.chat.decode(list(c.token_ids)) for c in completions]
+        return [self._completion(c) for c in completions]
 
     def _score_part(
         self, prompts: list[Tokens], options: list[list[Tokens]], max_new_tokens: int
-    ) -> list[ScoredReply]:
+    ) -> list[tuple[ScoredReply, int]]:
+        """Replies, and the position of the option that each would be if it were constrained."""
         trees = [tree(replies) for replies in options]
         stopping = self._stopping(max_new_tokens)
         params = [
@@ -133,13 +145,19 @@ class VllmBackend(LocalBackend):
         single = self._complete([prompts[i] + node for i, node in rest], params)
         for (i, node), completion in zip(rest, single, strict=True):
             steps[i][node] = completion.logprobs[0]
-        return [
-            ScoredReply(
-                self.chat.decode(list(completion.token_ids)),
-                np.array([_total(nodes, reply) for reply in replies], dtype=np.float64),
-            )
-            for completion, nodes, replies in zip(completions, steps, options, strict=True)
-        ]
+        scored = []
+        for completion, nodes, replies in zip(completions, steps, options, strict=True):
+            written = self._completion(completion)
+            logprobs = [_logprobs_along(nodes, reply) for reply in replies]
+            totals = np.array([sum(along) for along in logprobs], dtype=np.float64)
+            reply = ScoredReply(written.text, totals, written.finish_reason)
+            scored.append((reply, constrained_option(replies, logprobs)))
+        return scored
+
+    def _completion(self, completion: Any) -> Completion:
+        """The engine's text, and why it says that it ended."""
+        written = self.chat.completion(list(completion.token_ids))
+        return Completion(written.text, completion.finish_reason)
 
     def _stopping(self, max_new_tokens: int) -> dict[str, Any]:
         """How far a text goes."""
@@ -257,8 +275,8 @@ def _logprobs_of(tokens: set[int]) -> dict[str, Any]:
     return {"logprobs": len(tokens), "logprob_token_ids": sorted(tokens)}
 
 
-def _total(nodes: dict[Tokens, Any], option: Tokens) -> float:
-    return sum(nodes[option[:k]][token].logprob for k, token in enumerate(option))
+def _logprobs_along(nodes: dict[Tokens, Any], option: Tokens) -> NDArray[np.float64]:
+    return np.array([nodes[option[:k]][token].logprob for k, token in enumerate(option)])
 
 
 def _prompt_seed(seed: int, prompt: TokenizedPrompt) -> int:

@@ -136,7 +136,9 @@ TAMIL_CHOICE = (
 # ---- how a reply opens
 
 BULLET = r"(?:[-*•·▪◦‣+] +|#{1,6} +|\|)*"
-SPEAKER = r"(?:(?:assistant|respondent|persona|person|ai|bot|me|model|participant|interviewee) ?: ?)?"
+SPEAKER = (
+    r"(?:(?:assistant|respondent|persona|person|ai|bot|me|model|participant|interviewee) ?: ?)?"
+)
 LEAD_IN = r"(?:%s ?[,!.:–-]+ ?)*" % any_of("""
     sure(?: thing)?|ok(?:ay)?|yes|certainly|of course|absolutely|great|alright|all right|well|so
     therefore|thus|hence|definitely|probably|hm+|uh|oh|understood|got it|without a doubt|no doubt

@@ -87,7 +87,9 @@ def _answer(reply: str, options: Options, is_cut: bool) -> int | None:
 def _goes_on(reply: str, options: Options, code: int) -> bool:
     """Whether a cut reply claims a code without its last word, and has words or a line behind it."""
     before = reply[: reply.rindex(reply.split()[-1])]
-    return bool(re.search(r"[^\W\d_]\s*$|\n\s*$", before)) and _answer(before, options, False) == code
+    return (
+        bool(re.search(r"[^\W\d_]\s*$|\n\s*$", before)) and _answer(before, options, False) == code
+    )
 
 
 def _lines(text: str) -> str:

@@ -82,7 +82,11 @@ class Options:
     def by_label(self) -> dict[str, int]:
         """The code of each label that one option alone has."""
         texts = list(self.labels.values())
-        return {t: code for code, t in self.labels.items() if texts.count(t) == 1 and t.strip("0123456789")}
+        return {
+            t: code
+            for code, t in self.labels.items()
+            if texts.count(t) == 1 and t.strip("0123456789")
+        }
 
     @cached_property
     def scale(self) -> re.Pattern[str]:
@@ -114,7 +118,9 @@ class Options:
         text = _NUMBERED.sub(" ", text)
         return any(
             int(m[0]) in self.codes and int(m[0]) != code
-            for m in re.finditer(r"(?<![A-Za-z0-9_.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text)
+            for m in re.finditer(
+                r"(?<![A-Za-z0-9_.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text
+            )
             if not re.match(r"(?:st|nd|rd|th)\b", text[m.end() :])
             and not _COUNTS.match(text[m.end() :])
         )
@@ -243,7 +249,11 @@ class _Reader:
         if number is None:
             return None
         code, after, in_words = number
-        if by_verb and in_words and not re.search(rf"{words.CODE_NOUN}\s*$", sentence[:filled], re.I):
+        if (
+            by_verb
+            and in_words
+            and not re.search(rf"{words.CODE_NOUN}\s*$", sentence[:filled], re.I)
+        ):
             return None  # `I would choose one` is no code
         is_clear = not self.options.others_in(sentence[: key.start()], code)
         return code if is_clear and self._closes(sentence[after:], code) else None
@@ -260,7 +270,9 @@ class _Reader:
             if (label := self.options.label_at(line[begin:])) is not None:
                 code, length = label
                 rest = line[begin + length :]
-                is_claim = self._ends_label(rest, code, is_short=" " not in line[begin : begin + length])
+                is_claim = self._ends_label(
+                    rest, code, is_short=" " not in line[begin : begin + length]
+                )
                 return Claim(code, start, number, is_listed=True) if is_claim else None
         noun = _CODE_NOUN.match(line, after_lead_in)
         place = _end(_LEFT, line, noun.end() if noun else after_lead_in)
@@ -276,7 +288,9 @@ class _Reader:
         if not self._closes(rest, code):
             return None
         has_text = re.search(r"[^\W\d_]", rest) is not None
-        if has_text and (in_words and not noun or not self._is_own_text(rest, code, number, bool(noun))):
+        if has_text and (
+            in_words and not noun or not self._is_own_text(rest, code, number, bool(noun))
+        ):
             return None
         marked = has_text and re.match(r"[)\]\"' ]*[.):=-]| ?[-–] ", rest) is not None
         return Claim(code, start, number, is_listed=has_text, is_marked=marked)
@@ -290,9 +304,10 @@ class _Reader:
             label = self.options.label_at(text)
             return label is not None and label[0] == code
         before = self.text.split("\n")[:number]
-        return not any(line.strip() for line in before) and len(
-            re.split(r"[.!]\s|[.!]$", text)[0].split()
-        ) <= _SHORT_LABEL
+        return (
+            not any(line.strip() for line in before)
+            and len(re.split(r"[.!]\s|[.!]$", text)[0].split()) <= _SHORT_LABEL
+        )
 
     # ---- what follows
 
@@ -370,7 +385,11 @@ class _Reader:
             return int(numbered[1]) == code
         if rest.strip(" .!)]\"'") == "":
             return "?" not in rest
-        ends = r"[)\]\"']*[.!]\s" if is_short else r"[)\]\"']*(?:[.!;,:–]|-) ?|\n| (?:because|since|kerana)\b"
+        ends = (
+            r"[)\]\"']*[.!]\s"
+            if is_short
+            else r"[)\]\"']*(?:[.!;,:–]|-) ?|\n| (?:because|since|kerana)\b"
+        )
         match = re.match(ends, rest)
         if match is None or _HEDGED.match(rest[match.end() :]):
             return False

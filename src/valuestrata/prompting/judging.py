@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from valuestrata.prompting.settings import data_file
+from valuestrata.prompting.thinking import split_thought
 from valuestrata.study.yaml import read_yaml
 
 _SCORES = {"1": 1.0, "2": 0.0, "tie": 0.5}
@@ -35,17 +36,24 @@ def render_judge_prompt(
     return re.sub(r"\{(persona|question|first|second)\}", lambda m: fields[m[1]], rubric.user)
 
 
-def verdicts(text: str | None, dimensions: Sequence[str]) -> dict[str, float | None]:
+def verdicts(
+    text: str | None, dimensions: Sequence[str], is_cut: bool = False
+) -> dict[str, float | None]:
     """Score of the response shown first, by dimension; None where the judge gave no verdict.
 
-    Scores are 1 (better), 0.5 (a tie) and 0, and nothing else.
+    Scores are 1 (better), 0.5 (a tie) and 0, and nothing else. A thought holds no verdict, nor does
+    the last line of a text that `is_cut`, that is ended at its token limit.
 
     >>> verdicts("Value: 1\\nOverall: tie", ["Value", "Persona", "Overall"])
     {'Value': 1.0, 'Persona': None, 'Overall': 0.5}
     >>> verdicts("Overall: 1 or 2, who knows", ["Overall"])
     {'Overall': None}
+    >>> verdicts("<think>Overall: 2</think>Overall: 1", ["Overall"])
+    {'Overall': 1.0}
     """
-    return {name: _verdict(text or "", name) for name in dimensions}
+    reply = split_thought(text or "").reply
+    whole = reply.rpartition("\n")[0] if is_cut else reply
+    return {name: _verdict(whole, name) for name in dimensions}
 
 
 def _verdict(text: str, dimension: str) -> float | None:

@@ -14,9 +14,9 @@ from typing import Any
 STRUCK = "✗"
 """What stands for text that was struck out, and for a cross."""
 
-_SPACES = dict.fromkeys(map(ord, "\u00a0\u1680\u2007\u202f\u205f\u3000\t\v\f"), " ") | dict.fromkeys(
-    range(0x2000, 0x200B), " "
-)
+_SPACES = dict.fromkeys(
+    map(ord, "\u00a0\u1680\u2007\u202f\u205f\u3000\t\v\f"), " "
+) | dict.fromkeys(range(0x2000, 0x200B), " ")
 _NOTHING = dict.fromkeys([0xAD, 0xFE0F, 0x20E3, 0xFEFF, *range(0x200B, 0x2010), 0x2060])
 _SIGNS: dict[int, Any] = {
     **{ord(char): "-" for char in "\u2212\ufe63\uff0d\u2010\u2011"},
@@ -48,7 +48,9 @@ _INLINE = re.compile(
     re.I,
 )
 _STRIKES = re.compile(r"~~|<(?:s|del|strike)>", re.I)
-_ANSWER_TAG = re.compile(r"<(/?)\s*(?:final[_ ]?)?(answer|jawapan|答案|பதில்|choice|option)\s*>", re.I)
+_ANSWER_TAG = re.compile(
+    r"<(/?)\s*(?:final[_ ]?)?(answer|jawapan|答案|பதில்|choice|option)\s*>", re.I
+)
 _BRACKETED = re.compile(r"<([^<>\n]{1,40})>")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|bf)\s*\{([^{}]*)\}")

@@ -75,7 +75,9 @@ _ANSWERING = (
         r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one"
         rf"|numerical|single|meaningful|either|political|religious|subjective) )*{_VIEW}\b{_FREELY}",
     )
-    .replace("@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b")
+    .replace(
+        "@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b"
+    )
     .replace(
         "@DISCUSS",
         r"(?:discuss|address|debate|speculate|engage|participate|take part|go|get|weigh in)(?:ing)?"

@@ -31,10 +31,19 @@ _ANSWER_TOKENS = re.compile(
     r"|END_RESPONSE|START_TEXT|END_TEXT)\|>(?:assistant)?"
 )
 
-MARKER = re.compile(
-    rf"{_OPEN}|{_CLOSE}|<\|(?:channel|message|start|end|return|call|constrain)\|>", re.IGNORECASE
-)
-"""Markers of thoughts; a tokenizer that has one as a special token must not leave it out."""
+CHANNEL_MARK = "<|channel|>"
+_HARMONY = ("<|start|>", "<|end|>", "<|message|>", CHANNEL_MARK, "<|constrain|>", "<|return|>")
+_MARK = re.compile(f"{_OPEN}|{_CLOSE}", re.IGNORECASE)
+
+
+def marks_thought(token: str, has_channels: bool) -> bool:
+    """Whether a special token marks a thought, so that a decoded text must not leave it out.
+
+    Args:
+        token: its text.
+        has_channels: whether the tokenizer has harmony's channels; elsewhere `<|end|>` ends a turn.
+    """
+    return _MARK.fullmatch(token) is not None or (has_channels and token in _HARMONY)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from valuestrata.tables import PAIR
 DISTANCES = ("wasserstein", "jensen_shannon", "total_variation")
 SCORES = ("accuracy", "nmae", *DISTANCES, "argmax_accuracy", "confidence", "non_option_mass")
 ORDINAL_ONLY = ("nmae", "wasserstein")
-OUTCOMES = ("refusal", "invalid", "failed")
+OUTCOMES = ("refusal", "invalid", "truncated", "failed")
 COMPARED = ("accuracy", "nmae", *DISTANCES, "refusal")
 JUDGED = {"win_rate": "score", "flip_rate": "flipped"}
 """Metrics of verdicts, and the column that each is the mean of."""

@@ -39,7 +39,7 @@ from valuestrata.report.runs import (
 )
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MAIN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "failed")
+MAIN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "truncated", "failed")
 OF_DISTRIBUTIONS = (
     "wasserstein",
     "total_variation",

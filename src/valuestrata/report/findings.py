@@ -199,21 +199,23 @@ def refusals_finding(results: Results, split: str) -> Answer:
         falls = sum(gap.direction(level) < 0 for _, gap in gaps)
         clauses.append(f"a clear fall in {falls} of {plural(len(gaps), 'fine-tune')}")
     details = _open_differences(results, gaps, rate=True)
-    return sentence(", ".join(clauses)), [*_unreadable(results, split), *details]
+    unreadable = _unreadable(results, split, "invalid", "gave invalid answers")
+    truncated = _unreadable(results, split, "truncated", "ran out of tokens before an answer")
+    return sentence(", ".join(clauses)), [*unreadable, *truncated, *details]
 
 
-def _unreadable(results: Results, split: str) -> list[str]:
+def _unreadable(results: Results, split: str, metric: str, what: str) -> list[str]:
+    """Which runs did something instead of answering, as a sentence; none if none did."""
     shares = {}
     for run in llm_runs(results.settings):
-        invalid = results.metric(run, split, "invalid")
+        invalid = results.metric(run, split, metric)
         if invalid is not None and invalid.value > 0:
             shares[label(run, results.settings)] = invalid.value
     if not shares:
         return []
     worst = max(shares, key=lambda name: shares[name])
     return [
-        f"{plural(len(shares), 'run')} gave invalid answers, {worst} most: "
-        f"{percent(shares[worst])} of its pairs."
+        f"{plural(len(shares), 'run')} {what}, {worst} most: {percent(shares[worst])} of its pairs."
     ]
 
 

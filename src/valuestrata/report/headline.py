@@ -61,10 +61,11 @@ def _table(results: Results, split: str) -> list[str]:
     settings = results.settings
     runs = _main_runs(results, split)
     level = settings.evaluation.confidence_level
-    head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", "refusals")
-    rows = [head, *(_row(results, run, split) for run in runs)]
-    if not llm_runs(settings):  # a rule never refuses
-        rows = [row[:-1] for row in rows]
+    rates = {"refusal": "refusals"} if llm_runs(settings) else {}  # a rule never refuses
+    if any(_rate(results, run, split, "truncated") for run in runs):
+        rates["truncated"] = "ran out of tokens"
+    head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", *rates.values())
+    rows = [head, *(_row(results, run, split, tuple(rates)) for run in runs)]
     rows = [(_shortened(row[0]), *row[1:]) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -102,13 +103,20 @@ def _main_runs(results: Results, split: str) -> list[ModelVariant]:
     return [run for run in runs if run in {*kept, *baseline}]
 
 
-def _row(results: Results, run: ModelVariant, split: str) -> tuple[str, ...]:
-    metrics = ("accuracy", "nmae", "refusal")
-    accuracy, nmae, refusal = (results.metric(run, split, metric) for metric in metrics)
+def _rate(results: Results, run: ModelVariant, split: str, metric: str) -> float:
+    rate = results.metric(run, split, metric)
+    return rate.value if rate is not None and rate.exists else 0.0
+
+
+def _row(
+    results: Results, run: ModelVariant, split: str, rates: tuple[str, ...]
+) -> tuple[str, ...]:
+    accuracy, nmae = (results.metric(run, split, metric) for metric in ("accuracy", "nmae"))
+    shares = [results.metric(run, split, metric) for metric in rates]
     return (
         label(run, results.settings),
         with_interval(accuracy),
         count(accuracy.n) if accuracy else "",
         decimal(nmae.value) if nmae else "",
-        percent(refusal.value) if refusal else "",
+        *(percent(share.value) if share else "" for share in shares),
     )

@@ -144,9 +144,18 @@ def _metrics(settings: ReportSettings) -> Iterator[Method]:
     )
     if has_llms:
         yield (
-            "Refusals, invalid, failed (share of pairs)",
-            "The text declined to answer; held no valid answer; or never came. Texts of up to "
-            f"{plural(settings.prediction.max_new_tokens, 'token')} are read.",
+            "Refusals, invalid, ran out of tokens, failed (share of pairs)",
+            "The text declined to answer; held no valid answer; ended at its limit before there "
+            "was one, or within a thought; or never came. Texts of up to "
+            f"{plural(settings.prediction.max_new_tokens, 'token')} are read, and of them what "
+            "follows the last end of a thought.",
+        )
+    if has_llms and settings.prediction.constrained:
+        yield (
+            "Constrained answers",
+            "Texts are limited to the options: at each token the likeliest one that still leads to "
+            "an option, or a service's structured output. A local model cannot refuse, and no "
+            "answer is invalid, so these rates say nothing about the models.",
         )
     yield (
         "Missing",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from valuestrata.report.comparison import Metric
 from valuestrata.report.results import Estimate
 
-RATES = ("refusal", "invalid", "failed", "flip_rate", "disagreement_rate")
+RATES = ("refusal", "invalid", "truncated", "failed", "flip_rate", "disagreement_rate")
 METRICS = {
     "accuracy": "Accuracy",
     "nmae": "NMAE",
@@ -18,6 +18,7 @@ METRICS = {
     "non_option_mass": "Non-option mass",
     "refusal": "Refusals",
     "invalid": "Invalid",
+    "truncated": "Ran out of tokens",
     "failed": "Failed",
     "disagreement_rate": "Disagreement rate",
 }

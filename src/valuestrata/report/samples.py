@@ -31,7 +31,11 @@ def samples_table(
     for pair in _spread([sorted(answers) for answers in by_pair.values()]):
         for run, answers in by_pair.items():
             row = answers[pair]
-            text = row["text"] if isinstance(row["text"], str) else f"({row['outcome']})"
+            text = (
+                row["text"]
+                if isinstance(row["text"], str) and row["text"]
+                else f"({row['outcome']})"
+            )
             judged = [scores.get((run, j), {}).get(pair, NONE) for j in settings.judges]
             names = (Cell(cell_label(pair[1]), small=pair[2]), Cell(label(run, settings)))
             rows.append((*names, Cell(_shortened(text)), *map(Cell, judged)))

@@ -19,6 +19,7 @@ from valuestrata.stages.models import (
     model_files,
     open_job_model,
     reply_cache,
+    written_columns,
 )
 from valuestrata.study.base import Part
 from valuestrata.study.study import Study
@@ -86,7 +87,7 @@ def run(job: Job[Settings]) -> None:
     requests = Requests(
         messages=list(zip(pairs["persona"], pairs["open_prompt"], strict=True)),
         sampling=Sampling(chosen.max_new_tokens, chosen.temperature, chosen.seed),
-        should_cache=lambda _, text: answers.free_outcome(text) == "answer",
+        should_cache=lambda _, written: answers.free_outcome(written.text) == "answer",
     )
     model, cache = open_job_model(job), reply_cache(job, "generate")
     replies = fill(cache, model, requests)
@@ -95,8 +96,8 @@ def run(job: Job[Settings]) -> None:
         {
             **{name: pairs[name] for name in PAIR},
             "prompt": pairs["open_prompt"],
-            "text": [reply.text for reply in replies],
-            "outcome": [answers.free_outcome(reply.text) for reply in replies],
+            **written_columns([reply.written for reply in replies]),
+            "outcome": [answers.free_outcome(reply.written.text) for reply in replies],
             "prompt_hash": [reply.prompt_hash for reply in replies],
             "model_version": model.version,
             "adapter": model.adapter,

@@ -11,10 +11,11 @@ from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Requests, fill
 from valuestrata.inference.load_check import load_check
-from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.metrics import winrate
 from valuestrata.prompting import judging
 from valuestrata.prompting.settings import rubric_id
+from valuestrata.prompting.thinking import split_thought
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.models import (
     add_model_options,
@@ -107,11 +108,11 @@ def run(job: Job[Settings]) -> None:
     requests = Requests(
         messages=[(rubric.system, message) for message in user_messages],
         sampling=Sampling(job.settings.max_new_tokens),
-        should_cache=lambda _, text: None not in judging.verdicts(text, rubric.dimensions).values(),
+        should_cache=lambda _, written: None not in _verdict(written, rubric.dimensions).values(),
     )
     model = open_job_model(job)
     cache = reply_cache(job, f"judge-{job.record.run['judge']}")
-    texts = [reply.text for reply in fill(cache, model, requests)]
+    texts = [reply.written for reply in fill(cache, model, requests)]
     loaded = load_check(cache, model, requests)
     # those that were compared come first
     responses = pd.concat([compared, responses[~responses["comparable"]]], ignore_index=True)
@@ -119,7 +120,7 @@ def run(job: Job[Settings]) -> None:
         judge_version=model.version, judge_notes=loaded.columns["notes"]
     )
     n_missing = int((verdicts["outcome"] != "verdict").sum())
-    log.info("%d verdicts, %d invalid or failed", len(verdicts), n_missing)
+    log.info("%d verdicts, %d invalid, truncated or failed", len(verdicts), n_missing)
     io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, job.record)
 
 
@@ -132,13 +133,17 @@ def _responses(job: Job[Settings]) -> pd.DataFrame:
     personas = io.read_table(job.path("pairs"), tables.PAIRS, [*PAIR, "persona"])
     both = texts.merge(reference, on=PAIR, how="left", validate="one_to_one")
     both = both.merge(personas, on=PAIR, how="left", validate="one_to_one")
-    no_text = ["failed", "invalid"]
+    no_text = ["failed", "invalid", "truncated"]
     has_text = ~both["outcome"].isin(no_text) & ~both["reference_outcome"].isin(no_text)
     return both.assign(comparable=has_text & both["reference"].notna())
 
 
+def _verdict(written: Completion, dimensions: Sequence[str]) -> dict[str, float | None]:
+    return judging.verdicts(written.text, dimensions, written.is_cut)
+
+
 def _verdicts(
-    responses: pd.DataFrame, texts: Sequence[str | None], dimensions: Sequence[str]
+    responses: pd.DataFrame, texts: Sequence[Completion], dimensions: Sequence[str]
 ) -> pd.DataFrame:
     """A row for each response and dimension.
 
@@ -150,14 +155,17 @@ def _verdicts(
     n, width = len(responses), len(dimensions)
     scores = np.full((n, len(ORDERS), width), np.nan)
     has_reply = np.zeros((n, len(ORDERS)), dtype=bool)
+    is_cut = np.zeros((n, len(ORDERS)), dtype=bool)
     for i, text in enumerate(texts):
         place = divmod(i, len(ORDERS))
-        verdict = judging.verdicts(text, dimensions)
+        verdict = _verdict(text, dimensions)
         scores[place] = [np.nan if score is None else score for score in verdict.values()]
-        has_reply[place] = text is not None
+        has_reply[place] = text.text is not None
+        is_cut[place] = text.is_cut or not split_thought(text.text or "").is_finished
     as_first, as_second = scores[:, 0].ravel(), winrate.flip_score(scores[:, 1]).ravel()
     score = winrate.score(as_first, as_second)
     is_answered = np.repeat(has_reply.all(axis=1), width)
+    no_verdict = np.where(np.repeat(is_cut.any(axis=1), width), "truncated", "invalid")
     repeated = responses.loc[responses.index.repeat(width)].reset_index(drop=True)
     lengths = repeated[["text", "reference"]].fillna("").map(len)
     return pd.DataFrame(
@@ -165,7 +173,7 @@ def _verdicts(
             **{name: repeated[name] for name in PAIR},
             "dimension": list(dimensions) * n,
             "outcome": np.where(
-                ~is_answered, "failed", np.where(np.isnan(score), "invalid", "verdict")
+                ~is_answered, "failed", np.where(np.isnan(score), no_verdict, "verdict")
             ),
             "as_first": as_first,
             "as_second": as_second,

@@ -1,13 +1,15 @@
 """What the stages that ask a language model share: the model as it is loaded, and their options."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.protocol import Backend
+from valuestrata.inference.protocol import Backend, Completion
 from valuestrata.inference.reply_cache import ReplyCache
+from valuestrata.prompting.thinking import split_thought
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.models import LocalModel, OpenAIModel
 from valuestrata.study.study import BASE, Study, variant_parts
@@ -83,3 +85,13 @@ def open_job_model(job: Job[Any]) -> Backend:
         local.require_gpu(job.options.gpus, where)
     adapter = next(iter(job.paths("adapter")), None)
     return open_model(job.settings.model, job.options.threads, adapter)
+
+
+def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:
+    """Columns of what was written: the text, the thought before it, and why it ended."""
+    parts = [None if c.text is None else split_thought(c.text) for c in completions]
+    return {
+        "text": [part and part.reply for part in parts],
+        "thought": [(part and part.thought) or None for part in parts],
+        "finish_reason": [c.finish_reason for c in completions],
+    }

@@ -12,7 +12,7 @@ from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Reply, Requests, fill
 from valuestrata.inference.load_check import load_check
-from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.prompting import answers, prompts
 from valuestrata.prompting.settings import prompt_settings
 from valuestrata.stages.job import Files, Job, at
@@ -22,6 +22,7 @@ from valuestrata.stages.models import (
     model_files,
     open_job_model,
     reply_cache,
+    written_columns,
 )
 from valuestrata.study.base import Part
 from valuestrata.study.study import Study, part_name, variant_name, variant_parts
@@ -36,6 +37,7 @@ class Settings(Part):
     model: LanguageModel
     template: str
     max_new_tokens: int
+    constrained: bool = False
     caveat: str
 
 
@@ -57,6 +59,7 @@ def settings(study: Study, model: str, variant: str, split: str) -> Settings:
         model=loaded_model(study, model),
         template=prompt_settings(study, variant_parts(variant)[1]).template,
         max_new_tokens=study.prediction.max_new_tokens,
+        constrained=study.prediction.constrained,
         caveat=study.run_caveat(model),
     )
 
@@ -86,18 +89,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job[Settings]) -> None:
     """Write one prediction a pair."""
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
-    codes = [[int(code) for code in row] for row in pairs["codes"]]
+    codes = [tuple(int(code) for code in row) for row in pairs["codes"]]
+    labels = [tuple(row) for row in pairs["labels"]]
     template = job.settings.template
     requests = Requests(
         messages=list(zip(pairs["persona"], pairs["closed_prompt"], strict=True)),
         options=[tuple(prompts.answer(template, code) for code in row) for row in codes],
         sampling=Sampling(job.settings.max_new_tokens),
-        should_cache=lambda i, text: answers.parse(text, codes[i])[0] == "answer",
+        should_cache=lambda i, written: _parse(written, codes[i], labels[i])[0] == "answer",
+        constrained=job.settings.constrained,
     )
     model, cache = open_job_model(job), reply_cache(job, "predict")
     replies = fill(cache, model, requests)
     loaded = load_check(cache, model, requests)
-    predictions = _predictions(pairs, codes, replies).assign(
+    parsed = [_parse(r.written, *row) for r, *row in zip(replies, codes, labels, strict=True)]
+    predictions = _predictions(pairs, parsed, replies).assign(
         model_version=model.version, adapter=model.adapter, **loaded.columns
     )
     counts = predictions["outcome"].value_counts().items()
@@ -105,19 +111,24 @@ def run(job: Job[Settings]) -> None:
     io.write_table(predictions, job.path("predictions"), tables.PREDICTIONS, job.record)
 
 
+def _parse(
+    written: Completion, codes: Sequence[int], labels: Sequence[str]
+) -> tuple[str, int | None]:
+    return answers.parse(written.text, codes, labels, written.is_cut)
+
+
 def _predictions(
-    pairs: pd.DataFrame, codes: list[list[int]], replies: Sequence[Reply]
+    pairs: pd.DataFrame, parsed: Sequence[tuple[str, int | None]], replies: Sequence[Reply]
 ) -> pd.DataFrame:
     """What each reply says: the text's outcome and code, and the probability of every option.
 
     Probabilities are missing where the backend cannot tell them.
     """
-    parsed = [answers.parse(reply.text, row) for reply, row in zip(replies, codes, strict=True)]
     logprobs = [reply.logprobs for reply in replies]
     return pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
-            "text": [reply.text for reply in replies],
+            **written_columns([reply.written for reply in replies]),
             "outcome": [outcome for outcome, _ in parsed],
             "answer": pd.array([code for _, code in parsed], dtype="Int64"),
             "codes": pairs["codes"],

@@ -76,6 +76,7 @@ def run(job: Job[Settings]) -> None:
         {
             **{name: pairs[name] for name in PAIR},
             "text": [prompts.answer(job.settings.template, code) for code in answer],
+            **dict.fromkeys(("thought", "finish_reason")),
             "outcome": "answer",
             "answer": answer,
             "codes": pairs["codes"],

@@ -12,6 +12,14 @@ class Prediction(Part):
     max_new_tokens: int = Field(
         default=16, ge=1, description="Longest text that is read for an answer, in tokens."
     )
+    constrained: bool = Field(
+        default=False,
+        description=(
+            "Limit the texts to the options: greedy decoding with all other tokens masked, or a "
+            "service's structured output. Then there are no refusals and no invalid answers. By "
+            "default models write freely, as in the paper."
+        ),
+    )
 
 
 class Generation(Part):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from valuestrata.study.models import BaselineModel, LocalModel, Model
+from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
 from valuestrata.study.recipes import AnyRecipe, SupervisedRecipe
 from valuestrata.study.study import BASE, Study
 
@@ -23,6 +23,7 @@ def problems(study: Study, root: Path) -> Iterator[str]:
         yield from revision(f"models.{name}", model, root)
         yield from listed_names(study, name, model)
         yield from tuning_limits(study, name, model)
+        yield from constrained_answers(study, name, model)
     yield from generation_splits(study)
     for name in study.judges:
         yield from judge(study, name, root)
@@ -111,6 +112,16 @@ def tuning_limits(study: Study, name: str, model: Model) -> Iterator[str]:
                 f"models.{name}.gpus, {model.processes}, which share a batch of {recipe.method}; "
                 "change one of them"
             )
+
+
+def constrained_answers(study: Study, name: str, model: Model) -> Iterator[str]:
+    """Answers that are limited to the options, by a service that may not be able to."""
+    is_able = not isinstance(model, OpenAIModel) or model.structured_output
+    if study.prediction.constrained and not is_able:
+        yield (
+            f"models.{name}: prediction.constrained needs structured output; where its service has "
+            f"it set models.{name}.structured_output: true, elsewhere prediction.constrained: false"
+        )
 
 
 def generation_splits(study: Study) -> Iterator[str]:

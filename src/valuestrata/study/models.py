@@ -170,6 +170,7 @@ class OpenAIModel(_LanguageModel):
     RESOURCES: ClassVar[tuple[str, ...]] = (
         *_LanguageModel.RESOURCES,
         "max_concurrency",
+        "structured_output",
         "timeout",
         "max_retries",
     )
@@ -184,6 +185,13 @@ class OpenAIModel(_LanguageModel):
         description=(
             "Name of the environment variable that holds the key, never the key itself; by default "
             "no key is sent."
+        ),
+    )
+    structured_output: bool = Field(
+        default=False,
+        description=(
+            "Whether the service takes a JSON schema as response_format, which "
+            "prediction.constrained needs."
         ),
     )
     max_concurrency: int = Field(default=4, ge=1, description="Calls at a time.")

@@ -115,6 +115,7 @@ def label_pairs(
             "mode": scale.codes[q, modal.modes(counts)],
             "tied": modal.tied(counts),
             "codes": list(about["codes"]),
+            "labels": list(about["labels"]),
             "distribution": [row[real] for row, real in zip(shares, scale.real[q], strict=True)],
             "n": tally.counts[s, q].sum(axis=-1).astype(np.int64),
             "respondents": tally.respondents[s],

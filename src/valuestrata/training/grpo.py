@@ -72,7 +72,7 @@ def finetune(
 def _prepare(
     recipe: GRPO, tuned: Any, data: TuningData, train: list[int], folder: Path
 ) -> preference.Setup:
-    columns = ["measurement_level", "scale_min", "scale_max", "mode", "codes"]
+    columns = ["measurement_level", "scale_min", "scale_max", "mode", "codes", "labels"]
     rows = records(data.pairs[columns])
     order = [train[i] for i in preference.training_order(len(train), recipe)]
     questions = [{"prompt": list(data.examples[i].prompt), **rows[i]} for i in order]
@@ -119,8 +119,9 @@ def _closeness(chat: Chat) -> Callable[..., list[float]]:
     def closeness(
         completion_ids: list[list[int]], log_metric: Callable[[str, float], None], **columns: Any
     ) -> list[float]:
-        texts = [chat.decode(ids) for ids in completion_ids]
-        parsed = [answers.parse(t, codes) for t, codes in zip(texts, columns["codes"], strict=True)]
+        written = [chat.completion(ids) for ids in completion_ids]
+        rows = zip(written, columns["codes"], columns["labels"], strict=True)
+        parsed = [answers.parse(w.text, codes, labels, w.is_cut) for w, codes, labels in rows]
         log_metric("answered", float(np.mean([outcome == "answer" for outcome, _ in parsed])))
         values = rewards(
             [code for _, code in parsed],
