@@ -270,7 +270,7 @@ class Bench:
         """Whether we write what inspect's model wrote, from the messages it showed."""
         model = self.model()
         ours = model.generate([(a, b) for a, b, _ in texts], Sampling(model_peers.MOST))
-        return ours == [text.strip() for _, _, text in texts]
+        return [c.text for c in ours] == [text.strip() for _, _, text in texts]
 
     # Training
 

@@ -376,6 +376,9 @@ def test_keys_of_the_stage_change_with_all_that_is_asked_of_whom_and_nothing_els
     def copy(name: str, folder: Path = base) -> Path:
         return Path(shutil.copytree(folder, tmp_path / name))
 
+    def cut(lists: pd.Series) -> list[Any]:
+        return [values[:-1] for values in lists]
+
     first = made()
     # neither the folder's name, nor batches, nor labels, nor the order of rows, nor records
     same = copy("same")
@@ -398,7 +401,7 @@ def test_keys_of_the_stage_change_with_all_that_is_asked_of_whom_and_nothing_els
         "other adapter": made(adapter=other_adapter),
         "question": made(pairs=pairs.assign(closed_prompt=pairs["closed_prompt"] + " Please.")),
         "persona": made(pairs=pairs.assign(persona=pairs["persona"] + " Be brief.")),
-        "options": made(pairs=pairs.assign(codes=[codes[:-1] for codes in pairs["codes"]])),
+        "options": made(pairs=pairs.assign(codes=cut(pairs["codes"]), labels=cut(pairs["labels"]))),
         "order of options": made(pairs=pairs.assign(codes=[c[::-1] for c in pairs["codes"]])),
         "length": made(max_new_tokens=17),
         "precision": made(toys.model(base, dtype="bfloat16")),

@@ -290,7 +290,7 @@ def test_a_tie_goes_to_the_lowest_token_id_in_the_pass_and_in_a_text(
         model.network.lm_head.weight[one] = model.network.lm_head.weight[two]
     (reply,) = model.score([request], MOST)
     assert reply.text == "Answer: 1"
-    assert model.generate([request.messages], Sampling(MOST)) == ["Answer: 1"]
+    assert toys.texts(model.generate([request.messages], Sampling(MOST))) == ["Answer: 1"]
 
 
 def test_the_text_of_the_pass_is_what_the_network_generates(
@@ -415,7 +415,7 @@ def test_layers_that_look_back_a_little_see_no_further(architecture: str, tmp_pa
         replies = model.score(requests, MOST)
         for request, reply in zip(requests, replies, strict=True):
             np.testing.assert_allclose(reply.logprobs, naive(model, request), rtol=0, atol=1e-4)
-        alone = model.generate([r.messages for r in requests], Sampling(MOST))
+        alone = toys.texts(model.generate([r.messages for r in requests], Sampling(MOST)))
         assert [reply.text for reply in replies] == alone
 
 
@@ -455,7 +455,7 @@ def test_texts_are_as_long_as_allowed(model: TransformersBackend) -> None:
     """Read off the pass or continued over what it holds, they are those of a text alone."""
     requests = toys.questions()
     for most in (1, 2, 3, 5, MOST):
-        alone = model.generate([r.messages for r in requests], Sampling(most))
+        alone = toys.texts(model.generate([r.messages for r in requests], Sampling(most)))
         assert [reply.text for reply in model.score(requests, most)] == alone
 
 
@@ -512,7 +512,7 @@ def free_prompts() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def free(loaded: dict[str, TransformersBackend]) -> dict[str, list[str]]:
-    return {name: m.generate(free_prompts(), Sampling(MOST)) for name, m in loaded.items()}
+    return {n: toys.texts(m.generate(free_prompts(), Sampling(MOST))) for n, m in loaded.items()}
 
 
 def test_greedy_texts_do_not_depend_on_the_size_of_batches(
@@ -521,14 +521,16 @@ def test_greedy_texts_do_not_depend_on_the_size_of_batches(
     """Trap 28."""
     for max_batch_tokens in (1, 250):
         model = backend(toys.model(folders[name], max_batch_tokens))
-        assert model.generate(free_prompts(), Sampling(MOST, seed=1)) == free[name]
+        texts = toys.texts(model.generate(free_prompts(), Sampling(MOST, seed=1)))
+        assert texts == free[name]
 
 
 def test_greedy_texts_do_not_depend_on_order(
     model: TransformersBackend, name: str, free: dict[str, list[str]]
 ) -> None:
     """Trap 28."""
-    assert model.generate(free_prompts()[::-1], Sampling(MOST))[::-1] == free[name]
+    turned = toys.texts(model.generate(free_prompts()[::-1], Sampling(MOST)))
+    assert turned[::-1] == free[name]
     assert len(set(free[name])) > 1
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests import asking, toys
 from valuestrata import io, tables
 from valuestrata.inference.openai import SentPrompt
-from valuestrata.inference.protocol import LoadCheck, Messages, Sampling
+from valuestrata.inference.protocol import Completion, LoadCheck, Messages, Sampling
 from valuestrata.prompting import judging
 
 RUBRIC = judging.rubric("pairwise")
@@ -90,11 +90,11 @@ class FakeJudge:
     def check_load(self, messages: Messages) -> LoadCheck:
         return LoadCheck()
 
-    def generate(self, prompts: list[Messages], sampling: Sampling) -> list[str | None]:
+    def generate(self, prompts: list[Messages], sampling: Sampling) -> list[Completion]:
         self.counts.append(len(prompts))
         parts = [user.split("Answer 1: ")[1].split("Which answer")[0] for _, user in prompts]
         shown = [[text.strip() for text in part.split("Answer 2: ")] for part in parts]
-        return [self.says(*both) for both in shown]
+        return [Completion(self.says(*both), "stop") for both in shown]
 
 
 @pytest.fixture
@@ -110,6 +110,8 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.
                 prompt=rows["open_prompt"],
                 text=[responses[q][1] for q in rows["question"]],
                 outcome=[responses[q][0] for q in rows["question"]],
+                thought=None,
+                finish_reason="stop",
                 prompt_hash="h",
                 model_version="w",
                 adapter="",

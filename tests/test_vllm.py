@@ -183,13 +183,13 @@ def test_the_engine_is_handed_our_ids_once(toy: Toy, engine: Engine) -> None:
 def test_a_text_stops_at_an_end_that_the_model_lists(
     toy: Toy, engine: Engine, tmp_path: Path
 ) -> None:
-    free = toy.model(False).generate(free_prompts()[:1], Sampling(MOST))
+    free = toys.texts(toy.model(False).generate(free_prompts()[:1], Sampling(MOST)))
     _, third, *_ = toy.model(False).chat.encode_reply(free[0])
     copy = Path(shutil.copytree(str(toy.config.model), tmp_path / "copy"))
     (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": [third]}))
     config = toy.config.replace(model=str(copy))
     model = VllmBackend(config, local.load_chat(config))
-    cut = model.generate(free_prompts()[:1], Sampling(MOST))
+    cut = toys.texts(model.generate(free_prompts()[:1], Sampling(MOST)))
     assert 0 < len(cut[0]) < len(free[0])
     assert free[0].startswith(cut[0])
     assert model.score(toys.questions()[:1], MOST)[0].text != free[0]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from valuestrata.inference.chat import Chat
-from valuestrata.inference.protocol import ScoringRequest
+from valuestrata.inference.protocol import Completion, ScoringRequest
 from valuestrata.prompting import prompts
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import TransformersModel
@@ -286,6 +286,11 @@ def questions() -> list[ScoringRequest]:
         for persona in PERSONAS
         for text in SCALES
     ]
+
+
+def texts(completions: Sequence[Completion]) -> list[str | None]:
+    """What was written, without why it ended."""
+    return [completion.text for completion in completions]
 
 
 def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:

@@ -161,7 +161,11 @@ class Chat:
         return self._replies[text]
 
     def completion(self, ids: list[int]) -> Completion:
-        """Text of new tokens up to the first that ends it, and whether there was one.
+        """Text of new tokens, and whether one of them ended it."""
+        return Completion(self.decode(ids), CUT if self.ends.isdisjoint(ids) else "stop")
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of new tokens up to the first that ends it.
 
         Special tokens are left out, but for those that mark a thought.
         """
@@ -169,7 +173,7 @@ class Chat:
         kept = [i for i in ids[:end] if i in self._thought_marks or i not in self._special]
         marked = self._thought_marks.intersection(kept)
         text = self.tokenizer.decode(kept if marked else ids[:end], skip_special_tokens=not marked)
-        return Completion(str(text).strip(), "stop" if end < len(ids) else CUT)
+        return str(text).strip()
 
     def _messages(self, persona: str, user: str) -> list[dict[str, str]]:
         if self.system_role:

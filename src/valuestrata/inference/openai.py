@@ -109,7 +109,7 @@ class OpenAIBackend:
         """Greedy texts, without log-probabilities, in the order of the requests.
 
         Raises:
-            InputError: as `generate`, or the service does not keep constrained texts to the options.
+            InputError: as `generate`, or the service does not keep to the options.
         """
         formats = [_response_format(r.options) if r.constrained else None for r in requests]
         completions = self._complete(

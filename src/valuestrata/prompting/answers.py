@@ -7,8 +7,10 @@ the prompt's was: a model may answer in its own.
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
-from valuestrata.prompting.claims import Options, claimed
+from valuestrata.prompting.claims import claimed
+from valuestrata.prompting.options import Options
 from valuestrata.prompting.plain_text import to_plain
 from valuestrata.prompting.refusals import find_refusals, is_overcome, is_refusal
 from valuestrata.prompting.thinking import split_thought
@@ -24,8 +26,8 @@ def parse(
         codes: the options.
         labels: the label of each, '' for none; where they are given, a label alone is an answer,
             and a code with another one's label is none.
-        is_cut: whether the text ended at its token limit. Then a code counts only where more
-            follows it, as `1` may be the beginning of `10`.
+        is_cut: whether the text ended at its token limit. Then its last sentence claims nothing:
+            `1` may be the beginning of `10`, and a change of mind may have followed.
 
     >>> parse("Answer: 3", [1, 2, 3])
     ('answer', 3)
@@ -64,7 +66,7 @@ def parse(
     parts = split_thought(text)
     if not parts.is_finished:
         return "truncated", None
-    code = _answer(parts.reply, Options.of(codes, labels), is_cut)
+    code = _answer(parts.reply, tuple(codes), tuple(labels), is_cut)
     if code is not None:
         return "answer", code
     if is_refusal(parts.reply):
@@ -72,28 +74,22 @@ def parse(
     return ("truncated" if is_cut else "invalid"), None
 
 
-def _answer(reply: str, options: Options, is_cut: bool) -> int | None:
+@lru_cache(maxsize=4096)  # most replies of a run are a few texts
+def _answer(
+    reply: str, codes: tuple[int, ...], labels: tuple[str, ...], is_cut: bool
+) -> int | None:
     """The code that a reply claims and does not refuse to give."""
     plain = _lines(to_plain(reply))
-    claim = claimed(plain, options, is_cut)
-    if claim is None or claim.code is None:
+    claim = claimed(plain, Options.of(codes, labels), is_cut)
+    if claim is None:
         return None
     ends = "\n" if claim.is_listed else ".!\n"
-    if not all(is_overcome(plain, r, claim.start, ends) for r in find_refusals(plain)):
-        return None
-    return None if is_cut and not _goes_on(reply, options, claim.code) else claim.code
-
-
-def _goes_on(reply: str, options: Options, code: int) -> bool:
-    """Whether a cut reply claims a code without its last word, and has words or a line behind it."""
-    before = reply[: reply.rindex(reply.split()[-1])]
-    return (
-        bool(re.search(r"[^\W\d_]\s*$|\n\s*$", before)) and _answer(before, options, False) == code
-    )
+    stands = all(is_overcome(plain, r, claim.start, ends) for r in find_refusals(plain))
+    return claim.code if stands else None
 
 
 def _lines(text: str) -> str:
-    """A text with single blanks and no empty lines; quoted lines count where there are no others."""
+    """A text with single blanks and no empty lines; a quoted line counts where all are quoted."""
     lines = [" ".join(line.strip("| \t").split()) for line in text.split("\n")]
     unquoted = [line for line in lines if line and not line.startswith("> ")]
     return "\n".join(unquoted or [re.sub(r"^(?:> ?)+(?=[^\W\d])", "", s) for s in lines if s])

@@ -7,11 +7,11 @@ where no other code is claimed, and where nobody changes their mind. A list of o
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from valuestrata.prompting import answer_words as words
+from valuestrata.prompting.options import Options
 from valuestrata.prompting.plain_text import STRUCK
 
 _WORDS = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
@@ -23,8 +23,9 @@ _BEFORE_NOUN = re.compile(words.BEFORE_NOUN, re.I)
 _FILLER = re.compile(words.FILLER, re.I)
 _TAMIL_CHOICE = re.compile(words.TAMIL_CHOICE)
 _OPENING = re.compile(words.BULLET + words.SPEAKER, re.I)
-_LEAD_IN = re.compile(words.LEAD_IN + words.SURELY, re.I)
+_LEAD_IN = re.compile(words.LEAD_IN, re.I)
 _CODE_NOUN = re.compile(rf"(?:the )?{words.CODE_NOUN} ?[#:.;]? ?", re.I)
+_ENDS_IN_NOUN = re.compile(rf"{words.CODE_NOUN}\s*$", re.I)
 _AFFIRMED = re.compile(words.AFFIRMED, re.I)
 _NEGATED = re.compile(words.NEGATED, re.I)
 _QUOTED = re.compile(words.QUOTED, re.I)
@@ -32,16 +33,19 @@ _CHANGE = re.compile(words.CHANGE, re.I | re.M)
 _WEAK = re.compile(words.WEAK, re.I)
 _HEDGED = re.compile(rf"['\"]?{words.HEDGED}", re.I)
 _GOES_ON = re.compile(words.GOES_ON, re.I)
-_COUNTS = re.compile(words.COUNTS, re.I)
-_NUMBERED = re.compile(words.NUMBERED, re.I)
 _CHOICE = re.compile(
     rf"\d+[\s)\]\"'>]*(?:[-–~/|&;,+]|\b{words.OR}\b|{words.OR})[\s(\[\"'<]*(?:[a-z]+ )?-?\d", re.I
 )
 _CLOSERS = re.compile(r"['\"]*(?P<bracket> ?[)\]}]+)?['\"]*")
 _SPOILED = re.compile(rf"\W{{0,3}}\?| ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
 _DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
+_NOT_LABELS = re.compile(rf" ?(?:{words.OR}|of|%)(?!\w)", re.I)
+_AFTER_LABEL = re.compile(r"[)\]\"']*(?:[.!;,:–]|-) ?| (?:because|since|kerana)\b", re.I)
+_AFTER_WORD = re.compile(r"[)\]\"']*[.!]\s")
 _ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
 _LIST_MARK = re.compile(r"\s*[-*•]? ?\d+[.)] (?=\S)")
+_NEAR, _FAR = 40, 400
+"""Characters before a key in which a word belongs to it: right before it, or in its sentence."""
 _SHORT_LABEL = 6
 """Words of a label at most, where labels are not known."""
 
@@ -65,75 +69,10 @@ class Claim:
     is_marked: bool = False
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of a question: codes, and the label of each that has one."""
-
-    codes: frozenset[int]
-    labels: Mapping[int, str]
-
-    @classmethod
-    def of(cls, codes: Collection[int], labels: Collection[str] = ()) -> "Options":
-        """Options from parallel codes and labels; '' for none."""
-        pairs = zip(codes, labels, strict=True) if labels else ()
-        return cls(frozenset(codes), {code: _simple(label) for code, label in pairs if label})
-
-    @cached_property
-    def by_label(self) -> dict[str, int]:
-        """The code of each label that one option alone has."""
-        texts = list(self.labels.values())
-        return {
-            t: code
-            for code, t in self.labels.items()
-            if texts.count(t) == 1 and t.strip("0123456789")
-        }
-
-    @cached_property
-    def scale(self) -> re.Pattern[str]:
-        """What tells the scale's ends and no answer: `on a scale from 1 (never) to 10 (always)`."""
-        low, high = min(self.codes, default=0), max(self.codes, default=0)
-        ends = rf"(?:{low}|{high})"
-        to = r"(?:to|-|–|~|and|through|until|至|到|hingga|sampai|ke|முதல்)"
-        head = r"(?:(?:on )?(?:an? |the )?scale|from|between|range|ranging|out of|of|with|where|dari(?:pada)?|skala|antara|从|介于|为)"
-        named = r"(?: ?\([^()]*\)| ?(?:=|is|being|means|meaning|represents|representing)[^\d.;]{1,60}?)?"
-        return re.compile(
-            rf"\b{head}:? (?:of |from |between )?{ends}{named},? ?{to} ?{ends}(?!\d)(?: ?\([^()]*\)"
-            rf"| (?:is|being|means|meaning|represents|representing) [^\d.;,]{{1,60}})?"
-            rf"|[(\[]\s*{ends} ?{to} ?{ends}(?!\d)[^()\[\]\d]*[)\]]|从 ?{ends}[^\d]{{0,20}}?[到至] ?{ends}(?!\d)",
-            re.I,
-        )
-
-    def label_at(self, text: str) -> tuple[int, int] | None:
-        """Code and length of the label that a text begins with; the longest, if several fit."""
-        lowered = text.casefold()
-        fits = [
-            (len(label), code)
-            for label, code in self.by_label.items()
-            if lowered.startswith(label) and not lowered[len(label) : len(label) + 1].isalnum()
-        ]
-        return (max(fits)[1], max(fits)[0]) if fits else None
-
-    def others_in(self, text: str, code: int | None) -> bool:
-        """Whether a text names a code of another option; a number that counts something does not."""
-        text = _NUMBERED.sub(" ", text)
-        return any(
-            int(m[0]) in self.codes and int(m[0]) != code
-            for m in re.finditer(
-                r"(?<![A-Za-z0-9_.$€£])(?<!\d[,:])\d{1,9}(?![\d%°]|[.:,]\d| ?%)", text
-            )
-            if not re.match(r"(?:st|nd|rd|th)\b", text[m.end() :])
-            and not _COUNTS.match(text[m.end() :])
-        )
-
-
 def _end(pattern: re.Pattern[str], text: str, place: int = 0) -> int:
     """Where a pattern that may be empty ends."""
     match = pattern.match(text, place)
     return match.end() if match else place
-
-
-def _simple(label: str) -> str:
-    return " ".join(label.casefold().split()).strip(" .!\"'")
 
 
 def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
@@ -156,15 +95,21 @@ def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
     codes = {claim.code for claim in claims}
     if len(codes) != 1 or not codes <= options.codes:
         return None
-    return None if _is_taken_back(text, claims, listed, options) else claims[0]
+    if _is_taken_back(text, claims, listed, options):
+        return None
+    if is_cut:
+        *_, (start, _, _) = _sentences(text)
+        whole = claimed(text[:start].rstrip(), options)
+        return claims[0] if whole and whole.code == claims[0].code else None
+    return claims[0]
 
 
 def _is_taken_back(text: str, claims: list[Claim], listed: set[int], options: Options) -> bool:
     """Whether a reply changes its mind, or names another code as good."""
     first, code = claims[0].start, claims[0].code
-    if change := _CHANGE.search(text):
-        if change.end() > first or options.others_in(text[: change.start()], code):
-            return True
+    change = _CHANGE.search(f"{text},")
+    if change and (change.end() > first or options.others_in(text[: change.start()], code)):
+        return True
     for start, sentence, line in _sentences(text):
         is_claim = any(start <= claim.start < start + len(sentence) for claim in claims)
         if start < first or is_claim or (line in listed and len(listed) > 1):
@@ -210,10 +155,10 @@ class _Reader:
 
     def _keyed(self, sentence: str) -> Iterator[tuple[int, int | None]]:
         """Places and codes after a name or a verb; None for a name with another number."""
-        sentence = self._without_scale(sentence)
+        sentence = self.options.without_scale(sentence)
         for key in _NOUN_KEY.finditer(sentence):
-            before = sentence[: key.start()]
-            if not _BEFORE_NOUN.search(before) or self._is_hypothetical(sentence, key):
+            near = sentence[max(0, key.start() - _NEAR) : key.start()]
+            if not _BEFORE_NOUN.search(near) or self._is_hypothetical(sentence, key):
                 continue
             code = self._slot(sentence, key)
             if code is not None or re.match(r"[^\n]{0,40}?\d", sentence[key.end() :]):
@@ -230,7 +175,7 @@ class _Reader:
 
     def _is_hypothetical(self, sentence: str, key: re.Match[str]) -> bool:
         """Whether a key is denied, asked, quoted, of another person, or under a condition."""
-        before = sentence[: key.start()]
+        before = sentence[max(0, key.start() - _FAR) : key.start()]
         clause = re.split(r"[,;:–]\s|\b(?:but|so|therefore)\b", before)[-1]
         return (
             sentence.endswith("?")
@@ -249,11 +194,7 @@ class _Reader:
         if number is None:
             return None
         code, after, in_words = number
-        if (
-            by_verb
-            and in_words
-            and not re.search(rf"{words.CODE_NOUN}\s*$", sentence[:filled], re.I)
-        ):
+        if by_verb and in_words and not _ENDS_IN_NOUN.search(sentence[:filled]):
             return None  # `I would choose one` is no code
         is_clear = not self.options.others_in(sentence[: key.start()], code)
         return code if is_clear and self._closes(sentence[after:], code) else None
@@ -262,17 +203,16 @@ class _Reader:
 
     def _opening(self, line: str, start: int, number: int) -> Claim | None:
         """The claim of a line by what it opens with."""
-        line = self._without_scale(line)
+        line = self.options.without_scale(line)
         place = _end(_OPENING, line)
         is_dashed = line[:place].startswith("-") and min(self.options.codes, default=0) < 0
         after_lead_in = _end(_LEAD_IN, line, place)
         for begin in dict.fromkeys(_end(_LEFT, line, i) for i in (place, after_lead_in)):
             if (label := self.options.label_at(line[begin:])) is not None:
                 code, length = label
-                rest = line[begin + length :]
-                is_claim = self._ends_label(
-                    rest, code, is_short=" " not in line[begin : begin + length]
-                )
+                end = begin + length
+                is_word = " " not in line[begin:end]
+                is_claim = self._ends_label(line[end:], code, is_word)
                 return Claim(code, start, number, is_listed=True) if is_claim else None
         noun = _CODE_NOUN.match(line, after_lead_in)
         place = _end(_LEFT, line, noun.end() if noun else after_lead_in)
@@ -280,7 +220,7 @@ class _Reader:
         if parsed is None or is_dashed:
             return None
         code, after, in_words = parsed
-        rest = self._without_share(line[after:], code)
+        rest = self.options.without_share(line[after:], code)
         if (affirmed := _AFFIRMED.match(rest)) and not self.options.others_in(rest, code):
             return None if _NEGATED.search(affirmed[0]) else Claim(code, start, number)
         if _CHOICE.match(line[place:after] + rest) or re.match(r"\W{0,3}\?|[^.!?]*\?", rest):
@@ -288,21 +228,18 @@ class _Reader:
         if not self._closes(rest, code):
             return None
         has_text = re.search(r"[^\W\d_]", rest) is not None
-        if has_text and (
-            in_words and not noun or not self._is_own_text(rest, code, number, bool(noun))
-        ):
+        if has_text and noun is None and (in_words or not self._is_own_text(rest, code, number)):
             return None
         marked = has_text and re.match(r"[)\]\"' ]*[.):=-]| ?[-–] ", rest) is not None
         return Claim(code, start, number, is_listed=has_text, is_marked=marked)
 
-    def _is_own_text(self, rest: str, code: int, number: int, has_noun: bool) -> bool:
+    def _is_own_text(self, rest: str, code: int, number: int) -> bool:
         """Whether the text after a code may be its label: `1. ...` may also begin a list."""
-        if has_noun or code != 1 or not re.match(r"['\"]*[.)]", rest):
+        if code != 1 or not re.match(r"['\"]*[.)]", rest):
             return True
         text = rest.lstrip(" .)\"'")
         if self.options.labels:
-            label = self.options.label_at(text)
-            return label is not None and label[0] == code
+            return self._label(text) == code
         before = self.text.split("\n")[:number]
         return (
             not any(line.strip() for line in before)
@@ -329,74 +266,48 @@ class _Reader:
 
     def _closes(self, rest: str, code: int) -> bool:
         """Whether what follows a code leaves it as it is."""
-        rest = self._without_share(rest, code)
-        goes_on = _GOES_ON.match(rest) or _AFFIRMED.match(rest)
-        if not goes_on and _SPOILED.match(rest):
-            return False
+        rest = self.options.without_share(rest, code)
         closers = _CLOSERS.match(rest)
+        has_bracket = closers is not None and closers["bracket"] is not None
         after = rest[closers.end() :] if closers else rest
-        if not goes_on and _SPOILED.match(after) and not (closers and closers["bracket"]):
+        goes_on = any(p.match(part) for p in (_GOES_ON, _AFFIRMED) for part in (rest, after))
+        if not goes_on and (_SPOILED.match(rest) or (_SPOILED.match(after) and not has_bracket)):
             return False
         delimiter = _DELIMITER.match(after)
-        if not after.strip():
-            return True
         if delimiter is not None:
-            more = after[delimiter.end() :].lstrip("([{\"' ")
-            is_own = (label := self.options.label_at(more)) is not None and label[0] == code
-            is_repeated = not delimiter[0].strip() and re.match(rf"{code}\W*$", more)
-            if re.match(r"[-+~]?\d", more) and not is_repeated:
-                return False
-            if not is_own and not re.search(r"[.!]", delimiter[0]) and _HEDGED.match(more):
-                return False
-            if re.match(r"(?:or|atau)\b|或", more, re.I):
-                return False
-        elif closers and closers["bracket"] and re.match(r" ?[^\W\d_]", after):
-            more = after.strip()
-            if re.match(rf"(?:{words.OR}|of|%)\b", more, re.I):
-                return False
-        elif goes_on or _GOES_ON.match(after):
-            more = after
-        elif (label := self.options.label_at(after.strip())) and label[0] == code:
-            more = after
+            after = after[delimiter.end() :].lstrip("([{\"' ")
+            ends_here = not self._is_more(after, code, delimiter[0].strip())
+        elif has_bracket:
+            ends_here = not _NOT_LABELS.match(after)
         else:
+            ends_here = goes_on or not after.strip() or self._label(after) == code
+        if not ends_here:
             return False
-        return not self._contradicts(more, code) and not self.options.others_in(more, code)
+        return self._label(after) in (None, code) and not self.options.others_in(after, code)
 
-    def _without_scale(self, text: str) -> str:
-        return " ".join(self.options.scale.sub("", text).split())
+    def _is_more(self, text: str, code: int, delimiter: str) -> bool:
+        """Whether a text after a delimiter makes another answer of a code: a number, a hedge."""
+        if re.match(r"[-+~]?\d", text):
+            return bool(delimiter) or not re.match(rf"{code}\W*$", text)
+        if re.match(r"(?:or|atau)\b|或", text, re.I):
+            return True
+        is_sentence = re.search(r"[.!]", delimiter) is not None
+        return not is_sentence and self._label(text) != code and _HEDGED.match(text) is not None
 
-    def _without_share(self, rest: str, code: int) -> str:
-        """What follows a code, without the scale's end in `7/10`; below ten, 3/4 is a choice."""
-        highest = max(self.options.codes, default=0)
-        if not 0 <= code <= highest or (highest < 10 and rest.lstrip().startswith("/")):
-            return rest
-        return re.sub(rf"^[\"') ]*(?:/|out of) ?{highest}(?![\d%]|[.,/-]\d)", "", rest)
-
-    def _contradicts(self, text: str, code: int) -> bool:
-        """Whether a text after a code begins with another option's label."""
+    def _label(self, text: str) -> int | None:
+        """The code of the label that a text begins with."""
         label = self.options.label_at(text.strip(" \"'([{"))
-        return label is not None and label[0] != code
+        return None if label is None else label[0]
 
-    def _ends_label(self, rest: str, code: int, is_short: bool = False) -> bool:
-        """Whether nothing after a label makes it another thing."""
+    def _ends_label(self, rest: str, code: int, is_word: bool = False) -> bool:
+        """Whether nothing after a label makes it another thing; after one word little may."""
         rest = rest.lstrip("\"' ")
-        numbered = re.match(r"[-–:,=.(\[]? ?[(\[]?(\d+)[)\]]?[.!]?$", rest)
-        if numbered:
+        if numbered := re.match(r"[-–:,=.(\[]? ?[(\[]?(\d+)[)\]]?[.!]?$", rest):
             return int(numbered[1]) == code
-        if rest.strip(" .!)]\"'") == "":
-            return "?" not in rest
-        ends = (
-            r"[)\]\"']*[.!]\s"
-            if is_short
-            else r"[)\]\"']*(?:[.!;,:–]|-) ?|\n| (?:because|since|kerana)\b"
-        )
-        match = re.match(ends, rest)
+        if not rest.strip(" .!)]\"'"):
+            return True
+        match = (_AFTER_WORD if is_word else _AFTER_LABEL).match(rest)
         if match is None or _HEDGED.match(rest[match.end() :]):
             return False
-        more = rest[match.end() :].casefold()
-        names_other = any(
-            re.search(rf"(?<!\w){re.escape(label)}(?!\w)", more)
-            for label, other in self.options.by_label.items()
-            if other != code and label not in self.options.labels[code]
-        )
-        return not names_other and not self.options.others_in(more, code)
+        more = rest[match.end() :]
+        return not self.options.names_other(more, code) and not self.options.others_in(more, code)

@@ -18,20 +18,26 @@ _SPACES = dict.fromkeys(
     map(ord, "\u00a0\u1680\u2007\u202f\u205f\u3000\t\v\f"), " "
 ) | dict.fromkeys(range(0x2000, 0x200B), " ")
 _NOTHING = dict.fromkeys([0xAD, 0xFE0F, 0x20E3, 0xFEFF, *range(0x200B, 0x2010), 0x2060])
-_SIGNS: dict[int, Any] = {
-    **{ord(char): "-" for char in "\u2212\ufe63\uff0d\u2010\u2011"},
-    **{ord(char): "\u2013" for char in "\u2012\u2014\u2015"},
-    **{ord(char): "~" for char in "\u301c\uff5e\u223c\u02dc"},
-    **{ord(char): "'" for char in "\u2018\u2019\u201b`´"},
-    **{ord(char): '"' for char in "\u201c\u201d\u201e«»"},
-    **{ord(char): "(" for char in "【「『《〔（"},
-    **{ord(char): ")" for char in "】」』》〕）"},
-    **{ord(char): "<" for char in "〈＜‹"},
-    **{ord(char): ">" for char in "〉＞›"},
-    **{ord("、"): ", ", ord("，"): ", ", ord("；"): "; ", ord("。"): ". ", ord("！"): "! "},
-    **{ord("？"): "? ", ord("："): ": ", ord("🔟"): "10"},
-    **{ord(char): STRUCK for char in "❌❎✖✗✘🚫⛔👎"},
+_ALIKE = {
+    "-": "\u2212\ufe63\uff0d\u2010\u2011",
+    "\u2013": "\u2012\u2014\u2015",
+    "~": "\u301c\uff5e\u223c\u02dc",
+    "'": "\u2018\u2019\u201b`´",
+    '"': "\u201c\u201d\u201e«»",
+    "(": "【「『《〔（",
+    ")": "】」』》〕）",
+    "<": "〈＜‹",
+    ">": "〉＞›",
+    STRUCK: "❌❎✖✗✘🚫⛔👎",
+    ", ": "、，",
+    "; ": "；",
+    ". ": "。",
+    "! ": "！",
+    "? ": "？",
+    ": ": "：",
+    "10": "🔟",
 }
+_SIGNS = {ord(char): sign for sign, chars in _ALIKE.items() for char in chars}
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _CIRCLED = {
     ord(char): f"({value})"

@@ -24,9 +24,9 @@ _CANNOT = any_of(r"""
     (?:(?:am|'m|feel) )?(?:not comfortable|uncomfortable)(?: to| with)?
     (?:do not|don't) (?:wish|want|feel comfortable|feel able|feel qualified)(?: to| with)?
     (?:would |'d )?(?:prefer|rather|choose) not(?: to)?
-    (?:(?:must|have to|need to|will|would) |'ll |'d )?@POLITELY(?:decline|refuse|abstain)(?: to| from)?
+    @MUST(?:(?:respectfully|politely|kindly) )?(?:decline|refuse|abstain)(?: to| from)?
     am declining to
-""").replace("@POLITELY", "(?:(?:respectfully|politely|kindly) )?")
+""").replace("@MUST", "(?:(?:must|have to|need to|will|would) |'ll |'d )?")
 _END = r" ?(?:[.!,;:)…\n–-]|$|(?:because|as|since|due|without|but|and|at this|for you)\b)"
 _ASKED = (
     r"(?:questions?|requests?|surveys?|topics?|prompts?|quer(?:y|ies)|issues?|subjects?|statements?"
@@ -73,7 +73,8 @@ _ANSWERING = (
     _ANSWERING.replace(
         "@VIEW",
         r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one"
-        rf"|numerical|single|meaningful|either|political|religious|subjective) )*{_VIEW}\b{_FREELY}",
+        r"|numerical|single|meaningful|either|political|religious|subjective) )*"
+        rf"{_VIEW}\b{_FREELY}",
     )
     .replace(
         "@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b"
@@ -111,12 +112,14 @@ ENGLISH = (
     rf"(?:{_ANSWERING}|generali[sz]e|stereotype|assume (?:that|what|how)|speak for)",
     rf"\b(?:this|that|it|(?:your|the|this) question)(?: is|'s) {_TOO}{_PRIVATE}"
     r"(?: to (?:answer|share|discuss)| question| matter| topic| information)? ?(?:[.!,;]|$)",
-    r"\b(?:against|violat\w+|in line with|conflict\w* with|outside|beyond|breach\w*) (?:my|our|openai's)"
-    r" (?:\w+ )?(?:guidelines|programming|polic(?:y|ies)|capabilities|ethical standards)",
+    r"\b(?:against|violat\w+|in line with|conflict\w* with|outside|beyond|breach\w*)"
+    r" (?:my|our|openai's) (?:\w+ )?"
+    r"(?:guidelines|programming|polic(?:y|ies)|capabilities|ethical standards)",
     r"\b(?:perpetuat|reinforc|promot)\w+ (?:\w+ )?(?:and \w+ )?stereotypes",
     r"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) (?:information"
     r"|context|data|details) (?:to (?:answer|determine|choose|respond|provide|make|give|select|form"
-    r"|accurately)|about (?:you|this person|the person))\b|\bnot enough (?:information|context) to (?:answer|choose)"
+    r"|accurately)|about (?:you|this person|the person))\b"
+    r"|\bnot enough (?:information|context) to (?:answer|choose)"
     r"|\bneed more (?:information|context)\b|\bcannot be (?:determined|answered)\b",
     r"\b(?:please|could you(?: please)?|can you(?: please)?) (?:provide|clarify|give)(?: me)?"
     r"(?: with)? (?:more|the|additional|further|your) (?:context|information|question|details)",
@@ -154,7 +157,7 @@ MALAY = (
         menjawab(?! panggilan)
         @SHARE (?:apa-apa |sebarang |satu |anda |sesuatu )?@VIEW(?! @OPENLY)
         memilih (?:mana-mana|satu|nombor|jawapan|antara|pilihan|salah)|memilih\W*$
-        (?:membincangkan|mengulas|membicarakan)(?: tentang)? (?:soalan|topik|perkara|isu|hal|sensitif)
+        (?:membincangkan|mengulas|membicarakan)(?: tentang)? (?:soalan|topik|perkara|isu|hal)
         mengulas\W|mengulas$
         membantu (?:anda|dengan|dalam (?:hal|soalan))|memenuhi permintaan|meneruskan
     """)
@@ -168,7 +171,8 @@ MALAY = (
     r"|pendapat|komen)|memilih\W*$|berkongsi pendapat)",
     r"\b(?:menolak untuk|lebih (?:suka|selesa) (?:untuk )?tidak|memilih untuk tidak)"
     r" (?:menjawab|mengulas|memberi)",
-    r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)? (?:peribadi|sensitif)",
+    r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)?"
+    r" (?:peribadi|sensitif)",
     r"^\W*maaf(?:,? (?:tetapi )?saya(?: tidak(?: dapat| boleh)?)?)?\W*$",
 )
 _TA_CANNOT = any_of("""
@@ -188,13 +192,13 @@ TAMIL = (
 MACHINE = (
     rf"\bas {_MACHINE}",
     rf"\bi(?:'m| am) {_MACHINE}",
-    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b|capable of (?:having"
-    r"|forming|feeling|holding))",
+    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b"
+    r"|capable of (?:having|forming|feeling|holding))",
     r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
     r" (?:any )?(?:personal (?:opinion|belief|view|feeling|preference|value|thought|emotion|stance)"
     r"|personal experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
-    r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and) (?:personal |emotion|belief"
-    r"|opinion))",
+    r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and)"
+    r" (?:personal |emotion|belief|opinion))",
     r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
     r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
     r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
@@ -219,10 +223,10 @@ CONTRAST = (
 )
 """What may turn a refusal, or a machine's disclaimer, into an answer."""
 PERSONA = (
-    r"\b(?:if i (?:were|was|had|must)|as (?:an? |this |the |someone)(?!(?:ai|language|large|machine)\b)"
+    r"\b(?:if i (?:were|was|had|must)|as (?:an? |this |the |someone)(?!(?:ai|language|large)\b)"
     r"|speaking as|from (?:the|this|my) (?:perspective|point of view)|put(?:ting)? myself|imagin\w+"
     r"|in character|i(?:'d| would) (?:say|answer|choose|select|pick|respond)|my answer"
-    r"|sebagai seorang|saya akan|jawapan saya)\b|作为一(?:名|位|个)(?!AI|人工|语言)|如果我是|我会|我的答案"
-    r"|ஒருவராக|என் பதில்|நான் [^.]*வேன்"
+    r"|sebagai seorang|saya akan|jawapan saya)\b|作为一(?:名|位|个)(?!AI|人工|语言)"
+    r"|如果我是|我会|我的答案|ஒருவராக|என் பதில்|நான் [^.]*வேன்"
 )
 """How an answer in a persona's voice begins after a disclaimer."""

@@ -1,4 +1,4 @@
-"""Whether a text declines to answer: one detector for closed and open-ended answers. Pure functions.
+"""Whether a text declines to answer: one detector for closed and open-ended answers. Pure.
 
 A refusal is about answering: the speaker is a machine, will not or cannot answer, choose or share a
 view, or finds that the question is not one to be answered. A stand put strongly, sorrow for others

@@ -22,10 +22,10 @@ _TAG = re.compile(f"(?P<close>{_CLOSE})|(?P<open>{_OPEN})", re.IGNORECASE)
 
 # harmony: a header names the channel, a message follows; without its special tokens as well
 _CHANNEL = re.compile(
-    r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|constrain\|>\s*\w*\s*)?(?:<\|message\|>|$)"
-    r"|(?:^|assistant)(?P<bare>analysis|commentary|final)(?=[A-Z\d\W]|we\b|the\b|user\b)"
+    r"<\|channel\|>\s*(?P<name>\w*)(?:[^<\n]{0,60}(?:<\|constrain\|>\s*\w*\s*)?<\|message\|>)?"
+    r"|(?:^\W*|assistant)(?P<bare>analysis|commentary|final)(?=[A-Z\d\W]|we\b|the\b|user\b)"
 )
-_BARE_CHANNELS = re.compile(r"(?:analysis|commentary)(?=[A-Z\d]|we\b|the\b|user\b)")
+_BARE_CHANNELS = re.compile(r"\W*(?:analysis|commentary)(?=[A-Z\d]|we\b|the\b|user\b)")
 _ANSWER_TOKENS = re.compile(
     r"<\|(?:end|return|call|start|message|begin_of_solution|end_of_solution|START_RESPONSE"
     r"|END_RESPONSE|START_TEXT|END_TEXT)\|>(?:assistant)?"

@@ -89,9 +89,12 @@ def open_job_model(job: Job[Any]) -> Backend:
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:
     """Columns of what was written: the text, the thought before it, and why it ended."""
-    parts = [None if c.text is None else split_thought(c.text) for c in completions]
+    parts = [split_thought(c.text or "") for c in completions]
     return {
-        "text": [part and part.reply for part in parts],
-        "thought": [(part and part.thought) or None for part in parts],
+        "text": [
+            None if c.text is None else part.reply
+            for c, part in zip(completions, parts, strict=True)
+        ],
+        "thought": [part.thought or None for part in parts],
         "finish_reason": [c.finish_reason for c in completions],
     }

@@ -1,0 +1,241 @@
+"""Replies of every kind are read as what they are: no wrong answer, few lost, refusals found."""
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.graph import ROOT
+from valuestrata.prompting.answers import free_outcome, parse
+from valuestrata.prompting.refusals import is_refusal
+from valuestrata.prompting.thinking import split_thought
+
+IMPORTANCE = ["Very important", "Rather important", "Not very important", "Not at all important"]
+SCALES = {
+    "four": ([1, 2, 3, 4], IMPORTANCE),
+    "ten": ([*range(1, 11)], ["Never justifiable", *[""] * 8, "Always justifiable"]),
+    "two": ([1, 2], ["Yes", "No"]),
+}
+FOUR, TEN = SCALES["four"][0], SCALES["ten"][0]
+REPLIES = yaml.safe_load((ROOT / "tests/data/replies.yaml").read_text(encoding="utf-8"))
+TEXTS = yaml.safe_load((ROOT / "tests/data/refusals.yaml").read_text(encoding="utf-8"))
+PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+
+
+def readings() -> list[tuple[dict[str, Any], str, tuple[str, int | None]]]:
+    """Every reply of the corpus with its kind and how it is read, with labels and without."""
+    rows = []
+    for kind in REPLIES:
+        codes, labels = SCALES[kind["scale"]]
+        for text, shown in itertools.product(kind["replies"], ([], labels)):
+            if shown or kind.get("labels") != "needed":
+                read = parse(text, codes, shown, is_cut=kind.get("cut", False))
+                rows.append((kind, text, read))
+    return rows
+
+
+def test_the_corpus_gives_no_wrong_answer_and_few_are_lost() -> None:
+    """Traps 9 and 10: a wrong answer is never made, an answer seldom missed."""
+    rows = readings()
+    assert len({(kind["kind"], text) for kind, text, _ in rows}) >= 400
+    wrong = [
+        (kind["kind"], text, code)
+        for kind, text, (_, code) in rows
+        if code is not None and code != kind["read"]
+    ]
+    assert wrong == []
+    codes = [(kind["kind"], text, code) for kind, text, (_, code) in rows if is_code(kind)]
+    lost = [row for row in codes if row[2] is None]
+    assert len(lost) <= 0.03 * len(codes), lost
+
+
+def is_code(kind: dict[str, Any]) -> bool:
+    return isinstance(kind["read"], int)
+
+
+def test_what_is_no_answer_is_counted_as_what_it_is() -> None:
+    for kind, text, (outcome, _) in readings():
+        if not is_code(kind) and kind["read"] != "none":
+            assert outcome == kind["read"], text
+
+
+def test_a_reply_is_read_in_the_same_way_however_it_is_wrapped() -> None:
+    """Bold, quotes, blanks and lines around a whole reply change nothing but may lose it."""
+    wraps = ("\n\n{}\n", "  {}  ", "**{}**", "{}\n\n---\n", "<p>{}</p>", "{} 🙂")
+    for kind in REPLIES:
+        codes, labels = SCALES[kind["scale"]]
+        if kind.get("cut") or kind["read"] == "truncated":
+            continue
+        for text, wrap in itertools.product(kind["replies"], wraps):
+            code = parse(wrap.format(text), codes, labels)[1]
+            assert code in (None, kind["read"]), (wrap, text)
+
+
+# ---- refusals
+
+
+def test_refusals_are_found_and_persona_talk_is_not_one() -> None:
+    """150 of 163 with 11 false alarms in 3,478 were reached before; here none is wrong."""
+    for language, texts in TEXTS["refusals"].items():
+        missed = [t for t in texts if free_outcome(t) != "refusal" or parse(t, FOUR)[1] is not None]
+        assert missed == [], language
+    for language, texts in TEXTS["answers"].items():
+        assert [t for t in texts if free_outcome(t) != "answer"] == [], language
+    assert sum(map(len, TEXTS["refusals"].values())) > 160
+
+
+def test_closed_and_open_replies_share_one_detector() -> None:
+    for texts in TEXTS["refusals"].values():
+        for text in texts:
+            assert parse(text, FOUR) == ("refusal", None), text
+    for texts in TEXTS["answers"].values():
+        for text in texts:
+            assert parse(text, FOUR)[0] != "refusal", text
+
+
+def test_a_refusal_inside_a_longer_text_is_one() -> None:
+    for text in ("I cannot answer this question.", "As an AI, I hold no views."):
+        assert is_refusal(f"That is a hard question with many sides. {text}")
+        assert is_refusal(f"{text} Is there anything else that I can help with?")
+        assert is_refusal(text.replace("'", "’").upper())
+
+
+# ---- thoughts
+
+
+THOUGHTS = ("<think>{}</think>", "[THINK]{}[/THINK]", "<thinking>\n{}\n</thinking>\n", "{}</think>",
+            "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
+            "<|START_THINKING|>{}<|END_THINKING|>")  # fmt: skip
+
+
+def test_what_is_thought_is_never_an_answer_nor_a_refusal() -> None:
+    """Trap 32."""
+    inside = ["Answer: 2", "I cannot answer that.", "3 or 4?", "答案：2", "", "Wait, no."]
+    for thought, form in itertools.product(inside, THOUGHTS):
+        before = form.format(thought)
+        assert parse(f"{before}Answer: 3", FOUR) == ("answer", 3), before
+        assert parse(f"{before}I'm sorry, I can't answer that.", FOUR)[0] == "refusal"
+        assert parse(before, FOUR) == ("invalid", None)
+        assert free_outcome(f"{before}Family comes first.") == "answer"
+        assert free_outcome(before) == "invalid"
+
+
+def test_an_unfinished_thought_ran_out_of_tokens() -> None:
+    """Trap 32."""
+    for text in ("<think>Answer: 3", "<think>I cannot answer.", "[THINK]3", "<think>", "a<think>b",
+                 "<|channel|>analysis<|message|>Answer: 3", "<|channel|>"):  # fmt: skip
+        assert parse(text, FOUR) == ("truncated", None), text
+        assert free_outcome(text) == "truncated"
+        assert not split_thought(text).is_finished
+
+
+def test_the_thought_is_kept_aside() -> None:
+    parts = split_thought("<think>Is it 3?</think>\n\nAnswer: 2")
+    assert (parts.thought, parts.reply) == ("<think>Is it 3?</think>", "Answer: 2")
+    plain = split_thought("I think </i> that 2 < 3.")
+    assert (plain.thought, plain.is_finished) == ("", True)
+    assert plain.reply == "I think </i> that 2 < 3."
+
+
+# ---- properties
+
+
+SURROUNDINGS = st.sampled_from(
+    ["", "**", "__", "`", "_", '"', "'", "(", "[", "<b>", "### ", "- ", "> ", "\n", " ", "✅ ",
+     "🙂", "Sure! ", "As a mother, ", "Family matters. ", "I have 2 sons. ", "\n\nI pray.", "$",
+     "\\boxed{", "<answer>", "```\n", "So, ", "Answer: ", "My answer is ", "I would choose ",
+     "答案：", "Jawapan: ", "பதில்: ", "Option ", "I'd say ", "\u200b", "\ufeff"]
+)  # fmt: skip
+JOINTS = st.sampled_from(
+    ["-", "–", "—", "~", "～", " to ", " or ", "/", ", ", "; ", " and ", " & ", "或", "到", "、",
+     " atau ", " hingga ", " அல்லது ", " முதல் ", " or maybe ", " – ", "|", " vs ", "至", "和"]
+)  # fmt: skip
+
+
+@PROPERTY
+@given(
+    st.lists(SURROUNDINGS, max_size=3).map("".join),
+    st.lists(SURROUNDINGS, max_size=3).map("".join),
+    JOINTS,
+    st.permutations([1, 2, 3, 4]),
+)
+def test_whatever_is_around_it_a_range_or_a_choice_is_no_answer(
+    before: str, after: str, joint: str, pair: list[int]
+) -> None:
+    """Trap 9."""
+    text = f"{before}{pair[0]}{joint}{pair[1]}{after}"
+    assert parse(text, FOUR)[1] is None, text
+    assert parse(text, FOUR, IMPORTANCE)[1] is None, text
+
+
+@PROPERTY
+@given(
+    st.lists(SURROUNDINGS, max_size=3).map("".join),
+    st.sampled_from(["-", "−", "+", "<", ">", "≥", "~", "±", "$", "€", "not ", "about "]),
+    st.sampled_from(["%", " %", "％", "°", "-year-olds", " years", "st", ".5", ":30", "½", "€"]),
+    st.integers(1, 4),
+)  # fmt: skip
+def test_a_sign_before_or_a_unit_behind_makes_another_number(
+    before: str, sign: str, unit: str, code: int
+) -> None:
+    for text in (f"{before}{sign}{code}", f"{before}{code}{unit}"):
+        assert parse(text, FOUR)[1] is None, text
+
+
+@PROPERTY
+@given(st.integers(1, 10), st.integers(1, 10), st.sampled_from(
+    ["Wait, no, ", "Actually, ", "No, ", "Correction: ", "Sorry, I meant ", "Or ", "Hmm, maybe ",
+     "等等，", "更正：", "Tunggu, ", "Ralat: ", "இல்லை, ", "திருத்தம்: "]))  # fmt: skip
+def test_who_changes_their_mind_gave_no_answer(first: int, second: int, change: str) -> None:
+    for form in ("Answer: {}. {}{}", "{}. {}{}", "I would choose {}. {}{}", "答案：{}。{}{}"):
+        text = form.format(first, change, second)
+        assert first == second or parse(text, TEN)[1] is None, text
+
+
+@PROPERTY
+@given(st.integers(1, 10), st.integers(1, 10))
+def test_two_answers_that_differ_are_none_and_two_that_agree_are_one(one: int, two: int) -> None:
+    for form in ("Answer: {}\nAnswer: {}", "My answer is {}. I choose {}.", "{}\n\nAnswer: {}"):
+        read = parse(form.format(one, two), TEN)
+        assert read == (("answer", one) if one == two else ("invalid", None)), form
+
+
+@PROPERTY
+@given(st.integers(-3, 14), st.sets(st.integers(-2, 12), min_size=2))
+def test_a_code_is_read_if_and_only_if_it_is_an_option(code: int, codes: set[int]) -> None:
+    for form in ("Answer: {}", "{}", "**{}**", "The answer is {}."):
+        read = parse(form.format(code), sorted(codes))
+        assert read == (("answer", code) if code in codes else ("invalid", None))
+
+
+@PROPERTY
+@given(st.text(alphabet="Answer: 1234567890\n.,-or*()abc ", max_size=40), st.booleans())
+def test_a_cut_reply_never_says_more_than_the_whole_one(text: str, with_labels: bool) -> None:
+    labels = IMPORTANCE if with_labels else []
+    cut, whole = parse(text, FOUR, labels, is_cut=True), parse(text, FOUR, labels)
+    assert cut[1] in (None, whole[1])
+    assert cut[0] != "invalid"
+
+
+def test_long_and_degenerate_replies_are_read_at_once() -> None:
+    texts = ["Answer: " * 2000, "3 or " * 2000, "I would choose " * 1000, "(" * 5000,
+             "<think>" * 2000, "{" * 3000, "1. a\n" * 2000, "我会选择" * 2000, "*" * 5000,
+             "$" * 3000, "as an ai " * 1000, "I cannot " * 2000, "\\boxed{" * 1000, "<" * 5000, "a" * 20000,
+             "1 " * 5000, "my " * 4000, "really " * 4000, "[1" * 3000, "7/" * 3000]  # fmt: skip
+    for text in texts:
+        began = time.process_time()
+        parse(text, FOUR, IMPORTANCE)
+        free_outcome(text)
+        assert time.process_time() - began < 5, text[:20]
+
+
+def test_labels_and_codes_belong_together() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        parse("Answer: 1", [1, 2], ["a"])
+    # a label that two options have names neither
+    assert parse("agree", [1, 2, 3], ["agree", "agree", "disagree"]) == ("invalid", None)
+    assert parse("disagree", [1, 2, 3], ["agree", "agree", "disagree"]) == ("answer", 3)
