@@ -45,6 +45,7 @@ def predict(
     adapter: Path | None = None,
     cache: str = "cache",
     max_new_tokens: int = 16,
+    constrained: bool = False,
 ) -> pd.DataFrame:
     """Structured answers of a model."""
     output = str(folder / "predictions.parquet")
@@ -52,7 +53,11 @@ def predict(
     predict_stage.run(
         job(
             predict_stage.Settings(
-                model=model, template="english", max_new_tokens=max_new_tokens, caveat="toy"
+                model=model,
+                template="english",
+                max_new_tokens=max_new_tokens,
+                constrained=constrained,
+                caveat="toy",
             ),
             {**files, "predictions": output},
             options(folder, cache),

@@ -22,7 +22,7 @@ class Server:
     """What it says to (persona, user), and what it was asked.
 
     `says` returns a text; None for a message without text; an int for an error's status; a dict to
-    change the message; a float to wait that long first.
+    change the message or its finish_reason; a float to wait that long first.
     """
 
     says: Says
@@ -76,7 +76,8 @@ def serving(says: Says) -> Iterator[Server]:
                 return self.send(reply, {"error": {"message": f"not with {KEY}", "code": reply}})
             message = {"role": "assistant", "content": reply, "refusal": None}
             message |= reply if isinstance(reply, dict) else {}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            ended = message.pop("finish_reason", "stop")
+            choice = {"index": 0, "finish_reason": ended, "message": message}
             return self.send(
                 200,
                 {

@@ -10,6 +10,8 @@ from tests import toys
 from tests.toys import CLOSED, KINDS, PERSONAS, chat, tokenizer
 from valuestrata.errors import InputError
 from valuestrata.inference.chat import DATE, Chat
+from valuestrata.inference.protocol import Completion
+from valuestrata.prompting.answers import parse
 
 PERSONA, USER = PERSONAS[2], next(iter(CLOSED.values()))
 SOUND = [kind for kind in KINDS if kind != "turns begin with bos"]
@@ -311,3 +313,36 @@ def test_a_saved_tokenizer_makes_the_same_ids(tmp_path: Any) -> None:
         assert loaded.prompt(PERSONA, USER) == chat(kind).prompt(PERSONA, USER)
         assert loaded.encode_reply("Answer: 10") == chat(kind).encode_reply("Answer: 10")
         assert loaded.terminator == chat(kind).terminator
+
+
+def test_a_reply_says_whether_it_ended_and_keeps_the_marks_of_a_thought() -> None:
+    """Trap 32: a decoder that leaves special tokens out makes an answer of a thought."""
+    plain = chat("llama")
+    ids = list(plain.encode_reply("Answer: 1"))
+    assert plain.completion(ids) == Completion("Answer: 1", "stop")
+    cut = plain.completion(ids[:-1])
+    assert (cut.text, cut.is_cut) == ("Answer: 1", True)
+    words = tokenizer("llama")
+    words.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
+    talk = Chat(words)
+    thought = words("[THINK]Is it 3?[/THINK]", add_special_tokens=False)["input_ids"]
+    bos = words.bos_token_id
+    assert talk.decode([*thought, bos, *ids]) == "[THINK]Is it 3?[/THINK]Answer: 1"
+    assert talk.decode([bos, *ids]) == "Answer: 1"
+    # without harmony's channels, <|end|> ends a turn and marks no thought
+    assert "<|end|>" not in talk.decode([*thought, *ids])
+
+
+def test_the_channels_of_harmony_are_kept() -> None:
+    words = tokenizer(dataclasses.replace(KINDS["llama"], eos="<|return|>", pad="<|return|>"))
+    marks = ["<|channel|>", "<|message|>", "<|start|>"]
+    words.add_special_tokens({"additional_special_tokens": marks})
+    words.chat_template = KINDS["llama"].template.replace("<|end|>", "<|return|>")
+    text = (
+        "<|channel|>analysis<|message|>Is it 3?<|start|>assistant"
+        "<|channel|>final<|message|>Answer: 2"
+    )
+    ids = words(f"{text}<|return|>", add_special_tokens=False)["input_ids"]
+    written = Chat(words).completion(ids)
+    assert written == Completion(text, "stop")
+    assert parse(written.text, [1, 2, 3]) == ("answer", 2)

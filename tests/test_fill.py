@@ -21,7 +21,7 @@ from valuestrata.inference import local, transformers
 from valuestrata.inference.backends import BACKENDS, open_model
 from valuestrata.inference.chat import TokenizedPrompt
 from valuestrata.inference.fill import Requests, cache_keys, fill
-from valuestrata.inference.protocol import Sampling, ScoredReply
+from valuestrata.inference.protocol import Completion, Sampling, ScoredReply
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.stages import generate as generate_stage
@@ -436,7 +436,9 @@ def test_other_sampling_is_asked_anew(
     """Trap 19."""
     texts = iter(range(999))
     monkeypatch.setattr(
-        TransformersBackend, "generate", lambda _, ps, __: [f"View {next(texts)}." for _ in ps]
+        TransformersBackend,
+        "generate",
+        lambda _, prompts, __: [Completion(f"View {next(texts)}.") for _ in prompts],
     )
     whole = {"per_subgroup": 4}
     changes = [{}, {"temperature": 0.5}, {"max_new_tokens": 11}, {"temperature": 0.5, "seed": 2}]

@@ -1,5 +1,6 @@
 """Scoring in forests of prefixes gives what one sequence at a time gives, and the same text."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -451,12 +452,38 @@ def test_what_is_added_to_an_attention_is_not_dropped_in_silence() -> None:
         attention.forest_forward(network, attention.tensors(inputs), position_bias=torch.zeros(1))
 
 
+def test_a_constrained_text_is_greedy_over_the_options_alone(
+    model: TransformersBackend, replies: list[ScoredReply]
+) -> None:
+    """Masked greedy decoding, step by step, by plain passes."""
+    requests = [dataclasses.replace(r, constrained=True) for r in toys.questions()]
+    constrained = model.score(requests, MOST)
+    for request, reply, free in zip(requests, constrained, replies, strict=True):
+        ids = list(model.chat.prompt(*request.messages).ids)
+        options = {model.chat.encode_reply(text): text for text in request.options}
+        path: tuple[int, ...] = ()
+        while path not in options:
+            allowed = sorted({o[len(path)] for o in options if o[: len(path)] == path})
+            with torch.inference_mode():
+                logits = model.network(torch.tensor([[*ids, *path]])).logits[0, -1]
+            path = (*path, max(allowed, key=lambda token, logits=logits: float(logits[token])))
+        assert (reply.text, reply.finish_reason) == (options[path], "stop")
+        if free.text in request.options:
+            assert reply.text == free.text
+        assert reply.logprobs is not None
+        np.testing.assert_array_equal(reply.logprobs, free.logprobs)
+    assert any(free.text not in r.options for r, free in zip(requests, replies, strict=True))
+
+
 def test_texts_are_as_long_as_allowed(model: TransformersBackend) -> None:
     """Read off the pass or continued over what it holds, they are those of a text alone."""
     requests = toys.questions()
     for most in (1, 2, 3, 5, MOST):
         alone = toys.texts(model.generate([r.messages for r in requests], Sampling(most)))
-        assert [reply.text for reply in model.score(requests, most)] == alone
+        scored = model.score(requests, most)
+        assert [reply.text for reply in scored] == alone
+        ended = [reply.finish_reason for reply in scored]
+        assert "length" in ended if most < 3 else "stop" in ended
 
 
 def test_a_text_that_leaves_an_option_late_is_as_long_as_allowed(

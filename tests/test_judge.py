@@ -64,6 +64,21 @@ def test_no_verdict_or_two_that_contradict_are_none() -> None:
         assert judging.verdicts(text, ["Overall"]) == {"Overall": None}, text
 
 
+def test_a_thought_and_the_last_line_of_a_cut_text_hold_no_verdict() -> None:
+    """Trap 32."""
+    names = ["Value", "Overall"]
+    for thought in ("<think>Overall: 2\nValue: 2</think>", "Overall: 2</think>\n"):
+        assert judging.verdicts(f"{thought}Value: 1\nOverall: 1", names) == {
+            "Value": 1,
+            "Overall": 1,
+        }
+    assert judging.verdicts("<think>Value: 1\nOverall: 1", names) == dict.fromkeys(names)
+    cut = judging.verdicts("Value: 1\nOverall: 1", names, is_cut=True)
+    assert cut == {"Value": 1.0, "Overall": None}
+    reason = judging.verdicts("Value: 1\nOverall: 1\nBecause the sec", names, is_cut=True)
+    assert reason == {"Value": 1.0, "Overall": 1.0}
+
+
 @settings(derandomize=True, database=None, deadline=None)
 @given(st.one_of(st.none(), st.text()))
 def test_scores_are_one_half_and_nothing_else(text: str | None) -> None:
@@ -209,6 +224,18 @@ def test_empty_texts_and_absent_references_are_failed_not_lost(judged: Judged) -
     assert verdicts.loc[["Q1", "Q2", "Q3"], "score"].isna().all()
     nothing = judged(longer, {"Q0": ("failed", None)}, OTHERS, "nothing")
     assert (nothing["outcome"] == "failed").to_list() == [True] * 3
+
+
+def test_a_verdict_that_ran_out_of_tokens_is_counted_apart(judged: Judged) -> None:
+    """Trap 32."""
+    verdicts = judged(lambda *_: "<think>Value: 1\nPersona: 1\nOverall: 1", TEXTS, OTHERS)
+    assert set(verdicts["outcome"]) == {"truncated"}
+    assert verdicts["score"].isna().all()
+    texts: Texts = {"Q0": ("truncated", ""), "Q1": ("answer", "short")}
+    verdicts = judged(longer, texts, OTHERS, "unfinished")
+    assert verdicts.groupby("question")["outcome"].unique().map(list).to_dict() == {
+        "Q0": ["failed"], "Q1": ["verdict"]
+    }  # fmt: skip
 
 
 def test_a_refusal_is_compared_like_any_text(judged: Judged) -> None:

@@ -193,6 +193,75 @@ def test_closed_questions_have_a_text_and_no_distribution() -> None:
     assert reply.logprobs is None
 
 
+# ---- thoughts, cut replies and structured output
+
+
+def test_a_thought_in_a_field_of_its_own_is_no_answer_and_a_cut_reply_is_none(
+    tmp_path: Path,
+) -> None:
+    """Trap 32."""
+    cut = {"finish_reason": "length"}
+    messages = {
+        "Q0": {"content": "Answer: 1", "reasoning_content": "Answer: 2 or 3?"},
+        "Q1": {"content": "", "reasoning": "I cannot answer. Answer: 1", **cut},
+        "Q2": {"content": "Answer: 1", **cut},
+        "Q3": {"content": "Answer: 1\n\nAs a moth", **cut},
+    }
+    questions = list(toys.SCALES)
+
+    def says(_: str, user: str) -> Any:
+        return messages[f"Q{questions.index(user.splitlines()[0])}"]
+
+    with serving(says) as server:
+        table = predict(tmp_path, served.model(server)).set_index("question")
+    outcomes = {q: set(table.loc[q, "outcome"]) for q in messages}
+    assert outcomes == {
+        "Q0": {"answer"}, "Q1": {"truncated"}, "Q2": {"truncated"}, "Q3": {"answer"},
+    }  # fmt: skip
+    assert set(table.loc["Q0", "thought"]) == {"<think>Answer: 2 or 3?</think>"}
+    assert set(table.loc["Q0", "text"]) == {"Answer: 1"}
+    assert set(table["finish_reason"]) == {"stop", "length"}
+
+
+def enum_of(request: dict[str, Any]) -> list[str]:
+    return list(request["response_format"]["json_schema"]["schema"]["properties"]["answer"]["enum"])
+
+
+def test_constrained_answers_are_asked_for_as_an_enum_of_the_options(tmp_path: Path) -> None:
+    with serving(lambda *_: '{"answer": "Answer: 2"}') as server:
+        model = served.model(server, structured_output=True)
+        table = predict(tmp_path, model, constrained=True)
+        assert (table["text"] == "Answer: 2").all()
+        assert (table["answer"] == 2).all()
+        sizes = {len(enum_of(request)) for request in server.asked}
+        assert sizes == {len(codes) for codes, _ in toys.SCALES.values()}
+        del server.asked[:]
+        predict(tmp_path, model, constrained=True)
+        assert not server.asked
+        # a free reply is another one
+        predict(tmp_path, model)
+        assert not any("response_format" in request for request in server.asked)
+        assert server.asked
+
+
+def test_a_service_without_structured_output_is_one_line() -> None:
+    requests = [ScoringRequest(("P", "Q"), ("Answer: 1", "Answer: 2"), constrained=True)] * 2
+    for says in (400, "Answer: 2", '{"answer": "Answer: 3"}', "[]", '{"answer": 2}'):
+        refused = pytest.raises(InputError, match="constrained: false")
+        with serving(lambda *_, says=says: says) as server, refused:
+            OpenAIBackend(served.model(server)).score(requests, 4)
+
+
+def test_a_constrained_reply_may_still_be_a_refusal_cut_or_failed() -> None:
+    cut = {"content": '{"answ', "finish_reason": "length"}
+    messages = iter([{"content": None, "refusal": "No."}, cut, {"content": None}])
+    requests = [ScoringRequest(("P", str(i)), ("1", "2"), constrained=True) for i in range(3)]
+    with serving(lambda *_: next(messages)) as server:
+        model = OpenAIBackend(served.model(server, max_concurrency=1))
+        replies = model.score(requests, 4)
+    assert [reply.text for reply in replies] == ["No.", '{"answ', None]
+
+
 # ---- the stages
 
 

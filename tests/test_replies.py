@@ -222,10 +222,28 @@ def test_a_cut_reply_never_says_more_than_the_whole_one(text: str, with_labels: 
 
 
 def test_long_and_degenerate_replies_are_read_at_once() -> None:
-    texts = ["Answer: " * 2000, "3 or " * 2000, "I would choose " * 1000, "(" * 5000,
-             "<think>" * 2000, "{" * 3000, "1. a\n" * 2000, "我会选择" * 2000, "*" * 5000,
-             "$" * 3000, "as an ai " * 1000, "I cannot " * 2000, "\\boxed{" * 1000, "<" * 5000, "a" * 20000,
-             "1 " * 5000, "my " * 4000, "really " * 4000, "[1" * 3000, "7/" * 3000]  # fmt: skip
+    texts = [
+        "Answer: " * 2000,
+        "3 or " * 2000,
+        "I would choose " * 1000,
+        "(" * 5000,
+        "<think>" * 2000,
+        "{" * 3000,
+        "1. a\n" * 2000,
+        "我会选择" * 2000,
+        "*" * 5000,
+        "as an ai " * 1000,
+        "I cannot " * 2000,
+        "\\boxed{" * 1000,
+        "<" * 5000,
+        "a" * 20000,
+        "1 " * 5000,
+        "my " * 4000,
+        "really " * 4000,
+        "[1" * 3000,
+        "7/" * 3000,
+        "$" * 3000,
+    ]
     for text in texts:
         began = time.process_time()
         parse(text, FOUR, IMPORTANCE)

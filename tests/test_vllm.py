@@ -151,7 +151,11 @@ def test_two_rounds_say_what_the_prefix_trees_say(toy: Toy, engine: Engine, tune
     """Traps 5, 6, 7 and 13: whole options, up to the terminator, of the model that was asked."""
     requests = toys.questions()
     answers = toy.model(tuned).score(requests, MOST)
-    agree(answers, toy.other(tuned).score(requests, MOST), 1e-5)
+    others = toy.other(tuned).score(requests, MOST)
+    agree(answers, others, 1e-5)
+    assert [a.finish_reason for a in answers] == [a.finish_reason for a in others]
+    limited = [dataclasses.replace(request, constrained=True) for request in requests]
+    agree(toy.model(tuned).score(limited, MOST), toy.other(tuned).score(limited, MOST), 1e-5)
     texts = toy.model(tuned).generate(free_prompts(), Sampling(MOST))
     assert texts == toy.other(tuned).generate(free_prompts(), Sampling(MOST))
 
