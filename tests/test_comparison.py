@@ -83,6 +83,7 @@ def test_every_metric_of_a_run_comes_with_n_and_missing() -> None:
     assert counts["wasserstein"] == (120, 0)
     assert cell(runs, metric="refusal")["value"] == pytest.approx(8 / 160)
     assert cell(runs, metric="failed")["value"] == 0
+    assert cell(runs, metric="truncated")["value"] == 0
     row = cell(runs, metric="accuracy")
     assert row["value"] == pytest.approx(np.nanmean(accuracy))
     assert row["ci_low"] < row["value"] < row["ci_high"]

@@ -113,6 +113,7 @@ def runs(settings: ReportSettings) -> list[Row]:
                 Metric("wasserstein"): 0.2,
                 Metric("refusal"): 0.1,
                 Metric("invalid"): 0.0,
+                Metric("truncated"): 0.0,
                 Metric("failed"): 0.0,
                 Metric("normalized_gain_accuracy", baseline="rule"): 0.1 * i,
                 Metric("normalized_gain_nmae", baseline="rule"): float("nan"),
@@ -577,6 +578,21 @@ def test_annotations_that_no_longer_count_are_said_to() -> None:
     assert "Judges against people" not in html
 
 
+def test_replies_that_ran_out_of_tokens_are_said_wherever_refusals_are() -> None:
+    none = made()
+    runs = none.runs.copy()
+    runs.loc[runs["metric"] == "truncated", "value"] = 0.25
+    some = replace(none, runs=runs)
+    said_of = [any("ran out of tokens" in d for f in found(r).values() for d in f.details)
+               for r in (none, some)]  # fmt: skip
+    assert said_of == [False, True]
+    assert "ran out of tokens" not in headline(none)
+    assert "25.0%" in headline(some).partition("ran out of tokens")[2]
+    assert main_table(some, "ood").columns[4:8] == (
+        "Refusals", "Invalid", "Ran out of tokens", "Failed"
+    )  # fmt: skip
+
+
 def test_headline_fits_a_terminal() -> None:
     for models in (1, 2, 20):
         lines = headline(made(models=models)).splitlines()
@@ -710,7 +726,9 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
     assert "Win rate and flip rate (0 to 1)" in plain
-    assert not {"Prompt variants"} & plain.keys()
+    assert not {"Prompt variants", "Constrained answers"} & plain.keys()
+    limited = dict(methods(make_settings(prediction=Prediction(constrained=True))))
+    assert "limited to the options" in limited["Constrained answers"]
     other = dict(
         methods(
             make_settings(

@@ -37,19 +37,19 @@ _ABOUT = r"(?: ?[(\[][^()\[\]\n]{1,40}[)\]])?(?:,? " + any_of(rf"""
     (?:to|for|on|about|of|from) (?:the|this|that|your)(?: [a-z]+){{0,3}}? {_TOPIC}(?: \d+)?
     (?:to|for) (?:question|item) \d+
     (?:here|in this case|overall|would therefore)
-    (?:as|for|from the perspective of|based on|given|considering) [^\d.:;!?\n]{{1,80}}?
+    (?:as|for|from the perspective of|based on|given|considering) @SOMEONE{{1,80}}?
     (?:that|which) (?:(?:best|most closely) )?[a-z]+ (?:me|my|this|the|what)(?: [a-z']+){{0,3}}
     (?:that |which )?i(?:'d| would| will|'ll)? (?:choose|select|pick|give|go with|make)
-""") + ")?"  # fmt: skip
+""").replace("@SOMEONE", r"(?:\d[\d-]*[- ]years?[- ]old|[^\d.:;!?\n])") + ")?"  # fmt: skip
 _COPULA = any_of(r"""
-    [ ]?[)\]"']* ?[:=](?! ?=)
+    [ ]?[)\]"']* ?[:=](?! ?[=>])
     [ ]?[)\]"']* ?[-–](?= )|[ ]?(?:=>|->|→|;)
     [ ](?:is|would be|should be|will be|must be|would have to be|is going to be|remains)\b ?[:=]?
     's\b
 """)
 _MALAY_OF = any_of("""
     saya|akhir|terakhir|beliau|dia|orang ini
-    yang (?:paling )?(?:betul|tepat|sesuai|dipilih)
+    yang (?:paling )?(?:betul|tepat|sesuai|dipilih)|yang saya pilih
     (?:bagi|untuk|kepada) soalan ini
 """)
 _TAMIL_NAMES = any_of("""
@@ -75,14 +75,15 @@ BEFORE_NOUN = r"(?:^|[^\w\s]|[\u0b80-\u0bff\u4e00-\u9fff]|\b{})\s*$".format(any_
 
 _SUBJECT = any_of(r"""
     i|we|he|she|they
-    (?:this|the|that|such a) (?:person|respondent|individual|participant|character)
+    (?:this|the|that|such a) (?:person|respondent|individual|participant|character)(?: described)?
     (?:this|the) (?:\d[\w-]* )?(?:\w+ )?(?:woman|man|lady|resident|citizen)
     an? \d[\d-]*[- ]years?[- ]old (?:[\w-]+ ){0,4}?(?:person|woman|man|lady|resident|citizen)
+    an? (?:[\w-]+ ){0,4}?(?:person|woman|man|lady|resident|citizen) aged \d\d[\d-]*
     (?:someone|somebody|a person) (?:like|with|in|of) (?:me|this|that|my|these|such)(?: \w+)?
 """)
-_AUXILIARIES = r"(?:(?: (?:{})|'d|'ll|'ve|'m going to))*".format(any_of("""
+_AUXILIARIES = r"(?:(?: (?:{})|'d|'ll|'ve|'m (?:going|inclined) to))*".format(any_of("""
     would|will|must|should|shall|can|do|am going to|have to|has to|had to|like to|want to|need to
-    am inclined to|'m inclined to
+    am inclined to
     probably|likely|most likely|definitely|personally|honestly|therefore|certainly|rather|simply
     just|then|thus|still|tend to|most|generally|typically|strongly|hence|confidently|also have to
 """))  # fmt: skip
@@ -96,14 +97,16 @@ _COMPLEMENTS = r"(?: {})*".format(any_of("""
 _I_WOULD = rf"(?<![\w']){_SUBJECT}{_AUXILIARIES}"
 _GUESSES = any_of("""
     i think|i believe|i feel|i guess|i'd guess|that would be|that's|it would be|it's an?
+    for me,? it(?:'s| is| would be)|if you ask me,? it's
     i'm going with|i am going with|going with|choosing|selecting|let's say|let's go with
 """)
 VERB_KEYS = (
     rf"{_I_WOULD} (?:choose|chose|select|selected|pick|picked|say|answer|respond|reply|go|went|opt"
-    r"|opted|rate|rated|give|gave|vote|put|place|rank|score|mark|circle|settle on|lean towards?"
-    rf"|assign)\b{_COMPLEMENTS} ?[:,]?",
+    r"|opted|rate|rated|give|gave|vote|put|place|rank|score|mark|tick|circle|settle on"
+    rf"|lean towards?|assign)\b{_COMPLEMENTS} ?[:,]?",
     rf"{_I_WOULD} (?:rate|rated|score|rank|place|put|give|assign)\b [^\d.;:!?\n]{{1,90}}?"
     r" (?:as|at|an?|with|on)(?: an?)?(?: (?:option|number|rating of|score of))?",
+    rf"{_I_WOULD} (?:rate|score|rank) (?:[a-z']+ ){{1,5}}(?=\d)",
     rf"{_I_WOULD} (?:say|answer|respond|rate|consider|state)\b[^\d.;:!?\n]{{1,120}}? ?"
     r"(?=\(\d+\)[.!]?$)",
     rf"(?:^|[,.;:] ?){_GUESSES}(?: it's| it is| that)*(?: an?| option| number)*",
@@ -118,8 +121,8 @@ VERB_KEYS = (
 )
 """A choice by its verb. Where no code follows, it speaks of something else."""
 
-CODE_NOUN = any_of("""
-    option|choice|number|answer|response|rating|score|code
+CODE_NOUN = any_of(r"""
+    option|choice|number|answer|ans\b|response|rating|score|code
     pilihan|nombor|opsyen|jawapan|angka|选项|答案|数字|选择|选|பதில்|விருப்பம்|எண்|விடை|தேர்வு
 """)
 """`option` in `Option 3`."""
@@ -130,7 +133,7 @@ _FILLERS = any_of(r"""
     (?:i would|i'd|i) (?:say|choose|select|pick|go with)\b
     (?:pilihan|nombor|angka|opsyen)\b
 """)
-FILLER = rf"(?:[\s\"'(\[{{:=]|#(?=\d)|{_FILLERS}(?![-'])|选项|数字|选择|விருப்பம்|எண்|தேர்வு)*"
+FILLER = rf"(?:→|->|=>|[\s\"'(\[{{:=]|#(?=\d)|{_FILLERS}(?![-'])|选项|数字|选择|விருப்பம்|எண்|தேர்வு)*"
 """What may lie between a key and its code."""
 AFFIRMED = any_of(r"""
     [ ](?:is|would be|it is) (?:my|the|this person's)(?: [a-z]+){0,3}? (?:answer|choice|option)\b
@@ -154,7 +157,7 @@ TAMIL_CHOICE = (
 
 # ---- how a reply opens
 
-BULLET = r"(?:[-*•·▪◦‣+] +|#{1,6} +|\|)*"
+BULLET = r"(?:(?:=>|->|→) +|[-*•·▪◦‣+] +|#{1,6} +|\|)*"
 SPEAKER = (
     r"(?:(?:assistant|respondent|persona|person|ai|bot|me|model|participant|interviewee) ?: ?)?"
 )
@@ -180,25 +183,29 @@ NEGATED = any_of(r"""
 """)
 """A negation in the clause of the key."""
 QUOTED = any_of(r"""
-    \b(?:examples?|e\.g|for instance|such as|formats?|in the form|template|sample|hypothetical\w*)\b
+    \b(?:examples?|e\.g|for instance|such as|template|sample|hypothetical\w*)\b
+    \b(?:formats?|in the form)\b(?! (?:that )?(?:you|requested|asked))
     \b(?:you (?:said|asked|wrote|want(?:ed)?|told)|ask(?:ed)? (?:me )?to|instruct\w*|suppos\w+)\b
     \b(?:unless|initially|at first|originally|previously|earlier|last (?:year|time|week|month))\b
     \b(?:used to|years ago|in the past|when i was|before|yesterday|number of|if @NOT_FORCED)\b
-    \b(?:some|others|most people|many|people|everyone|everybody)\b
-    \b(?:my|his|her|the) @OTHERS(?: \w+)?(?: would| will|'d| says?| said| thinks?| tells?| told|'s)
-    \b(?:contoh\w*|misal\w*|kalau|jika|andai\w*|dahulu|dulu|sebelum ini|orang lain|ramai|bilangan)\b
-    \b(?:suami|isteri|bapa|ibu|kawan) saya\b
-    例如|比如|格式|如果(?!我是|必须|要我|让我|我必须|一定要)|假如|要是|以前|之前|曾经|别人|有人|大家|人们
-    妻子|丈夫|父亲|母亲|朋友
-    உதாரண|எடுத்துக்காட்டு|வடிவ|முன்பு|முன்னர்|சிலர்|பலர்|மனைவி|கணவர்|நண்பர்
-""").replace("@OTHERS", any_of("""
-    wife|husband|father|mother|mum|mom|dad|parents?|friends?|son|daughter|brother|sister|boss
-    neighbou?rs?|colleagues?|government|family|imam|priest|pastor|doctor|teacher
-""")).replace("@NOT_FORCED", r"(?!(?:i|one|we|you)?(?: |')?(?:{})\b)".format(any_of("""
-    forced|asked|pressed|required|i (?:had|have|must)|(?:had|have|d have) to|must
+    \b(?:contoh\w*|misal\w*|kalau|jika|andai\w*|dahulu|dulu|sebelum ini|bilangan)\b
+    例如|比如|格式|如果(?!我是|必须|要我|让我|我必须|一定要)|假如|要是|以前|之前|曾经|உதாரண|எடுத்துக்காட்டு|வடிவ|முன்பு|முன்னர்
+""").replace("@NOT_FORCED", r"(?!(?:i|one|we|you)?(?: |')?(?:{})\b)".format(any_of("""
+    forced|asked|pressed|required|(?:am|m|being) honest|you ask me
+    i (?:had|have|must)|(?:had|have|d have) to|must
     (?:am|was|were|m) (?:forced|asked|pressed|required|to|this|that|in)
 """)) + r"\w*")  # fmt: skip
-"""Another person, another time, an example or a condition before the code."""
+"""Another time, an example or a condition before the code."""
+OTHERS = any_of(r"""
+    \b(?:some|others|most people|many|people|everyone|everybody|orang lain|ramai)\b
+    \b(?:my|his|her|the) @RELATIVES(?: \w+)?(?: would| will|'d| says?| said| thinks?| told|'s)
+    \b(?:suami|isteri|bapa|ibu|kawan) saya\b|别人|有人|大家|人们|妻子|丈夫|父亲|母亲|妈妈|爸爸|朋友
+    சிலர்|பலர்|மனைவி|கணவர்|நண்பர்
+""").replace("@RELATIVES", any_of("""
+    wife|husband|father|mother|mum|mom|dad|parents?|friends?|son|daughter|brother|sister|boss
+    neighbou?rs?|colleagues?|government|family|imam|priest|pastor|doctor|teacher
+"""))  # fmt: skip
+"""Another person before the code, in the same clause where the writer speaks of themselves."""
 CHANGE = any_of(r"""
     (?<!to )(?<!can't )(?<!i )\bwait\b ?[,.!?:;…–-]|\bwait,? (?:no|actually|that)\b|\bno,? wait\b
     \bhold on\b|\b(?:scratch|strike) that\b|\bon second thoughts?\b|\bcorrection ?[:,–.-]
@@ -228,7 +235,8 @@ WEAK = any_of(r"""
 """Words that make another answer out of another number."""
 HEDGED = any_of(r"""
     (?:or|and/or|maybe|perhaps|possibly|either|sometimes|leaning|almost)\b
-    (?:give or take|plus or minus|ish|at (?:most|least|best)|depending|atau|mungkin|barangkali)\b
+    (?:the number of|give or take|plus or minus|ish|at (?:most|least|best)|depending)\b
+    (?:atau|mungkin|barangkali)\b
     或|还是|可能|也许|不对|不是|左右|以上|以下|அல்லது|ஒருவேளை|(?:no|not)\W*$
 """)
 """What may not follow a code, right after it."""

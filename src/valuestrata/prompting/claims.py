@@ -29,6 +29,8 @@ _ENDS_IN_NOUN = re.compile(rf"{words.CODE_NOUN}\s*$", re.I)
 _AFFIRMED = re.compile(words.AFFIRMED, re.I)
 _NEGATED = re.compile(words.NEGATED, re.I)
 _QUOTED = re.compile(words.QUOTED, re.I)
+_OTHERS = re.compile(words.OTHERS, re.I)
+_FIRST_PERSON = re.compile(r"\b(?:i|my|me|saya)\b|我", re.I)
 _CHANGE = re.compile(words.CHANGE, re.I | re.M)
 _WEAK = re.compile(words.WEAK, re.I)
 _HEDGED = re.compile(rf"['\"]?{words.HEDGED}", re.I)
@@ -177,9 +179,11 @@ class _Reader:
         """Whether a key is denied, asked, quoted, of another person, or under a condition."""
         before = sentence[max(0, key.start() - _FAR) : key.start()]
         clause = re.split(r"[,;:–]\s|\b(?:but|so|therefore)\b", before)[-1]
+        near = clause if _FIRST_PERSON.search(clause + key[0]) else before
         return (
             sentence.endswith("?")
             or _NEGATED.search(clause + key[0]) is not None
+            or _OTHERS.search(near + key[0]) is not None
             or _QUOTED.search(before + key[0]) is not None
         )
 

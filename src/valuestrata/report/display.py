@@ -49,7 +49,7 @@ OF_DISTRIBUTIONS = (
     "calibration_error",
     "non_option_mass",
 )
-OF_TEXTS = ("refusal", "invalid", "failed", "non_option_mass")
+OF_TEXTS = ("refusal", "invalid", "truncated", "failed", "non_option_mass")
 """What only a language model can have: a rule always answers with an option."""
 NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
 
