@@ -85,7 +85,8 @@ def test_refusals_are_found_and_persona_talk_is_not_one() -> None:
         assert missed == [], language
     for language, texts in TEXTS["answers"].items():
         assert [t for t in texts if free_outcome(t) != "answer"] == [], language
-    assert sum(map(len, TEXTS["refusals"].values())) > 160
+    assert sum(map(len, TEXTS["refusals"].values())) > 250
+    assert sum(map(len, TEXTS["answers"].values())) > 300
 
 
 def test_closed_and_open_replies_share_one_detector() -> None:

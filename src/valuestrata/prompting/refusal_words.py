@@ -8,58 +8,77 @@ from valuestrata.prompting.patterns import any_of
 
 _ADVERBS = r"(?:(?:{}),? )*".format(
     any_of("""
-        also
-        really|truly|actually|honestly|simply|just|still|always|even|currently|therefore|however
+        also|therefore|however|still|always|even|currently
+        really|truly|actually|honestly|simply|just
         respectfully|politely|personally|unfortunately
         directly|ethically|morally|definitively|accurately|possibly
-        in good conscience
+        in good (?:conscience|faith)
     """)
 )
 _CANNOT = any_of(r"""
-    can(?:no|')t|can not|could(?: not|n't)
-    won't|will not|would not|wouldn't|should not|shouldn't
+    can(?:no|')t|can not|could(?: not|n't)|should not|shouldn't|would not|wouldn't
+    (?:won't|will not)(?: be)?|(?:am|'m) not(?: going to)?|don't think i (?:can|could|should)
     (?:(?:am|'m|are|is) )?(?:not able|unable|not allowed|not permitted|unwilling|not willing) to
-    (?:(?:am|'m) )?(?:not programmed|not designed|not qualified|not equipped|reluctant) to
-    (?:(?:am|'m) )?not in a position to
+    (?:(?:am|'m|was) )?(?:not programmed|not designed|not qualified|not equipped|reluctant) to
+    (?:(?:am|'m) )?(?:not in a position|not authori[sz]ed|declining) to
     (?:(?:am|'m|feel) )?(?:not comfortable|uncomfortable)(?: to| with)?
     (?:do not|don't) (?:wish|want|feel comfortable|feel able|feel qualified)(?: to| with)?
     (?:would |'d )?(?:prefer|rather|choose) not(?: to)?
     @MUST(?:(?:respectfully|politely|kindly) )?(?:decline|refuse|abstain)(?: to| from)?
-    am declining to
 """).replace("@MUST", "(?:(?:must|have to|need to|will|would) |'ll |'d )?")
 _END = r" ?(?:[.!,;:)…\n–-]|$|(?:because|as|since|due|without|but|and|at this|for you)\b)"
+_STOP = r"(?: ?[.!;:)…\n]| ?$)"
 _ASKED = (
     r"(?:questions?|requests?|surveys?|topics?|prompts?|quer(?:y|ies)|issues?|subjects?|statements?"
     r"|matters?|tasks?|discussions?|conversations?|inquiry)\b"
 )
 _DETERMINERS = r"(?:(?:an?|any|the|this|that|these|those|such|your|it|of|kinds?|types?|my|one) )*"
-_TOUCHY = r"(?:(?:political|religious|sensitive|controversial|personal|private|moral|ethical) )*"
-_ABOUT = rf"(?: (?:to|on|about|with|in|for|into))? {_DETERMINERS}{_TOUCHY}"
-_VIEW = any_of(r"""
-    opinions?|views?|answers?|responses?|numbers?|ratings?|preferences?|stance|position
-    judge?ments?|advice|recommendations?|perspectives?|thoughts?|beliefs?|assistance|support for
-    rationale|choice|selection|content|comments?|statements?|option|information (?:on|about|that)
-    (?:such )?personal\b
-""")
-_FREELY = (
-    r"(?! (?:of|on|about|to|with|at|in)? ?(?:freely|openly|loudly|publicly|public|work|home|school"
-    r"|my|our|others|front))"
+_TOUCHY = r"(?:political|religious|sensitive|controversial|personal|private|moral|ethical)"
+_ABOUT = rf"(?: (?:to|on|about|with|in|for|into))? {_DETERMINERS}(?:{_TOUCHY} )*"
+_VIEW = (
+    r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one|numerical"
+    r"|single|meaningful|either|political|religious|subjective) )*"
+    + any_of(r"""
+        opinions?|views?|answers?|responses?|numbers?|ratings?|preferences?|stance|position
+        judge?ments?|advice|recommendations?|perspectives?|thoughts?|beliefs?|assistance|support for
+        rationale|content|comments?|statements?|information (?:on|about|that)|(?:such )?personal
+        (?:choice|selection|option)(?! between)
+    """)
+    + r"\b(?! (?:of|on|about|to|with|at|in)? ?"
+    r"(?:freely|openly|loudly|publicly|public|work|home|school|my|our|others|front))"
+)
+_OPTION = r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d)\b"
+_DISCUSS = (
+    r"(?:discuss|address|debate|speculate|engage|participate|take part|go|get|weigh in)(?:ing)?"
+    r"(?: in| on| with| about| into)?"
+)
+_REQUEST = (
+    r"(?:this|that|your|the|such|these)(?:(?: \w+)? (?:request|task|prompt|conversation|survey"
+    r"|question|instruction|role-?play)s?\b| ?[.!;]| ?$)"
+)
+_PERSON = (
+    r"(?:an?|the|this|that|such a|any) (?:[\w-]+ ){0,3}?"
+    r"(?:person|individual|woman|man|respondent|group)\b"
 )
 _ANSWERING = any_of(rf"""
     (?:answer|respond|reply)(?:ing)?(?:{_END}|{_ABOUT}(?:{_ASKED}|in (?:a|the|this) \w+)|[: ]*\d)
     (?:answer|respond)(?:ing)?(?: to)? (?:that|this|it|these)\b(?! call)
-    (?:give|provide|offer|share|express|state|form|hold|make|take)(?: you)?(?: with)? @VIEW
-    (?:giving|providing|offering|sharing|expressing|stating|forming|making|taking) @VIEW
-    mak(?:e|ing) (?:such |any |broad |sweeping )*(?:assumptions?|generali[sz]ations?|a choice)
-    (?:choos|pick|select|rat|rank|assign)(?:e|ing)?(?: ?[.!;:)…\n]| ?$)
-    (?:choos|pick|select|rat|rank|assign)(?:e|ing)? {_DETERMINERS}(?:single |specific )?@OPTION
-    (?:choos|pick|select)(?:e|ing)? (?:either|between|from|among|for)(?: of)? {_DETERMINERS}@OPTION
-    (?:say|tell|disclose|reveal)(?: ?[.!;)…\n]| ?$| (?:you )?(?:which|what) (?:option|number))
+    (?:give|provide|offer|share|express|state|form|hold|make|take)(?: you)?(?: with)? {_VIEW}
+    (?:giving|providing|offering|sharing|expressing|stating|forming|making|taking) {_VIEW}
+    mak(?:e|ing) (?:such |any |broad |sweeping )*(?:assumptions?|generali[sz]ations?)
+    (?:choos|pick|select|rat|rank|assign)(?:e|ing)?{_STOP}
+    (?:choos|pick|select|rat|rank|assign)(?:e|ing)? {_DETERMINERS}(?:single |specific )?{_OPTION}
+    (?:choos|pick|select)(?:e|ing)? (?:either|between|from|among|for) {_DETERMINERS}{_OPTION}
+    (?:pick|choos|tak)(?:e|ing)? (?:a side|sides)\b(?! between| with)
+    (?:say|tell|disclose|reveal)(?:{_STOP}| (?:you )?(?:which|what) (?:option|number))
+    (?:disclose|reveal) (?:that|this)\b
+    (?:say|tell|predict|know|guess|assume|determine) (?:what|how|which|whether) {_PERSON}
+    determine (?:which|what|the|how|your|an?)\b
     comment(?:ing)?(?:{_END}| (?:on|about) (?:this|that|such|political|religious|sensitive|it\b))
-    @DISCUSS(?:{_END}| (?:this|that|it)\b(?! (?:with|to) my)|{_ABOUT}{_ASKED}(?! with my))
-    @DISCUSS (?:in |with |on )?(?:political|religious|sensitive|controversial) \w+(?! with my)
+    {_DISCUSS}(?:{_END}| (?:this|that|it)\b(?! (?:with|to) my)|{_ABOUT}{_ASKED}(?! with my))
+    {_DISCUSS} (?:in |with |on )?{_TOUCHY} \w+(?! with my)
     (?:help|assist)(?:ing)?(?: ?[.!\n]| ?$| you\b| with (?:that|this|your|such|it|these|any)\b)
-    (?:fulfil?l?|comply|complete|continue|proceed|accommodate|process)(?:ing)?(?: with)? @REQUEST
+    (?:fulfil?l?|comply|complet|continu|proceed|process)(?:e|ing)?(?: with)? {_REQUEST}
     (?:comply|complying|proceed|proceeding){_END}
     (?:role-? ?play|impersonat\w+|simulat\w+ (?:an?|the|this)|embody (?:an?|the|this))
     pretend\w* to be (?:an?|someone|this|that|somebody)\b
@@ -67,62 +86,63 @@ _ANSWERING = any_of(rf"""
     speak\w* (?:for|on behalf of|as) (?:an?|this|any|someone)\b
     (?:generat|creat|produc|writ)(?:e|ing) (?:this|that|such|content|a response|an answer|responses)
     have (?:any |my own )*(?:personal )?(?:opinions?|preferences?|beliefs)\b
-    determine (?:which|what|the|how|your|an?)\b
 """)
-_ANSWERING = (
-    _ANSWERING.replace(
-        "@VIEW",
-        r"(?:(?:an?|any|my|the|your|such|this|that|specific|definit(?:e|ive)|direct|own|one"
-        r"|numerical|single|meaningful|either|political|religious|subjective) )*"
-        rf"{_VIEW}\b{_FREELY}",
-    )
-    .replace(
-        "@OPTION", r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d|sides?)\b"
-    )
-    .replace(
-        "@DISCUSS",
-        r"(?:discuss|address|debate|speculate|engage|participate|take part|go|get|weigh in)(?:ing)?"
-        r"(?: in| on| with| about| into)?",
-    )
-    .replace("@REQUEST", r"(?:this|that|your|the|such|these)\b")
-)
 _MACHINE = (
-    r"(?:(?:an?|just|only|simply|merely|large|digital|virtual|helpful|artificial|responsible) )*"
+    r"(?:(?:an?|just|only|simply|merely|large|digital|virtual|helpful|artificial|responsible|neutral"
+    r"|impartial|unbiased|text-based|conversational) )*"
     r"(?:a\.?i\.?|artificial intelligence|language model|llm|chat ?bot|virtual assistant"
-    r"|computer program|machine learning model|digital assistant)\b"
-    r"(?!['-]? ?(?:engineer|research|special|develop|scien|expert|student|profession|consult|start"
-    r"|compan|industry|art|user|s[ck]eptic|enthusiast|ethic|worker|teacher|policy|programmer|trainer"
-    r"|annotator|generated|driven|tool|era|lab|lecturer|product|project|team))"
+    r"|computer program|machine learning model|digital assistant)\b(?!['-]? ?"
+    + any_of("""
+        engineer|research|special|developer|development|scien|expert|student|profession|consult
+        start|compan|industry|art|user|s[ck]eptic|enthusiast|ethic|worker|teacher|policy|programmer
+        trainer|annotator|generated|driven|tool|era|lab|lecturer|product|project|team
+    """)
+    + ")"
 )
 _TOO = r"(?:(?:too|very|an?|quite|rather|highly|deeply|so|extremely|not) )*"
 _PRIVATE = r"(?:private|personal|confidential|sensitive|inappropriate|offensive|invasive|intrusive)"
 _SORRY = r"(?:sorry|apologi[sz]e|apologies|unfortunately|regret)"
-
+_INFORMATION = r"(?:information|context|data|details)"
 ENGLISH = (
     rf"\bi(?: |')?(?:'m |'d |'ll )?{_ADVERBS}{_CANNOT} {_ADVERBS}(?:be able to )?{_ANSWERING}",
-    rf"(?:^|[.!:] ?|\b{_SORRY}\b[,.]? (?:but )?){_CANNOT} {_ADVERBS}{_ANSWERING}",
+    rf"(?:^|[.!:] ?|\band |\b{_SORRY}\b[,.]? (?:but )?){_CANNOT} {_ADVERBS}{_ANSWERING}",
     r"\bi (?:must |have to |will |would |'ll )?(?:respectfully |politely )?"
     r"(?:decline|refuse|abstain)(?: ?[.!,;:]| ?$)",
     r"\b(?:prefer|rather) not (?:to )?(?:say|answer|respond|disclose|comment)\b",
-    r"^\W*(?:no comment|pass|skip|refused|declined|refuse(?:d)? to (?:answer|say)"
-    r"|decline to (?:answer|respond|state|say))\W*$|\bi have no comment\b",
+    r"\bi(?:'d| would)? (?:rather|prefer) not(?: to)?[.!]?$",
+    r"\b(?:rather|prefer to|like to) keep (?:that|this|it|my (?:opinions?|views?|thoughts|answer))"
+    r" (?:to myself|private)",
+    r"\bi(?:'ll| will| would|'d|'m going to| have to)*(?: like to| have to)? (?:pass on|skip)"
+    r" (?:this|that)",
+    r"\bnot something (?:that )?i(?:'m| am)? ?(?:can|will|want to|wish to|able to|comfortable"
+    r"|willing to) (?:answer|discuss\w*|shar\w+|comment\w*|respond|talk)",
+    r"\blet(?:'s| us) (?:talk about something else|change the (?:subject|topic))",
+    r"^\W*(?:no comment|no answer|none of your business|pass|skip|refused|declined"
+    r"|refuse(?:d)? to (?:answer|say)|decline to (?:answer|respond|state|say))\W*$",
+    r"^\W*(?:sorry\W+|unfortunately\W+)?i (?:can't|cannot|won't|will not) do (?:that|this)\W*$",
+    r"\bi have no comment\b|\bnot within my (?:ability|abilities|power|capabilities|remit)",
+    r"\bmy (?:programming|guidelines|developers?|creators?) (?:does not|do not|doesn't|don't"
+    r"|prevents?|forbids?|prohibits?)",
+    r"\b(?:strive|must|aim|designed|programmed)(?: to)? (?:remain|stay|be) "
+    r"(?:neutral|impartial|unbiased|objective)",
     rf"\b(?:it|that)(?: is|'s| would be| would not be| wouldn't be| isn't|'d be)? {_TOO}"
     r"(?:appropriate|inappropriate|possible|impossible|ethical|unethical|respectful|right|fair"
-    r"|accurate|wise)(?: (?:or|and|nor) \w+)?(?: for (?:me|an? [a-z ]{2,20}))? to "
-    rf"(?:{_ANSWERING}|generali[sz]e|stereotype|assume (?:that|what|how)|speak for)",
+    r"|accurate|wise|wrong)(?: (?:or|and|nor) \w+)?(?: for (?:me|an? [a-z ]{2,20}))? to "
+    rf"(?:{_ANSWERING}|generali[sz]e|stereotype)",
     rf"\b(?:this|that|it|(?:your|the|this) question)(?: is|'s) {_TOO}{_PRIVATE}"
-    r"(?: to (?:answer|share|discuss)| question| matter| topic| information)? ?(?:[.!,;]|$)",
+    r"(?:(?: for me)? to (?:answer|share|discuss)| question| matter| topic)? ?(?:[.!;]|$)",
     r"\b(?:against|violat\w+|in line with|conflict\w* with|outside|beyond|breach\w*)"
     r" (?:my|our|openai's) (?:\w+ )?"
     r"(?:guidelines|programming|polic(?:y|ies)|capabilities|ethical standards)",
     r"\b(?:perpetuat|reinforc|promot)\w+ (?:\w+ )?(?:and \w+ )?stereotypes",
-    r"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) (?:information"
-    r"|context|data|details) (?:to (?:answer|determine|choose|respond|provide|make|give|select|form"
-    r"|accurately)|about (?:you|this person|the person))\b"
-    r"|\bnot enough (?:information|context) to (?:answer|choose)"
-    r"|\bneed more (?:information|context)\b|\bcannot be (?:determined|answered)\b",
+    rf"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) {_INFORMATION}"
+    r" (?:to (?:answer|determine|choose|respond|provide|make|give|select|form|accurately)"
+    r"|about (?:you|this person|the person))\b",
+    rf"\bnot enough {_INFORMATION} to (?:answer|choose)|\bcannot be (?:determined|answered)\b",
+    rf"^\W*(?:not enough|insufficient) {_INFORMATION}\b",
+    rf"\bneed more {_INFORMATION}(?: to (?:answer|choose)| before i can answer|[.!]?$)",
     r"\b(?:please|could you(?: please)?|can you(?: please)?) (?:provide|clarify|give)(?: me)?"
-    r"(?: with)? (?:more|the|additional|further|your) (?:context|information|question|details)",
+    rf"(?: with)? (?:more|the|additional|further|your) (?:{_INFORMATION}|question)",
     # an apology that ends where the refusal would begin
     rf"^\W*(?:i'm |i am |i |my )?(?:so |very |truly )?{_SORRY}(?: (?:about|for) (?:that|this))?"
     r"[,.;:]?(?: ?but)?,? ?(?:no|i|i (?:cannot|can't|can not|won't|will not|don't|do not|am unable"
@@ -143,10 +163,13 @@ MANDARIN = (
         (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:意见|看法|观点|答案|回答|建议|立场|信息|评价|数字)
         (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:评分|判断|选择|评论|帮助)
         选择?(?:任何|一个|其中|具体|哪)*(?:一个)?(?:选项|答案|数字|[\W\d]|$)
-        (?:讨论|谈论|评论|评价|参与)(?:这个|这类|此类|这种|该|政治|宗教|敏感|这样|\W|$)
+        (?:讨论|谈论|评论|评价)(?:这个|这类|此类|这种|该|政治|宗教|敏感|这样|\W|$)
+        参与(?:这个|这类|此类|该|\W|$)
         代表(?:任何|他人|别人)|满足(?:这个|你的|您的)|对(?:这个|此|该)[^.,\n]{0,6}(?:发表|评论|置评)
-        帮[你您]
+        帮助?[你您]
     """),
+    r"(?:^|我|选择|决定)不(?:回答|作答)(?:这|该|此|\W|$)",
+    r"没有足够的?信息来?(?:回答|判断|选择)|请提供更多(?:信息|背景|上下文)",
     r"(?:这|该|此)(?:个)?(?:问题|话题)?(?:属于|涉及|是)[^.,\n]{0,6}隐私",
     r"^\W*(?:很?抱歉|对不起|不好意思)\W*(?:我(?:不能|无法)?)?\W*$|无可奉告|不予置评",
 )
@@ -154,7 +177,7 @@ MALAY = (
     r"\b(?:tidak|tak) (?:dapat|boleh|mahu|akan|mampu|bersedia|selesa|sesuai|ingin|layak)"
     r"(?: untuk)?(?: saya)? "
     + any_of(r"""
-        menjawab(?! panggilan)
+        (?:men)?jawab(?! panggilan)
         @SHARE (?:apa-apa |sebarang |satu |anda |sesuatu )?@VIEW(?! @OPENLY)
         memilih (?:mana-mana|satu|nombor|jawapan|antara|pilihan|salah)|memilih\W*$
         (?:membincangkan|mengulas|membicarakan)(?: tentang)? (?:soalan|topik|perkara|isu|hal)
@@ -173,6 +196,8 @@ MALAY = (
     r" (?:menjawab|mengulas|memberi)",
     r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)?"
     r" (?:peribadi|sensitif)",
+    r"\bmaaf\b[^.\n]{0,20}\btidak (?:dapat|boleh) membantu\W*$",
+    r"\bmaklumat (?:yang )?(?:tidak )?(?:mencukupi|cukup)(?: untuk)? menjawab",
     r"^\W*maaf(?:,? (?:tetapi )?saya(?: tidak(?: dapat| boleh)?)?)?\W*$",
 )
 _TA_CANNOT = any_of("""
@@ -187,22 +212,28 @@ TAMIL = (
     """)
     + rf" ?(?:என்னால் )?{_TA_CANNOT}",
     rf"(?:^|[.,] ?)(?:நான் |என்னால் )?தேர்ந்தெடுக்க {_TA_CANNOT}\W*$",
+    rf"மன்னிக்கவும்[^.\n]{{0,20}}உதவ {_TA_CANNOT}",
+    r"போதிய தகவல் ?(?:இல்லை|கிடையாது)",
     r"^\W*மன்னி(?:க்கவும்|த்துக்கொள்ளுங்கள்|யுங்கள்)\W*$",
 )
 MACHINE = (
-    rf"\bas {_MACHINE}",
-    rf"\bi(?:'m| am) {_MACHINE}",
+    rf"\b(?:as|being) {_MACHINE}",
+    rf"\bi(?:'m| am) (?:[\w-]+, )?{_MACHINE}",
+    r"\bi(?:'m| am) (?:just|only|merely|simply) an? (?:machine|computer|program|robot|bot)\b"
+    r"(?! \w+er\b)",
     r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b"
     r"|capable of (?:having|forming|feeling|holding))",
     r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
-    r" (?:any )?(?:personal (?:opinion|belief|view|feeling|preference|value|thought|emotion|stance)"
-    r"|personal experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
+    r" (?:any )?(?:personal (?:opinion|belief|view|preference|value|thought|emotion|stance"
+    r"|feelings?\b(?! (?:against|for|towards?|about)))|personal experiences?(?! (?:with|of|in))"
+    r"|human (?:experiences|emotions|feelings)"
     r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and)"
     r" (?:personal |emotion|belief|opinion))",
     r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
     r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
     r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
-    r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手)"
+    r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手"
+    r"|[^.,\n]{1,8}, ?由[^.\n]{1,12}模型)"
     r"(?!工程|研究|专家|从业|行业|公司|领域|专业|开发|科学家|老师|创业|产品)",
     r"(?:没有|不具备|不具有)(?:任何)?(?:个人|自身|主观)的?(?:观点|看法|意见|情感|感受|偏好|立场|信念|体验)",
     r"\b(?:sebagai|saya(?: ini)? (?:hanya(?:lah)?|cuma|ialah|adalah|merupakan))"
@@ -213,7 +244,7 @@ MACHINE = (
     r"நான்[^.!?\n]{0,12}(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு|AI)"
     r"(?! ?(?:பொறியாளர்|ஆராய்ச்சி|நிபுணர்|துறை|நிறுவன|பற்றி|குறித்து|கண்டு|பயன்))",
     r"(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு(?: (?:மாதிரி|உதவியாளர்))?|AI)"
-    r" ?(?:யாக|ஆக|யாகிய|என்பதால்|என்ற முறையில்)|செயற்கை நுண்ணறிவாக",
+    r" ?(?:மாதிரி)?(?:யாக|ஆக|யாகிய|என்பதால்|என்ற முறையில்)|செயற்கை நுண்ணறிவாக",
     r"தனிப்பட்ட (?:கருத்து|நம்பிக்கை|உணர்வு)[^.,\n]{0,8} (?:இல்லை|கிடையாது)",
 )
 """A speaker who is no person. That alone may be followed by the person's answer."""
