@@ -55,7 +55,8 @@ def pairs_table(pair: pd.DataFrame) -> pd.DataFrame:
     n = len(pair)
     return pair.assign(
         block="values", measurement_level="ordinal", scale_min=1, scale_max=4, mode=1, tied=False,
-        codes=[[1, 2, 3, 4]] * n, distribution=[[0.25] * 4] * n, n=100, respondents=123456,
+        codes=[[1, 2, 3, 4]] * n, labels=[["a", "b", "c", "d"]] * n,
+        distribution=[[0.25] * 4] * n, n=100, respondents=123456,
         persona=[f"You are {name}." for name in pair["subgroup"]], closed_prompt="a number?",
         open_prompt=[f"What of {question}?" for question in pair["question"]],
     )  # fmt: skip
@@ -70,7 +71,8 @@ def texts_table(pair: pd.DataFrame, run: str, texts: dict[str, str]) -> pd.DataF
         written.append(texts.get(question, "") + " ".join([f"On {question}.", *parts]))
     return pair.assign(
         prompt=[f"What of {question}?" for question in pair["question"]], text=written,
-        outcome="answer", prompt_hash="h", model_version="w", adapter="",
+        outcome="answer", thought=None, finish_reason="stop",
+        prompt_hash="h", model_version="w", adapter="",
     )  # fmt: skip
 
 
