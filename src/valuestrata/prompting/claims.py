@@ -201,7 +201,7 @@ class _Reader:
         if by_verb and in_words and not _ENDS_IN_NOUN.search(sentence[:filled]):
             return None  # `I would choose one` is no code
         is_clear = not self.options.others_in(sentence[: key.start()], code)
-        return code if is_clear and self._closes(sentence[after:], code) else None
+        return code if is_clear and self._closes(sentence[:after], sentence[after:], code) else None
 
     # ---- a code or a label that opens a line
 
@@ -229,7 +229,7 @@ class _Reader:
             return None if _NEGATED.search(affirmed[0]) else Claim(code, start, number)
         if _CHOICE.match(line[place:after] + rest) or re.match(r"\W{0,3}\?|[^.!?]*\?", rest):
             return Claim(None, start, number)
-        if not self._closes(rest, code):
+        if not self._closes(line[:after], rest, code):
             return None
         has_text = re.search(r"[^\W\d_]", rest) is not None
         if has_text and noun is None and (in_words or not self._is_own_text(rest, code, number)):
@@ -268,8 +268,10 @@ class _Reader:
             return None if value is None else (value, match.end(), True)
         return words.NUMBER_WORDS[match["word"].casefold()], match.end(), True
 
-    def _closes(self, rest: str, code: int) -> bool:
-        """Whether what follows a code leaves it as it is."""
+    def _closes(self, before: str, rest: str, code: int) -> bool:
+        """Whether what follows a code, after what is before its end, leaves it as it is."""
+        if rest[:1] in ("'", '"') and rest[0] not in before:
+            return False  # inches, not the end of a quotation
         rest = self.options.without_share(rest, code)
         closers = _CLOSERS.match(rest)
         has_bracket = closers is not None and closers["bracket"] is not None
