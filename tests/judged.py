@@ -84,7 +84,7 @@ def verdicts_table(pair: pd.DataFrame, dimensions: Sequence[str], seed: int) -> 
     return rows.assign(
         dimension=list(dimensions) * len(pair), outcome="verdict", as_first=orders[:, 0],
         as_second=orders[:, 1], score=orders.mean(axis=1), flipped=orders[:, 0] != orders[:, 1],
-        length_difference=0, judge_version="j",
+        length_difference=0, judge_version="j", judge_notes="",
     )  # fmt: skip
 
 

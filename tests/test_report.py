@@ -820,8 +820,8 @@ def test_what_was_doubtful_about_models_is_on_the_page_and_in_the_closing_lines(
     ]
     closing = headline(made(models=1), [*lines, "a: b"]).splitlines()
     assert closing[-4:] == [
-        *(f"Doubtful: {line}" for line in lines),
-        "... and 1 more under Provenance in the report",
+        *(f"Note: {line}" for line in lines),
+        "... and 1 more notes in the report",
     ]
     assert "Doubtful" not in rendered(made())
     assert "<li>model-0: &lt;odd&gt;</li>" in rendered(made(), notes=("model-0: <odd>",))

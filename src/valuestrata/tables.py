@@ -57,13 +57,7 @@ _ANSWERED_BY = (
         meaning="model and revision, or hash of the weights, that answered",
     ),
     Column("adapter", "text", meaning="hash of the adapter, '' for none"),
-    Column(
-        "adapter_shift",
-        "float",
-        optional=True,
-        low=0,
-        meaning="largest change of a logit by the adapter, at the end of the first prompt",
-    ),
+    Column("adapter_shift", "float", "most that it moves a logit at load", optional=True, low=0),
     Column("notes", "text", meaning="what was doubtful when the model was loaded, a line each"),
 )
 
@@ -300,11 +294,7 @@ VERDICTS = Contract(
             "text",
             meaning="model and revision, or hash of the weights, that judged",
         ),
-        Column(
-            "judge_notes",
-            "text",
-            meaning="what was doubtful when the judge was loaded, a line each",
-        ),
+        Column("judge_notes", "text", meaning="what was doubtful when the judge was loaded"),
     ),
 )
 
