@@ -446,29 +446,6 @@ def test_a_constrained_text_is_greedy_over_the_options_alone(
     assert any(free.text not in r.options for r, free in zip(requests, replies, strict=True))
 
 
-def test_a_constrained_text_is_greedy_over_the_options_alone(
-    model: TransformersBackend, replies: list[ScoredReply]
-) -> None:
-    """Masked greedy decoding, step by step, by plain passes."""
-    requests = [dataclasses.replace(r, constrained=True) for r in toys.questions()]
-    constrained = model.score(requests, MOST)
-    for request, reply, free in zip(requests, constrained, replies, strict=True):
-        ids = list(model.chat.prompt(*request.messages).ids)
-        options = {model.chat.encode_reply(text): text for text in request.options}
-        path: tuple[int, ...] = ()
-        while path not in options:
-            allowed = sorted({o[len(path)] for o in options if o[: len(path)] == path})
-            with torch.inference_mode():
-                logits = model.network(torch.tensor([[*ids, *path]])).logits[0, -1]
-            path = (*path, max(allowed, key=lambda token, logits=logits: float(logits[token])))
-        assert (reply.text, reply.finish_reason) == (options[path], "stop")
-        if free.text in request.options:
-            assert reply.text == free.text
-        assert reply.logprobs is not None
-        np.testing.assert_array_equal(reply.logprobs, free.logprobs)
-    assert any(free.text not in r.options for r, free in zip(requests, replies, strict=True))
-
-
 def test_texts_are_as_long_as_allowed(model: TransformersBackend) -> None:
     """Read off the pass or continued over what it holds, they are those of a text alone."""
     requests = toys.questions()
