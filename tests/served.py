@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -17,12 +17,23 @@ KEY = "sk-THIS-IS-A-SECRET-0123456789"
 Says = Callable[[str, str], Any]
 
 
+@dataclass(frozen=True)
+class Raw:
+    """A reply as bytes: its status, headers, and seconds between its bytes."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    drip: float = 0.0
+
+
 @dataclass
 class Server:
     """What it says to (persona, user), and what it was asked.
 
     `says` returns a text; None for a message without text; an int for an error's status; a dict to
-    change the message or its finish_reason; a float to wait that long first.
+    change the message or its finish_reason; a float to wait that long first; a Raw for a reply as
+    bytes.
     """
 
     says: Says
@@ -56,6 +67,18 @@ def serving(says: Says) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body)
 
+        def send_raw(self, raw: Raw) -> None:
+            self.send_response(raw.status)
+            for name, value in {"Content-Length": str(len(raw.body)), **raw.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):  # whoever asked has hung up
+                for i in range(0, len(raw.body), 1 if raw.drip else max(1, len(raw.body))):
+                    self.wfile.write(raw.body[i : i + 1] if raw.drip else raw.body)
+                    self.wfile.flush()
+                    time.sleep(raw.drip)
+            self.close_connection = True
+
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with state.lock:
@@ -71,6 +94,8 @@ def serving(says: Says) -> Iterator[Server]:
             finally:
                 with state.lock:
                     state.at_once -= 1
+            if isinstance(reply, Raw):
+                return self.send_raw(reply)
             if isinstance(reply, int):
                 # as real services do, it repeats part of the key
                 return self.send(reply, {"error": {"message": f"not with {KEY}", "code": reply}})

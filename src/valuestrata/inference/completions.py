@@ -1,0 +1,136 @@
+"""Reading what a chat completions service sends: replies, however malformed, and its own words.
+
+A reply that cannot be read whole is an error here and is asked for again; it is never kept.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WORDS = 160
+"""Characters of a service's own words that are shown."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole reply of a service.
+
+    Attributes:
+        text: what the model wrote, or a refusal's words; '' where it wrote nothing.
+        finish_reason: the service's: stop, length, content_filter, ...
+        thought: what it wrote before its answer, where the service gives that; else ''.
+        prompt_tokens: tokens of the prompt, None where the service does not say.
+        completion_tokens: tokens that it wrote, a thought's included, None likewise.
+        top_logprobs: log p of the likeliest first tokens by their text; none where not given.
+    """
+
+    text: str
+    finish_reason: str
+    thought: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    top_logprobs: Mapping[str, float] | None = None
+
+
+def completion(body: bytes) -> Completion:
+    """Read the body of a chat completion.
+
+    Raises:
+        ValueError: it is none; a few words say why.
+
+    >>> completion(b'{"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}').text
+    'Hi'
+    >>> completion(b'{"choices": [{"message": null}]}')
+    Traceback (most recent call last):
+    ValueError: no message
+    """
+    try:
+        content = json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("no UTF-8") from None
+    except (ValueError, RecursionError):
+        raise ValueError("no whole JSON") from None
+    choices = content.get("choices") if isinstance(content, dict) else None
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+        raise ValueError("no choices")
+    choice = choices[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise ValueError("no message")
+    refusal = _text(message.get("refusal"), "refusal")
+    text = _text(message.get("content"), "content") or refusal
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    finish_reason = choice.get("finish_reason")
+    if finish_reason is not None and not isinstance(finish_reason, str):
+        raise ValueError("a finish reason that is no text")
+    usage = content.get("usage") if isinstance(content.get("usage"), dict) else {}
+    return Completion(
+        text=text,
+        finish_reason=finish_reason or "stop",
+        thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        top_logprobs=_first_logprobs(choice.get("logprobs")),
+    )
+
+
+def _text(value: Any, name: str) -> str:
+    """A text, the texts of a list of parts, or '' for null."""
+    if isinstance(value, list):
+        parts = [part for part in value if isinstance(part, dict) and "text" in part]
+        if len(parts) != len(value):
+            raise ValueError(f"a {name} of other parts than texts")
+        value = "".join(_text(part["text"], name) for part in parts)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"a {name} that is no text")
+    if not _is_encodable(value):
+        raise ValueError(f"a {name} with half a character")
+    return value
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a text can be written; JSON may hold half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
+
+
+def _first_logprobs(logprobs: Any) -> dict[str, float] | None:
+    """Log p of the likeliest first tokens; tokens of one text are added up."""
+    try:
+        entries = logprobs["content"][0]["top_logprobs"]
+        found: dict[str, float] = {}
+        for entry in entries:
+            token, value = str(entry["token"]), float(entry["logprob"])
+            found[token] = max(found.get(token, value), value)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return found or None
+
+
+def without_keys(words: str, key: str) -> str:
+    """A service's words on one short line, without the key and whatever looks like one.
+
+    >>> without_keys("Incorrect key: sk-abc***xyz9 here", "sk-abcdefghxyz9")
+    'Incorrect key: *** here'
+    """
+    hidden = words.replace(key, "***") if key else words
+    hidden = re.sub(
+        r"(?i)\bbearer\s+\S+|\b(?:sk|pk|key|api|xai|gsk)[-_][^\s,;\"']{3,}", "***", hidden
+    )
+    hidden = re.sub(
+        r"[A-Za-z0-9_*+/=-]*(?:\*{2,}|[A-Za-z0-9_+/=-]{24,})[A-Za-z0-9_*+/=-]*", "***", hidden
+    )
+    line = " ".join("".join(c if c.isprintable() else " " for c in hidden).split())
+    return line if len(line) <= WORDS else line[: WORDS - 3] + "..."

@@ -1,0 +1,285 @@
+"""Calls of a chat completions service: many at a time, inside its limits, and none lost or doubled.
+
+A call is made of attempts. An attempt that fails for a passing reason (a full service, a lost
+connection, a malformed body, too much time) is made again after the service's own wait or a growing
+one; any other failure ends the call. Results come one by one as they arrive, and no more than
+`max_concurrency` calls are under way or not yet taken: that is what a killed process pays twice.
+"""
+
+import asyncio
+import contextlib
+import email.utils
+import queue
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from valuestrata.inference.completions import Completion, completion, without_keys
+
+BODY_LIMIT = 2_000_000
+"""Largest body that is read, in bytes; an answer of 8,000 tokens with its thought takes 100,000."""
+LONGEST_WAIT = 60.0
+"""Longest pause of our own between two attempts, in seconds."""
+LONGEST_RETRY_AFTER = 600.0
+"""Longest pause that a service may ask for, in seconds; a longer one fails the call."""
+PASSING = {408, 409, 425, 429}
+"""Statuses below 500 after which a call is tried again."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that has no reply.
+
+    Attributes:
+        status: the service's, None where it gave none.
+        kind: what went wrong, in a few words of ours.
+        words: the service's own, without anything that looks like a key.
+        param: the parameter of the request that the service complains of, '' for none.
+    """
+
+    status: int | None
+    kind: str
+    words: str = ""
+    param: str = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the service turned the request itself down: another try would end alike."""
+        return self.status is not None and self.status < 500 and self.status not in PASSING
+
+    def __str__(self) -> str:
+        """In a few words."""
+        return self.kind + (f" ({self.words})" if self.words else "")
+
+
+Result = Completion | Failure
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service, and the study, allow.
+
+    Attributes:
+        concurrency: calls at a time.
+        timeout: seconds that an attempt may take, from its start to the last byte.
+        max_retries: attempts after the first.
+        requests_per_minute: attempts; None for no limit.
+        tokens_per_minute: estimated tokens of prompts and replies; None for no limit.
+    """
+
+    concurrency: int
+    timeout: float
+    max_retries: int
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+class Rate:
+    """At most so many units a minute, spread evenly; a minute's worth may not be saved up.
+
+    >>> rate = Rate(60)
+    >>> [round(rate.wait(1, now), 3) for now in (0.0, 0.0, 0.5, 9.0)]
+    [0.0, 1.0, 1.5, 0.0]
+    """
+
+    def __init__(self, per_minute: float | None) -> None:
+        """Nothing used yet."""
+        self.seconds = 60 / per_minute if per_minute else 0.0
+        self.free_at = float("-inf")
+
+    def wait(self, units: float, now: float) -> float:
+        """Seconds to wait before so many units may be used; they count as used."""
+        start = max(self.free_at, now)
+        self.free_at = start + units * self.seconds
+        return start - now
+
+
+def estimated_tokens(payload: Mapping[str, Any]) -> int:
+    """Tokens that a call may take: four bytes of prompt a token, and all that it may write.
+
+    >>> estimated_tokens({"messages": [{"content": "12345678"}], "max_tokens": 10})
+    12
+    """
+    prompt = sum(len(str(message["content"]).encode()) for message in payload["messages"])
+    written = payload.get("max_completion_tokens", payload.get("max_tokens", 0))
+    return prompt // 4 + int(written)
+
+
+def calls(
+    client: Any, payloads: Sequence[Mapping[str, Any]], limits: Limits
+) -> Iterator[tuple[int, Result]]:
+    """(position, result) of every payload, in the order in which they end.
+
+    Args:
+        client: an `openai.AsyncOpenAI` that makes no retries of its own.
+        payloads: bodies of requests.
+        limits: of the service.
+
+    Ending the iteration early cancels what is under way.
+    """
+    arrived: queue.SimpleQueue[tuple[int, Result] | BaseException | None] = queue.SimpleQueue()
+    runner = _Runner(client, payloads, limits, arrived)
+    thread = threading.Thread(target=runner.run, daemon=True)
+    thread.start()
+    try:
+        while (item := arrived.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            runner.taken()
+    finally:
+        runner.stop()
+        thread.join()
+
+
+class _Runner:
+    """The event loop that makes calls, in a thread of its own."""
+
+    def __init__(
+        self,
+        client: Any,
+        payloads: Sequence[Mapping[str, Any]],
+        limits: Limits,
+        arrived: "queue.SimpleQueue[Any]",
+    ) -> None:
+        self.client, self.payloads, self.limits, self.arrived = client, payloads, limits, arrived
+        self.requests = Rate(limits.requests_per_minute)
+        self.tokens = Rate(limits.tokens_per_minute)
+        self.resume_at = 0.0
+        self.untaken = asyncio.Semaphore(limits.concurrency)
+        self.loop = asyncio.new_event_loop()
+        self.main = self.loop.create_task(self._all())
+
+    def run(self) -> None:
+        """Make all calls; the last item is None, or the error that ended them."""
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                self.loop.run_until_complete(self.main)
+        except* Exception as errors:  # a bug of ours: the caller's thread shows it
+            self.arrived.put(errors.exceptions[0])
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+            self.arrived.put(None)
+
+    def taken(self) -> None:
+        """A result was taken: one more call may begin."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(self.untaken.release)
+
+    def stop(self) -> None:
+        """Cancel what is under way."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.main.cancel)
+
+    async def _all(self) -> None:
+        async with self.client, asyncio.TaskGroup() as group:
+            for position, payload in enumerate(self.payloads):
+                await self.untaken.acquire()
+                group.create_task(self._deliver(position, payload))
+
+    async def _deliver(self, position: int, payload: Mapping[str, Any]) -> None:
+        self.arrived.put((position, await self._call(payload)))
+
+    async def _call(self, payload: Mapping[str, Any]) -> Result:
+        """The result of a call, after as many attempts as it takes and may have."""
+        for attempt in range(self.limits.max_retries + 1):
+            await self._pace(payload)
+            result, wait = await _attempt(self.client, payload, self.limits.timeout)
+            if isinstance(result, Completion) or result.is_refused:
+                return result
+            if attempt == self.limits.max_retries or (wait or 0) > LONGEST_RETRY_AFTER:
+                return result
+            if wait is not None:  # the service asks all of us to wait
+                self.resume_at = max(self.resume_at, time.monotonic() + wait)
+            else:
+                growing = min(LONGEST_WAIT, 0.5 * 2**attempt)
+                await asyncio.sleep(growing * random.uniform(0.5, 1.0))
+        raise AssertionError("unreachable")
+
+    async def _pace(self, payload: Mapping[str, Any]) -> None:
+        """Wait for the limits, and for as long as the service has asked."""
+        now = time.monotonic()
+        waits = (
+            self.requests.wait(1, now),
+            self.tokens.wait(estimated_tokens(payload), now),
+        )
+        await asyncio.sleep(max(*waits, self.resume_at - now))
+        while (wait := self.resume_at - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+
+
+async def _attempt(
+    client: Any, payload: Mapping[str, Any], timeout: float
+) -> tuple[Result, float | None]:
+    """The result of one attempt, and the seconds that the service asks us to wait."""
+    import openai
+
+    try:
+        async with asyncio.timeout(timeout):  # the package's own begins anew with each byte
+            body = await _body(client, payload)
+    except TimeoutError:
+        return Failure(None, f"no whole reply within {timeout:g} s"), None
+    except openai.APIStatusError as error:
+        failure = Failure(error.status_code, f"status {error.status_code}", *_words(error, client))
+        return failure, retry_after(error.response.headers)
+    except (openai.APIConnectionError, OSError):
+        return Failure(None, "no connection"), None
+    except (openai.OpenAIError, ValueError, RuntimeError) as error:
+        return Failure(None, f"an unreadable reply ({type(error).__name__})"), None
+    if body is None:
+        return Failure(None, f"a reply of over {BODY_LIMIT:,} bytes"), None
+    try:
+        return completion(body), None
+    except ValueError as error:
+        return Failure(None, f"a malformed reply: {error}"), None
+
+
+async def _body(client: Any, payload: Mapping[str, Any]) -> bytes | None:
+    """The body of a reply as it was sent, None where it is too large."""
+    create = client.chat.completions.with_streaming_response.create
+    parts, size = [], 0
+    async with create(**payload) as response:
+        async for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > BODY_LIMIT:
+                return None
+    return b"".join(parts)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a service asks to wait: `retry-after-ms`, or `Retry-After` as seconds or date.
+
+    >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"}), retry_after({})
+    (2.0, 0.25, None)
+    """
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers["retry-after"]
+    except (KeyError, ValueError):
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def _words(error: Any, client: Any) -> tuple[str, str]:
+    """A service's own words on a failure without keys, and the parameter that it names."""
+    body = error.body if isinstance(error.body, dict) else {}
+    inner = body.get("error")
+    body = inner if isinstance(inner, dict) else body
+    message = body.get("message")
+    param = body.get("param")
+    words = without_keys(message, str(client.api_key)) if isinstance(message, str) else ""
+    return words, param if isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param) else ""

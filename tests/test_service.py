@@ -1,0 +1,238 @@
+"""Calls of a service that misbehaves: what is asked again, what fails, and at what pace."""
+
+import itertools
+import json
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.served import KEY, Raw, Server, serving
+from valuestrata.inference import service
+from valuestrata.inference.completions import Completion, completion, without_keys
+from valuestrata.inference.service import Failure, Limits, Result, calls
+
+QUICK = Limits(concurrency=4, timeout=2.0, max_retries=2)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(service, "LONGEST_WAIT", 0.01)
+
+
+def ask(server: Server, n: int, limits: Limits = QUICK) -> Iterator[tuple[int, Result]]:
+    import openai
+
+    client = openai.AsyncOpenAI(api_key=KEY, base_url=server.address, max_retries=0)
+    messages = [
+        [{"role": "system", "content": "P"}, {"role": "user", "content": str(i)}] for i in range(n)
+    ]
+    payloads = [{"model": "toy", "messages": m, "max_tokens": 8} for m in messages]
+    return calls(client, payloads, limits)
+
+
+def body(**message: Any) -> bytes:
+    return json.dumps(
+        {"choices": [{"message": {"content": "Fine.", **message}, "finish_reason": "stop"}]}
+    ).encode()
+
+
+MALFORMED = {
+    "null message": b'{"choices": [{"message": null, "finish_reason": "stop"}]}',
+    "choices a text": b'{"choices": "none today"}',
+    "choices empty": b'{"choices": []}',
+    "choices of null": b'{"choices": [null]}',
+    "no object": b'"fine"',
+    "null": b"null",
+    "empty": b"",
+    "content a number": body(content=3),
+    "content an object": body(content={"text": "Fine."}),
+    "content of images": body(content=[{"type": "image_url"}]),
+    "finish a number": b'{"choices": [{"message": {"content": "Fine."}, "finish_reason": 3}]}',
+    "truncated": body()[:-9],
+    "not utf-8": b'{"choices": [{"message": {"content": "\xff\xfe"}}]}',
+    "half a character": b'{"choices": [{"message": {"content": "Answer: 1 \\ud800"}}]}',
+    "html": b"<html>Bad gateway</html>",
+    "deep": b"[" * 200_000,
+    "huge": b'{"choices": [{"message": {"content": "' + b"x" * 20_000_000 + b'"}}]}',
+}
+
+
+def test_a_malformed_reply_is_asked_for_again_and_then_a_failure() -> None:
+    for name, content in MALFORMED.items():
+        with serving(lambda *_, content=content: Raw(content)) as server:
+            ((_, result),) = ask(server, 1)
+            assert isinstance(result, Failure), name
+            assert not result.is_refused, name
+            assert len(server.asked) == 3, name
+        replies = iter([content, body()])
+        with serving(lambda *_, replies=replies: Raw(next(replies))) as server:
+            assert list(ask(server, 1)) == [(0, Completion("Fine.", "stop"))], name
+
+
+def test_replies_of_many_forms_are_read() -> None:
+    usage = {"prompt_tokens": 12, "completion_tokens": 5}
+    reply = {
+        "choices": [
+            {"finish_reason": "length", "message": {"content": "A", "reasoning_content": "Hm."}}
+        ],
+        "usage": usage,
+    }
+    assert completion(json.dumps(reply).encode()) == Completion("A", "length", "Hm.", 12, 5)
+    parts = [{"type": "text", "text": "An"}, {"type": "text", "text": "swer"}]
+    assert completion(body(content=parts)).text == "Answer"
+    assert completion(body(content=None, refusal="No.")).text == "No."
+    assert completion(body(content=None)).text == ""
+    reply["usage"] = {"prompt_tokens": True, "completion_tokens": -1}
+    assert completion(json.dumps(reply).encode()).prompt_tokens is None
+    tokens = [{"token": "1", "logprob": -0.5}, {"token": "2", "logprob": -1.5}]
+    reply["choices"][0]["logprobs"] = {"content": [{"top_logprobs": tokens}]}
+    assert completion(json.dumps(reply).encode()).top_logprobs == {"1": -0.5, "2": -1.5}
+
+
+def test_an_attempt_ends_at_its_time_limit_however_it_is_spent() -> None:
+    limits = Limits(concurrency=2, timeout=0.3, max_retries=0)
+    for slow in (Raw(body(), drip=0.1), 3.0):
+        with serving(lambda *_, slow=slow: slow) as server:
+            start = time.monotonic()
+            results = [result for _, result in ask(server, 2, limits)]
+            assert time.monotonic() - start < 1.5
+        assert all(isinstance(r, Failure) and "0.3 s" in r.kind for r in results)
+
+
+def test_what_a_service_turns_down_is_not_asked_again_and_its_words_are_shown() -> None:
+    error = {"error": {"message": f"Unsupported: temperature. Key {KEY}", "param": "temperature"}}
+    for status in (400, 401, 403, 404, 413, 422):
+        with serving(lambda *_, s=status: Raw(json.dumps(error).encode(), s)) as server:
+            ((_, result),) = ask(server, 1)
+            assert len(server.asked) == 1
+        assert isinstance(result, Failure)
+        assert result.is_refused
+        assert (result.status, result.param) == (status, "temperature")
+        assert "Unsupported: temperature" in result.words
+        assert KEY not in str(result)
+
+
+def test_a_full_service_is_asked_again_after_its_own_wait() -> None:
+    for headers, least in (({"Retry-After": "0.4"}, 0.4), ({"retry-after-ms": "300"}, 0.3)):
+        replies = itertools.chain([Raw(b"{}", 429, headers)], itertools.repeat(Raw(body())))
+        lock = threading.Lock()
+
+        def says(*_: str, replies: Any = replies, lock: Any = lock) -> Raw:
+            with lock:
+                return next(replies)
+
+        with serving(says) as server:
+            start = time.monotonic()
+            results = [result for _, result in ask(server, 8)]
+            assert time.monotonic() - start >= least
+        assert all(isinstance(result, Completion) for result in results)
+        assert len(server.asked) == 9
+    with serving(lambda *_: Raw(b"{}", 429, {"Retry-After": "86400"})) as server:
+        ((_, result),) = ask(server, 1)
+        assert isinstance(result, Failure)
+        assert len(server.asked) == 1
+
+
+def test_calls_keep_to_the_rates_that_the_study_allows() -> None:
+    with serving(lambda *_: "Fine.") as server:
+        for limits, least in (
+            (Limits(8, 2.0, 0, requests_per_minute=1200), 9 / 20),
+            (Limits(8, 2.0, 0, tokens_per_minute=8 * 1200), 9 / 20),
+        ):
+            start = time.monotonic()
+            assert len(list(ask(server, 10, limits))) == 10
+            assert time.monotonic() - start >= least
+
+
+def test_no_more_results_wait_to_be_taken_than_calls_run_at_a_time() -> None:
+    with serving(lambda *_: "Fine.") as server:
+        results = ask(server, 50)
+        next(results)
+        time.sleep(0.3)
+        assert len(server.asked) <= QUICK.concurrency
+        results.close()
+        asked = len(server.asked)
+        time.sleep(0.1)
+        assert len(server.asked) == asked
+    assert server.most_at_once <= QUICK.concurrency
+
+
+def test_a_storm_loses_and_doubles_nothing() -> None:
+    seen: Counter[str] = Counter()
+    lock = threading.Lock()
+    faults = [
+        Raw(b"{", 200),
+        Raw(b"{}", 500),
+        Raw(MALFORMED["null message"]),
+        Raw(b"{}", 429, {"Retry-After": "0"}),
+    ]
+
+    def says(_: str, user: str) -> Any:
+        with lock:
+            seen[user] += 1
+            return faults[int(user) % 4] if int(user) % 20 < 4 and seen[user] == 1 else f"To {user}"
+
+    with serving(says) as server:
+        results = dict(ask(server, 600, Limits(16, 5.0, 3)))
+    assert {i: r.text for i, r in results.items() if isinstance(r, Completion)} == {
+        i: f"To {i}" for i in range(600)
+    }
+    assert sum(seen.values()) == 600 + 120
+
+
+def test_memory_does_not_grow_with_the_number_of_calls() -> None:
+    large = Raw(body(content="x" * 100_000))
+    with serving(lambda *_: large) as server:
+        for _ in ask(server, 4):
+            pass
+        tracemalloc.start()
+        for _ in ask(server, 120):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 8_000_000  # 120 replies would be 12 MB
+
+
+def test_an_unreachable_service_is_a_failure() -> None:
+    with serving(lambda *_: "Fine.") as server:
+        pass
+    ((_, result),) = ask(server, 1)
+    assert isinstance(result, Failure)
+    assert result.status is None
+    assert result.kind == "no connection"
+
+
+def test_a_programming_error_reaches_the_caller() -> None:
+    class Broken:
+        api_key = KEY
+
+        async def __aenter__(self) -> "Broken":
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    with pytest.raises(AttributeError):
+        list(calls(Broken(), [{"messages": []}], QUICK))
+
+
+def test_words_hold_nothing_that_looks_like_a_key() -> None:
+    for words in (
+        f"Incorrect API key provided: {KEY}.",
+        "Incorrect API key provided: sk-proj-********************abcd.",
+        "Bearer abc.def was refused",
+        "key=AIzaSyA1234567890abcdefghijklmnopqrstu is wrong",
+        "organisation org-1 key_live_0123456789",
+    ):
+        shown = without_keys(words, KEY)
+        assert "***" in shown
+        for part in (KEY, "sk-proj", "abc.def", "AIza", "0123456789"):
+            assert part not in shown
+    plain = "Unsupported value: 'temperature' does not support 0 with this model."
+    assert without_keys(plain, KEY) == plain
+    assert len(without_keys("a\nb " * 500, KEY)) <= 160
