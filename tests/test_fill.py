@@ -320,14 +320,14 @@ def test_a_corrupt_shard_is_asked_again_and_kept_for_inspection(
 ) -> None:
     first = predict(tmp_path, toys.model(base))
     (shard,) = (tmp_path / "cache").iterdir()
-    half = shard.read_bytes()[: shard.stat().st_size // 2]
-    shard.write_bytes(half)
+    broken = b"\x00" + shard.read_bytes()
+    shard.write_bytes(broken)
     with caplog.at_level(logging.WARNING):
         again = predict(tmp_path, toys.model(base))
     assert counts == [12, 12]
     pd.testing.assert_frame_equal(again, first, check_exact=True)
     assert [f"{shard}: corrupt" in r.message for r in caplog.records] == [True]
-    assert shard.with_suffix(".corrupt").read_bytes() == half
+    assert shard.with_suffix(".corrupt").read_bytes() == broken
 
 
 def test_refusals_are_counted_but_not_cached(base: Path, tmp_path: Path, counts: list[int]) -> None:

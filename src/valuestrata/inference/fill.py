@@ -6,7 +6,7 @@ also the weights, the adapter, token ids, precision, attention kernel and the co
 reaches.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from valuestrata.errors import InputError
@@ -69,9 +69,9 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     prompts = _render(model, requests)
     keys = cache_keys(model, requests, prompts)
 
-    def compute(part: list[int]) -> list[CachedReply]:
+    def compute(part: list[int]) -> Iterator[dict[int, CachedReply]]:
         model.check_load(requests.messages[0])
-        return _ask(model, requests, part)
+        yield dict(zip(part, _ask(model, requests, part), strict=True))
 
     def should_cache(i: int, reply: CachedReply) -> bool:
         return requests.should_cache(i, _completion(reply))

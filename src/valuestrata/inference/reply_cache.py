@@ -1,9 +1,10 @@
 """A content-addressed cache of replies behind predict, generate and judge.
 
 The key of a reply is a hash of all that it depends on (inference/fill.py), so a changed model,
-adapter, prompt, set of options or sampling is another key. Each job appends shards of its own,
-written whole; nobody ever changes a shard, so several jobs share a folder, a network one too.
-Deleting the folder costs time, never results. Only answers are cached: refusals, invalid replies
+adapter, prompt, set of options or sampling is another key. Each job appends to a shard of its own
+as soon as replies arrive, and nobody changes another's, so several jobs share a folder, a network
+one too. A line that a killed job left half written is not read. Deleting the folder costs time,
+never results. Only answers are cached: refusals, invalid replies
 and failed calls are retried on the next run.
 
 A run that resumes a killed one, or shares its folder with another, ends with the table of one run:
@@ -15,12 +16,13 @@ import contextlib
 import json
 import logging
 import os
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valuestrata.io import PRIVATE, replacing
+from valuestrata.io import PRIVATE
 
 log = logging.getLogger(__name__)
 CachedReply = dict[str, Any]
@@ -34,6 +36,7 @@ class ReplyCache:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         os.chmod(self.folder, 0o700)
+        self.shard = self.folder / f"{uuid.uuid4().hex}.jsonl"
         self._replies: dict[str, CachedReply] = {}
         for shard in sorted(self.folder.glob("*.jsonl")):
             self._replies.update(_read(shard))
@@ -43,18 +46,19 @@ class ReplyCache:
         return self._replies.get(key)
 
     def put(self, replies: Mapping[str, CachedReply]) -> None:
-        """Write replies, as one new shard."""
+        """Append replies to this job's shard, in one write."""
         if not replies:
             return
         lines = (json.dumps({"key": key, **reply}) + "\n" for key, reply in replies.items())
-        with replacing(self.folder / f"{uuid.uuid4().hex}.jsonl", PRIVATE) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        shard = os.open(self.shard, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE)
+        with open(shard, "wb") as file:
+            file.write("".join(lines).encode())
 
 
 def get_or_compute(
     cache: ReplyCache,
     keys: Sequence[str],
-    compute: Callable[[list[int]], list[CachedReply]],
+    compute: Callable[[list[int]], Iterable[Mapping[int, CachedReply]]],
     should_cache: Callable[[int, CachedReply], bool],
     shard_size: int = 4096,
 ) -> list[CachedReply]:
@@ -66,27 +70,47 @@ def get_or_compute(
     Args:
         cache: where replies are looked up and written.
         keys: one a prompt; equal keys are asked once.
-        compute: replies to the prompts at some positions, in their order.
+        compute: replies to the prompts at some positions, by position, as they come.
         should_cache: whether the reply to the prompt at a position may be cached.
-        shard_size: prompts between two writes, which is what a killed job loses at most.
+        shard_size: prompts that are asked together.
     """
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     replies = {key: reply for key in first if (reply := cache.get(key)) is not None}
     log.info("%d of %d replies are cached", len(replies), len(first))
+    progress = Progress(len(first))
     distinct = sorted(first.values())
     for start in range(0, len(distinct), shard_size):
         part = [i for i in distinct[start : start + shard_size] if keys[i] not in replies]
-        if part:
-            fresh = dict(zip(part, compute(part), strict=True))
+        for fresh in compute(part) if part else ():
             cache.put({keys[i]: reply for i, reply in fresh.items() if should_cache(i, reply)})
             replies |= {keys[i]: reply for i, reply in fresh.items()}
-            log.info("asked %d, have %d of %d", len(part), len(replies), len(first))
+            progress.show(len(replies))
     return [replies[key] for key in keys]
 
 
+class Progress:
+    """Lines on how many replies there are, ten seconds apart, and one at the end."""
+
+    SECONDS = 10.0
+
+    def __init__(self, total: int) -> None:
+        """None shown yet."""
+        self.total = total
+        self.shown_at = float("-inf")
+
+    def show(self, done: int) -> None:
+        """Log a line if it is time for one."""
+        now = time.monotonic()
+        if done == self.total or now - self.shown_at >= self.SECONDS:
+            log.info("have %d of %d replies", done, self.total)
+            self.shown_at = now
+
+
 def _read(shard: Path) -> dict[str, CachedReply]:
+    """Replies of a shard; a last line without its end is being written, or its job was killed."""
     try:
-        replies = [json.loads(line) for line in shard.read_text(encoding="utf-8").splitlines()]
+        lines = shard.read_bytes().split(b"\n")[:-1]
+        replies = [json.loads(line) for line in lines]
         return {reply.pop("key"): reply for reply in replies}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         log.warning("%s: corrupt (%s), ignored and renamed", shard, error)
