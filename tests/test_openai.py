@@ -1,19 +1,21 @@
 """Models at a service: order, failures, refusals, retries, and a key that goes nowhere else."""
 
+import json
 import logging
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from tests import asking, served, toys
 from tests.asking import predict
-from tests.served import KEY, VARIABLE, serving
+from tests.served import KEY, VARIABLE, Raw, serving
 from valuestrata.errors import InputError
+from valuestrata.inference import service
 from valuestrata.inference.backends import open_model
+from valuestrata.inference.fill import Requests, cache_keys
 from valuestrata.inference.openai import OpenAIBackend
 from valuestrata.inference.protocol import Sampling, ScoringRequest
 from valuestrata.prompting import judging
@@ -23,9 +25,7 @@ from valuestrata.prompting import judging
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    # pauses between retries are the package's own; here they need not be slept through
-    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 0.02)
+    monkeypatch.setattr(service, "LONGEST_WAIT", 0.02)  # pauses need not be slept through
 
 
 def prompts(n: int) -> list[tuple[str, str]]:
@@ -60,11 +60,57 @@ def test_what_is_sent_is_persona_question_length_and_temperature() -> None:
             {"role": "system", "content": "You are old."},
             {"role": "user", "content": "Why?"},
         ],
-        "max_tokens": 7,
-        "temperature": 0.0,
+        "max_completion_tokens": 7,
     }
     assert sampled == {**greedy, "temperature": 0.8, "seed": 3}
     assert server.keys == {f"Bearer {KEY}"}
+
+
+def test_parameters_are_the_studys_and_another_key_of_the_cache() -> None:
+    changes = {"temperature": 0.0, "top_p": 0.9, "reasoning_effort": "low"}
+    changes |= {"length_parameter": "max_tokens", "extra_body": {"top_k": 5, "nested": {"a": [1]}}}
+    with serving(echo) as server:
+        model = OpenAIBackend(served.model(server, **changes))
+        model.generate([("You are old.", "Why?")], Sampling(7, 0.0, 3))
+    (sent,) = server.asked
+    assert {k: v for k, v in sent.items() if k not in ("model", "messages")} == {
+        "max_tokens": 7,
+        "temperature": 0.0,
+        "top_p": 0.9,
+        "reasoning_effort": "low",
+        "top_k": 5,
+        "nested": {"a": [1]},
+    }
+    keys = set()
+    for name, value in (("max_concurrency", 9), *changes.items()):
+        backend = OpenAIBackend(served.model(server, **{name: value}))
+        requests = Requests([("P", "Q")], Sampling(7), lambda *_: True)
+        keys |= set(cache_keys(backend, requests, [backend.render(("P", "Q"))]))
+    assert len(keys) == 5  # what the length is called and how many calls run change no reply
+
+
+def test_a_parameter_that_a_service_refuses_is_named_after_a_few_calls() -> None:
+    words = f"Unsupported value: 'temperature' does not support 0. Key {KEY}"
+    error = {"error": {"message": words, "param": "temperature", "code": "unsupported_value"}}
+    with serving(lambda *_: Raw(json.dumps(error).encode(), 400)) as server:
+        model = OpenAIBackend(served.model(server, temperature=0.0))
+        with pytest.raises(InputError) as raised:
+            model.generate(prompts(400), Sampling(4))
+    shown = str(raised.value)
+    assert "does not support 0" in shown
+    assert "'temperature'" in shown
+    assert KEY not in shown
+    assert "\n" not in shown
+    assert len(server.asked) <= 5 + 4
+
+
+def test_a_reply_that_its_length_or_a_filter_cut_is_no_answer(tmp_path: Path) -> None:
+    for reason, outcome in (("length", "truncated"), ("content_filter", "refusal")):
+        reply = {"content": "Answer: 1", "finish_reason": reason}
+        with serving(lambda *_, reply=reply: dict(reply)) as server:
+            table = predict(tmp_path / reason, served.model(server))
+        assert set(table["outcome"]) == {outcome}
+        assert table["answer"].isna().all()
 
 
 def test_no_more_calls_run_at_a_time_than_the_study_says() -> None:
@@ -152,18 +198,23 @@ def test_a_wrong_key_or_name_ends_the_run_at_once() -> None:
 def test_a_service_that_answers_nothing_ends_the_run() -> None:
     with serving(lambda *_: 503) as server:
         model = OpenAIBackend(served.model(server))
-        with pytest.raises(InputError, match="every call failed") as error:
-            model.generate(prompts(3), Sampling(4))
+        with pytest.raises(InputError, match="status 503") as error:
+            model.generate(prompts(300), Sampling(4))
+        assert len(server.asked) < 20
     assert KEY not in str(error.value)
-    with pytest.raises(InputError, match="APIConnectionError"):
+    with pytest.raises(InputError, match="no connection"):
         model.generate(prompts(3), Sampling(4))
 
 
 def test_prompts_that_a_service_always_turns_down_do_not_end_the_run() -> None:
     """A re-run asks only for them; it must come to an end."""
+    requests = [ScoringRequest(prompt, ()) for prompt in prompts(9)]
     with serving(lambda *_: 400) as server:
-        texts = OpenAIBackend(served.model(server)).generate(prompts(2), Sampling(4))
-    assert toys.texts(texts) == [None, None]
+        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True)
+        assert {reply.text for _, reply in replies} == {None}
+    assert len(server.asked) == 9
+    with serving(lambda *_: 400) as server, pytest.raises(InputError, match="turned down"):
+        OpenAIBackend(served.model(server)).generate(prompts(2), Sampling(4))
 
 
 def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.served import KEY, Raw, Server, serving
 from valuestrata.inference import service
-from valuestrata.inference.completions import Completion, completion, without_keys
+from valuestrata.inference.completions import ServiceReply, completion, without_keys
 from valuestrata.inference.service import Failure, Limits, Result, calls
 
 QUICK = Limits(concurrency=4, timeout=2.0, max_retries=2)
@@ -47,6 +47,7 @@ MALFORMED = {
     "choices a text": b'{"choices": "none today"}',
     "choices empty": b'{"choices": []}',
     "choices of null": b'{"choices": [null]}',
+    "null content": body(content=None),
     "no object": b'"fine"',
     "null": b"null",
     "empty": b"",
@@ -72,7 +73,7 @@ def test_a_malformed_reply_is_asked_for_again_and_then_a_failure() -> None:
             assert len(server.asked) == 3, name
         replies = iter([content, body()])
         with serving(lambda *_, replies=replies: Raw(next(replies))) as server:
-            assert list(ask(server, 1)) == [(0, Completion("Fine.", "stop"))], name
+            assert list(ask(server, 1)) == [(0, ServiceReply("Fine.", "stop"))], name
 
 
 def test_replies_of_many_forms_are_read() -> None:
@@ -83,11 +84,11 @@ def test_replies_of_many_forms_are_read() -> None:
         ],
         "usage": usage,
     }
-    assert completion(json.dumps(reply).encode()) == Completion("A", "length", "Hm.", 12, 5)
+    assert completion(json.dumps(reply).encode()) == ServiceReply("A", "length", "", "Hm.", 12, 5)
     parts = [{"type": "text", "text": "An"}, {"type": "text", "text": "swer"}]
     assert completion(body(content=parts)).text == "Answer"
-    assert completion(body(content=None, refusal="No.")).text == "No."
-    assert completion(body(content=None)).text == ""
+    assert completion(body(content=None, refusal="No.")).refusal == "No."
+    assert completion(body(content="")).text == ""
     reply["usage"] = {"prompt_tokens": True, "completion_tokens": -1}
     assert completion(json.dumps(reply).encode()).prompt_tokens is None
     tokens = [{"token": "1", "logprob": -0.5}, {"token": "2", "logprob": -1.5}]
@@ -131,7 +132,7 @@ def test_a_full_service_is_asked_again_after_its_own_wait() -> None:
             start = time.monotonic()
             results = [result for _, result in ask(server, 8)]
             assert time.monotonic() - start >= least
-        assert all(isinstance(result, Completion) for result in results)
+        assert all(isinstance(result, ServiceReply) for result in results)
         assert len(server.asked) == 9
     with serving(lambda *_: Raw(b"{}", 429, {"Retry-After": "86400"})) as server:
         ((_, result),) = ask(server, 1)
@@ -180,7 +181,7 @@ def test_a_storm_loses_and_doubles_nothing() -> None:
 
     with serving(says) as server:
         results = dict(ask(server, 600, Limits(16, 5.0, 3)))
-    assert {i: r.text for i, r in results.items() if isinstance(r, Completion)} == {
+    assert {i: r.text for i, r in results.items() if isinstance(r, ServiceReply)} == {
         i: f"To {i}" for i in range(600)
     }
     assert sum(seen.values()) == 600 + 120

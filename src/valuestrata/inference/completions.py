@@ -14,11 +14,12 @@ WORDS = 160
 
 
 @dataclass(frozen=True)
-class Completion:
+class ServiceReply:
     """A whole reply of a service.
 
     Attributes:
-        text: what the model wrote, or a refusal's words; '' where it wrote nothing.
+        text: what the model wrote; '' where it wrote nothing.
+        refusal: its words of refusal, where the service gives them apart; else ''.
         finish_reason: the service's: stop, length, content_filter, ...
         thought: what it wrote before its answer, where the service gives that; else ''.
         prompt_tokens: tokens of the prompt, None where the service does not say.
@@ -28,13 +29,14 @@ class Completion:
 
     text: str
     finish_reason: str
+    refusal: str = ""
     thought: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     top_logprobs: Mapping[str, float] | None = None
 
 
-def completion(body: bytes) -> Completion:
+def completion(body: bytes) -> ServiceReply:
     """Read the body of a chat completion.
 
     Raises:
@@ -60,15 +62,18 @@ def completion(body: bytes) -> Completion:
     if not isinstance(message, dict):
         raise ValueError("no message")
     refusal = _text(message.get("refusal"), "refusal")
-    text = _text(message.get("content"), "content") or refusal
+    text = _text(message.get("content"), "content")
     thought = message.get("reasoning_content") or message.get("reasoning")
     finish_reason = choice.get("finish_reason")
     if finish_reason is not None and not isinstance(finish_reason, str):
         raise ValueError("a finish reason that is no text")
+    if message.get("content") is None and not refusal and finish_reason in (None, "stop"):
+        raise ValueError("no content")
     usage = content.get("usage") if isinstance(content.get("usage"), dict) else {}
-    return Completion(
+    return ServiceReply(
         text=text,
         finish_reason=finish_reason or "stop",
+        refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),

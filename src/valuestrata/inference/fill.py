@@ -17,6 +17,7 @@ from valuestrata.inference.protocol import (
     RenderedPrompt,
     Sampling,
     ScoringRequest,
+    StreamingBackend,
 )
 from valuestrata.inference.reply_cache import CachedReply, ReplyCache, get_or_compute
 from valuestrata.provenance import code_digest, text_digest
@@ -71,7 +72,13 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
 
     def compute(part: list[int]) -> Iterator[dict[int, CachedReply]]:
         model.check_load(requests.messages[0])
-        yield dict(zip(part, _ask(model, requests, part), strict=True))
+        if isinstance(model, StreamingBackend):
+            has_replies = any(cache.get(key) is not None for key in keys)
+            asked = _scoring_requests(requests, part)
+            for i, written in model.stream(asked, requests.sampling, has_replies):
+                yield {part[i]: {"text": written.text, "finish_reason": written.finish_reason}}
+        else:
+            yield dict(zip(part, _ask(model, requests, part), strict=True))
 
     def should_cache(i: int, reply: CachedReply) -> bool:
         return requests.should_cache(i, _completion(reply))
@@ -114,10 +121,9 @@ def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPro
 
 
 def asked_of(model: Backend) -> list[str]:
-    """What of a model replies depend on: its version and, of a local one, code and precision."""
-    if not model.entries:
-        return [model.version]
-    return [model.version, code_digest(model.entries), model.adapter, *model.numerics]
+    """What of a model replies depend on: its version, what a service is sent, code, precision."""
+    code = [code_digest(model.entries), model.adapter] if model.entries else []
+    return [model.version, *code, *model.numerics]
 
 
 def _render(model: Backend, requests: Requests) -> list[RenderedPrompt]:
@@ -157,16 +163,12 @@ def _encode_options(model: Backend, requests: Requests) -> list[list[str]] | Non
 
 def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedReply]:
     """Replies to the prompts at some positions."""
-    messages = [requests.messages[i] for i in part]
     if requests.options is None:
+        messages = [requests.messages[i] for i in part]
         return [
             {"text": c.text, "finish_reason": c.finish_reason}
             for c in model.generate(messages, requests.sampling)
         ]
-    options = [requests.options[i] for i in part]
-    asked = [
-        ScoringRequest(*pair, requests.constrained) for pair in zip(messages, options, strict=True)
-    ]
     return [
         {
             "text": r.text,
@@ -174,8 +176,14 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
             "logprobs": None if r.logprobs is None else r.logprobs.tolist(),
             "passes": r.passes,
         }
-        for r in model.score(asked, requests.sampling.max_new_tokens)
+        for r in model.score(_scoring_requests(requests, part), requests.sampling.max_new_tokens)
     ]
+
+
+def _scoring_requests(requests: Requests, part: list[int]) -> list[ScoringRequest]:
+    """The prompts at some positions with their options, if they have any."""
+    options = requests.options or [()] * len(requests.messages)
+    return [ScoringRequest(requests.messages[i], options[i], requests.constrained) for i in part]
 
 
 def _completion(reply: CachedReply) -> Completion:

@@ -9,15 +9,18 @@ in a field of its own is put before the text between tags (prompting/thinking.py
 import json
 import logging
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from valuestrata.errors import InputError
+from valuestrata.inference import service
+from valuestrata.inference.completions import ServiceReply
 from valuestrata.inference.protocol import (
     CUT,
+    REFUSED,
     Completion,
     LoadCheck,
     Messages,
@@ -25,14 +28,15 @@ from valuestrata.inference.protocol import (
     ScoredReply,
     ScoringRequest,
 )
+from valuestrata.inference.service import Failure, Limits
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.provenance import text_digest
 from valuestrata.study.models import OpenAIModel
 
 log = logging.getLogger(__name__)
 
-REFUSED = "refusal"
-"""The finish reason of a reply whose text is the service's words of refusal."""
+FIRST_CALLS = 5
+"""Calls that end a run when all of them fail alike and no call was ever answered."""
 _FIELD = "answer"
 
 
@@ -55,9 +59,8 @@ class OpenAIBackend:
     adapter = ""
     chat = None
     entries: tuple[str, ...] = ()  # a paid reply outlives every change of our code
-    numerics: tuple[str, ...] = ()
     max_length = None
-    shard_size = 256  # calls cost money: a killed job loses few
+    shard_size = 1_000_000  # replies are kept as they come
 
     def __init__(self, model: OpenAIModel) -> None:
         """Remember whom to ask."""
@@ -75,8 +78,17 @@ class OpenAIBackend:
         """The model's name and its service's address: all that a service tells."""
         return f"{self.model.model}@{self.model.base_url}"
 
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """What a service is sent beside prompt, length and temperature of open-ended answers."""
+        sent = ("temperature", "top_p", "reasoning_effort", "extra_body")
+        values = {name: getattr(self.model, name) for name in sent}
+        return tuple(
+            f"{name}={value!r}" for name, value in values.items() if value not in (None, {})
+        )
+
     def connect(self) -> Any:
-        """A client; it retries with growing pauses and keeps to the service's own waits.
+        """A client; retries and pauses are ours (service.py).
 
         Raises:
             InputError: the package or the key is missing.
@@ -90,11 +102,11 @@ class OpenAIBackend:
             ) from None
         for name in ("openai", "httpx", "httpx2"):  # a line a call, or whole requests
             logging.getLogger(name).setLevel(logging.WARNING)
-        return openai.OpenAI(
+        return openai.AsyncOpenAI(
             api_key=_api_key(self.model),
             base_url=self.model.base_url,
             timeout=self.model.timeout,
-            max_retries=self.model.max_retries,
+            max_retries=0,
         )
 
     def render(self, messages: Messages) -> SentPrompt:
@@ -109,48 +121,119 @@ class OpenAIBackend:
         """Greedy texts, without log-probabilities, in the order of the requests.
 
         Raises:
-            InputError: as `generate`, or the service does not keep to the options.
+            InputError: as `stream`.
         """
-        formats = [_response_format(r.options) if r.constrained else None for r in requests]
-        completions = self._complete(
-            [r.messages for r in requests], Sampling(max_new_tokens), formats
-        )
-        pairs = zip(requests, completions, strict=True)
-        texts = [self._chosen(c, r.options) if r.constrained else c for r, c in pairs]
-        return [ScoredReply(c.text, None, c.finish_reason) for c in texts]
+        written = dict(self.stream(requests, Sampling(max_new_tokens), False))
+        replies = [written[i] for i in range(len(requests))]
+        return [ScoredReply(reply.text, None, reply.finish_reason) for reply in replies]
 
     def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
         """A text for each prompt, in order; no text where a call failed.
 
         Raises:
-            InputError: the service has no such model or rejects the key, or every call failed.
+            InputError: as `stream`.
         """
-        return self._complete(prompts, sampling, [None] * len(prompts))
+        written = dict(self.stream([ScoringRequest(p, ()) for p in prompts], sampling, False))
+        return [written[i] for i in range(len(prompts))]
 
-    def _complete(
-        self, prompts: Sequence[Messages], sampling: Sampling, formats: Sequence[Any]
-    ) -> list[Completion]:
-        """A text for each prompt, in the format that it is asked for."""
-        if not prompts:
-            return []
-        options: dict[str, Any] = {
-            "max_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
+    def stream(
+        self, requests: Sequence[ScoringRequest], sampling: Sampling, has_replies: bool
+    ) -> Iterator[tuple[int, Completion]]:
+        """(position, text) of each request as it arrives; no text where a call failed.
+
+        Args:
+            requests: prompts; their options count where they are constrained.
+            sampling: how texts are written.
+            has_replies: whether the service has answered this run before.
+
+        Raises:
+            InputError: the service rejects the key, has no such model, turns down or fails the
+                first calls alike although it has never answered, or does not keep to the options.
+        """
+        if not requests:
+            return
+        model = self.model
+        limits = Limits(
+            model.max_concurrency,
+            model.timeout,
+            model.max_retries,
+            model.requests_per_minute,
+            model.tokens_per_minute,
+        )
+        payloads = [self._payload(request, sampling) for request in requests]
+        failures: list[Failure] = []
+        for i, result in service.calls(self.connect(), payloads, limits):
+            if isinstance(result, Failure):
+                failures.append(result)
+                self._refuse(failures, has_replies, min(FIRST_CALLS, len(requests)), requests[i])
+                yield i, Completion(None)
+            else:
+                has_replies = True
+                written = _completion(result)
+                request = requests[i]
+                yield i, self._chosen(written, request.options) if request.constrained else written
+        if failures:
+            log.warning(
+                "%d of %d calls failed (%s); only these will be retried on the next run",
+                len(failures),
+                len(requests),
+                _counted(failures),
+            )
+
+    def _payload(self, request: ScoringRequest, sampling: Sampling) -> dict[str, Any]:
+        """The body of a call: what the study leaves out is left to the service."""
+        model = self.model
+        roles = zip(("system", "user"), request.messages, strict=True)
+        payload: dict[str, Any] = {
+            "model": model.model,
+            "messages": [{"role": role, "content": content} for role, content in roles],
+            model.length_parameter: sampling.max_new_tokens,
         }
+        temperature = sampling.temperature if sampling.temperature > 0 else model.temperature
+        if temperature is not None:
+            payload["temperature"] = temperature
         if sampling.temperature > 0:
-            options["seed"] = sampling.seed  # which services follow as well as they can
-        with self.connect() as client, ThreadPoolExecutor(self.model.max_concurrency) as pool:
-            try:
-                calls = [
-                    pool.submit(self._call, client, prompt, {**options, **(form or {})})
-                    for prompt, form in zip(prompts, formats, strict=True)
-                ]
-                replies = [call.result() for call in calls]
-            except InputError:
-                pool.shutdown(cancel_futures=True)
-                raise
-        self._report_failures(replies, any(formats))
-        return [Completion(None) if isinstance(reply, Exception) else reply for reply in replies]
+            payload["seed"] = sampling.seed  # which services follow as well as they can
+        for name in ("top_p", "reasoning_effort"):
+            if (value := getattr(model, name)) is not None:
+                payload[name] = value
+        if request.constrained:
+            payload |= _response_format(request.options)
+        if model.extra_body:
+            payload["extra_body"] = dict(model.extra_body)
+        return payload
+
+    def _refuse(
+        self, failures: Sequence[Failure], has_replies: bool, n_first: int, request: ScoringRequest
+    ) -> None:
+        """End a run that cannot come to anything.
+
+        Raises:
+            InputError: one line in the service's own words, without keys.
+        """
+        last = failures[-1]
+        if last.status == 401:
+            raise InputError(
+                f"{self.version}: the service rejects the key in ${self.model.api_key_env}"
+            )
+        if last.status == 404:
+            raise InputError(f"{self.version}: no such model or address; check model and base_url")
+        if has_replies or len(failures) < n_first:
+            return
+        if len({(failure.status, failure.kind) for failure in failures}) > 1:
+            return
+        if not last.is_refused:
+            raise InputError(
+                f"{self.version}: the first {len(failures)} calls failed after their retries: "
+                f"{last}; try again later, replies are kept as they come"
+            )
+        advice = f"; it complains of {last.param!r}: see models and its keys" if last.param else ""
+        if request.constrained:
+            advice += "; where it has no structured output set prediction.constrained: false"
+        raise InputError(
+            f"{self.version}: the service turned down the first {len(failures)} calls alike: "
+            f"{last}{advice}"
+        )
 
     def _chosen(self, completion: Completion, options: Sequence[str]) -> Completion:
         """The option in a constrained reply; a refusal, a cut or a failed one as it is.
@@ -158,7 +241,7 @@ class OpenAIBackend:
         Raises:
             InputError: the reply is none of the options.
         """
-        if completion.text is None or completion.is_cut or completion.finish_reason == REFUSED:
+        if completion.text is None or completion.is_cut or completion.is_refused:
             return completion
         try:
             choice = json.loads(split_thought(completion.text).reply)[_FIELD]
@@ -171,74 +254,21 @@ class OpenAIBackend:
             )
         return Completion(choice, completion.finish_reason)
 
-    def _call(
-        self, client: Any, prompt: Messages, options: dict[str, Any]
-    ) -> Completion | Exception:
-        """What the model wrote, a refusal's words included, or what went wrong."""
-        import openai
 
-        roles = zip(("system", "user"), prompt, strict=True)
-        messages = [{"role": role, "content": content} for role, content in roles]
-        try:
-            completion = client.chat.completions.create(
-                model=self.model.model, messages=messages, **options
-            )
-        except openai.AuthenticationError:
-            raise InputError(
-                f"{self.version}: the service rejects the key in ${self.model.api_key_env}"
-            ) from None
-        except openai.NotFoundError:
-            raise InputError(
-                f"{self.version}: no such model or address; check model and base_url"
-            ) from None
-        except (openai.OpenAIError, ValueError) as error:
-            return error
-        if not getattr(completion, "choices", None):
-            return ValueError("a reply without choices")
-        choice = completion.choices[0]
-        if not choice.message.content and choice.message.refusal:
-            return Completion(choice.message.refusal, REFUSED)
-        return Completion(_text(choice), choice.finish_reason)
-
-    def _report_failures(
-        self, replies: Sequence[Completion | Exception], constrained: bool
-    ) -> None:
-        """Log how many calls failed, and why.
-
-        Raises:
-            InputError: all did, and none because of its prompt, or all because of their format.
-        """
-        errors = [reply for reply in replies if isinstance(reply, Exception)]
-        if not errors:
-            return
-        log.warning(
-            "%d of %d calls failed (%s); only these will be retried on the next run",
-            len(errors),
-            len(replies),
-            ", ".join(sorted(set(map(_shown, errors)))),
-        )
-        if constrained and len(errors) == len(replies) and all(map(_is_about_one_prompt, errors)):
-            raise InputError(
-                f"{self.version}: every call was refused ({_shown(errors[0])}), as where a service "
-                "has no structured output; set prediction.constrained: false"
-            )
-        if len(errors) == len(replies) and not any(map(_is_about_one_prompt, errors)):
-            raise InputError(
-                f"{self.version}: every call failed ({_shown(errors[0])}); "
-                "try again later, earlier replies are cached"
-            )
+def _completion(reply: ServiceReply) -> Completion:
+    """A service's reply with its thought between tags; a refusal's own words where it has them."""
+    if not reply.text and reply.refusal:
+        return Completion(reply.refusal, REFUSED)
+    if not reply.thought:
+        return Completion(reply.text, reply.finish_reason)
+    is_open = not reply.text and reply.finish_reason == CUT
+    thought = f"<think>{reply.thought}" + ("" if is_open else "</think>")
+    return Completion(thought + reply.text, reply.finish_reason)
 
 
-def _text(choice: Any) -> str | None:
-    """A choice's text after its thought, where the service sends one in a field of its own."""
-    fields = ("reasoning_content", "reasoning")
-    thought = next((t for f in fields if (t := getattr(choice.message, f, None))), None)
-    text: str | None = choice.message.content
-    if not isinstance(thought, str):
-        return text
-    return f"<think>{thought}" + (
-        "" if not text and choice.finish_reason == CUT else f"</think>{text or ''}"
-    )
+def _counted(failures: Sequence[Failure]) -> str:
+    """What went wrong and how often: '3 status 500, 1 no connection'."""
+    return ", ".join(f"{n} {kind}" for kind, n in Counter(f.kind for f in failures).most_common())
 
 
 def _response_format(options: Sequence[str]) -> dict[str, Any]:
@@ -253,12 +283,6 @@ def _response_format(options: Sequence[str]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": json_schema}}
 
 
-def _shown(error: Exception) -> str:
-    """An error in a few words: its kind and status; a service's own words may hold the key."""
-    status = getattr(error, "status_code", None)
-    return type(error).__name__ + (f" {status}" if status else "")
-
-
 def _api_key(model: OpenAIModel) -> str:
     if model.api_key_env is None:
         return "none"  # the package wants one; a server of one's own ignores it
@@ -268,8 +292,3 @@ def _api_key(model: OpenAIModel) -> str:
             f"${model.api_key_env} is not set: export the API key of {model.base_url} in it"
         )
     return key
-
-
-def _is_about_one_prompt(error: Exception) -> bool:
-    """Whether a service turned one prompt down, as a content filter does."""
-    return getattr(error, "status_code", None) in (400, 403, 422)

@@ -4,10 +4,10 @@ Baselines keep to the same tables but not to this protocol: they answer from the
 answers, not from prompts (stages/predict_baseline.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ class Sampling:
 
 CUT = "length"
 """The finish reason of a text that ended at its token limit, as services call it."""
+FILTERED = "content_filter"
+"""The finish reason of a text that a service withheld, in part or whole."""
+REFUSED = "refusal"
+"""The finish reason of a text that is a service's words of refusal."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Completion:
     def is_cut(self) -> bool:
         """Whether it ended at its token limit."""
         return self.finish_reason == CUT
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the service itself says that this is no answer."""
+        return self.finish_reason in (FILTERED, REFUSED)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Backend(Protocol):
 
     @property
     def numerics(self) -> tuple[str, ...]:
-        """Settings that move the last digits of a log-probability."""
+        """Settings that move the last digits of a log-probability, or that a service is sent."""
 
     @property
     def shard_size(self) -> int:
@@ -164,3 +173,19 @@ class Backend(Protocol):
 
     def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> Sequence[Completion]:
         """A text for each prompt."""
+
+
+@runtime_checkable
+class StreamingBackend(Protocol):
+    """A backend whose replies come one by one, so that each is kept as soon as it is paid for."""
+
+    def stream(
+        self, requests: Sequence[ScoringRequest], sampling: Sampling, has_replies: bool
+    ) -> Iterator[tuple[int, Completion]]:
+        """(position, text) of each request as it arrives; no text where a call failed.
+
+        Args:
+            requests: prompts; their options count where they are constrained.
+            sampling: how texts are written.
+            has_replies: whether some reply of the same batch was had before.
+        """

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.inference.completions import Completion, completion, without_keys
+from valuestrata.inference.completions import ServiceReply, completion, without_keys
 
 BODY_LIMIT = 2_000_000
 """Largest body that is read, in bytes; an answer of 8,000 tokens with its thought takes 100,000."""
@@ -56,7 +56,7 @@ class Failure:
         return self.kind + (f" ({self.words})" if self.words else "")
 
 
-Result = Completion | Failure
+Result = ServiceReply | Failure
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class _Runner:
         for attempt in range(self.limits.max_retries + 1):
             await self._pace(payload)
             result, wait = await _attempt(self.client, payload, self.limits.timeout)
-            if isinstance(result, Completion) or result.is_refused:
+            if isinstance(result, ServiceReply) or result.is_refused:
                 return result
             if attempt == self.limits.max_retries or (wait or 0) > LONGEST_RETRY_AFTER:
                 return result

@@ -9,7 +9,7 @@ from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Requests, fill
 from valuestrata.inference.load_check import load_check
-from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.prompting import answers
 from valuestrata.provenance import text_digest
 from valuestrata.stages.job import Files, Job, at
@@ -87,7 +87,7 @@ def run(job: Job[Settings]) -> None:
     requests = Requests(
         messages=list(zip(pairs["persona"], pairs["open_prompt"], strict=True)),
         sampling=Sampling(chosen.max_new_tokens, chosen.temperature, chosen.seed),
-        should_cache=lambda _, written: answers.free_outcome(written.text) == "answer",
+        should_cache=lambda _, written: _outcome(written) == "answer",
     )
     model, cache = open_job_model(job), reply_cache(job, "generate")
     replies = fill(cache, model, requests)
@@ -97,7 +97,7 @@ def run(job: Job[Settings]) -> None:
             **{name: pairs[name] for name in PAIR},
             "prompt": pairs["open_prompt"],
             **written_columns([reply.written for reply in replies]),
-            "outcome": [answers.free_outcome(reply.written.text) for reply in replies],
+            "outcome": [_outcome(reply.written) for reply in replies],
             "prompt_hash": [reply.prompt_hash for reply in replies],
             "model_version": model.version,
             "adapter": model.adapter,
@@ -105,6 +105,10 @@ def run(job: Job[Settings]) -> None:
         }
     )
     io.write_table(texts, job.path("texts"), tables.TEXTS, job.record)
+
+
+def _outcome(written: Completion) -> str:
+    return "refusal" if written.is_refused else answers.free_outcome(written.text)
 
 
 def draw(pairs: pd.DataFrame, per_subgroup: int, seed: int) -> pd.DataFrame:

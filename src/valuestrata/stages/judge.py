@@ -139,7 +139,8 @@ def _responses(job: Job[Settings]) -> pd.DataFrame:
 
 
 def _verdict(written: Completion, dimensions: Sequence[str]) -> dict[str, float | None]:
-    return judging.verdicts(written.text, dimensions, written.is_cut)
+    text = None if written.is_refused else written.text
+    return judging.verdicts(text, dimensions, written.is_cut)
 
 
 def _verdicts(

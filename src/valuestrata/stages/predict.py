@@ -114,6 +114,8 @@ def run(job: Job[Settings]) -> None:
 def _parse(
     written: Completion, codes: Sequence[int], labels: Sequence[str]
 ) -> tuple[str, int | None]:
+    if written.is_refused:
+        return "refusal", None
     return answers.parse(written.text, codes, labels, written.is_cut)
 
 

@@ -171,7 +171,7 @@ def _items_to_text(items: Any) -> Any:
 NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 AXIS_NAME = "[a-z][a-z0-9_]*"
 CODE = "-?[0-9]+"
-URL = "https?://[^/@]+(/[^@]*)?"
+URL = "https?://[^/@?#]+(/[^@?#]*)?"
 VARIABLE = "[A-Z_][A-Z0-9_]*"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -201,7 +201,11 @@ Label = Annotated[
 Url = Annotated[
     str,
     AfterValidator(
-        _matching(URL, "must begin with http:// or https:// and hold no user or password", False)
+        _matching(
+            URL,
+            "must begin with http:// or https:// and hold no user, password, query or fragment",
+            False,
+        )
     ),
     _schema(pattern=f"^{URL}$"),
 ]

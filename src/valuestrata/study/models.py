@@ -1,11 +1,11 @@
 """Models: language models here or at a service, and baselines. `backend` says which kind."""
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from valuestrata.study.base import Part, Seed, Text, Unique, Url, Variable
+from valuestrata.study.base import EMPTY, FrozenMap, Part, Seed, Text, Unique, Url, Variable
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A revision that never moves; a branch or a tag may move."""
@@ -171,6 +171,8 @@ class OpenAIModel(_LanguageModel):
         *_LanguageModel.RESOURCES,
         "max_concurrency",
         "structured_output",
+        "requests_per_minute",
+        "tokens_per_minute",
         "timeout",
         "max_retries",
     )
@@ -194,12 +196,60 @@ class OpenAIModel(_LanguageModel):
             "prediction.constrained needs."
         ),
     )
+    length_parameter: Literal["max_completion_tokens", "max_tokens"] = Field(
+        default="max_completion_tokens",
+        description="What the service calls the longest reply; older servers want max_tokens.",
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Sampling temperature of closed answers and verdicts, and of open-ended answers whose "
+            "generation.temperature is 0. By default none is sent, which newer models want, and "
+            "the service's own holds; 0 is greedy where the service takes it."
+        ),
+    )
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="Nucleus of sampling; by default none is sent."
+    )
+    reasoning_effort: Text | None = Field(
+        default=None,
+        description="Effort of a reasoning model, such as minimal or low; by default none is sent.",
+    )
+    extra_body: FrozenMap[str, Any] = Field(
+        default=EMPTY, description="More of a request's body, as the service wants it."
+    )
+    accepted_failures: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description=(
+            "Share of a run's calls that may fail. Above it the run counts as incomplete: the "
+            "report says so, and the next snakemake retries the calls that failed."
+        ),
+    )
     max_concurrency: int = Field(default=4, ge=1, description="Calls at a time.")
-    timeout: float = Field(default=60.0, gt=0, description="Seconds that a call may take.")
+    requests_per_minute: float | None = Field(
+        default=None, gt=0, description="Most calls a minute of each job; no limit by default."
+    )
+    tokens_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Most tokens a minute of each job, prompts and longest replies, estimated at four "
+            "bytes a token; no limit by default."
+        ),
+    )
+    timeout: float = Field(
+        default=60.0, gt=0, description="Seconds that an attempt may take, to its last byte."
+    )
     max_retries: int = Field(
         default=6,
         ge=0,
-        description="Attempts after a call's first, with growing pauses; then it has failed.",
+        description=(
+            "Attempts after a call's first, with growing pauses or the service's own; then it has "
+            "failed."
+        ),
     )
 
 
