@@ -32,6 +32,8 @@ class Record:
         digest: hex digits over the settings that are not at their default, and the code.
         code: digest of each definition that the stage reaches.
         inputs: digest of each file or folder that was read, by path.
+        n_failed: calls of a service that failed, where they are more than the study accepts: the
+            artefact is incomplete, and made again with the replies that it has.
     """
 
     stage: str
@@ -40,6 +42,7 @@ class Record:
     digest: str = ""
     code: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    n_failed: int = 0
 
     @property
     def caveat(self) -> str:
@@ -48,7 +51,10 @@ class Record:
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        content = asdict(self)
+        if not self.n_failed:
+            del content["n_failed"]
+        return json.dumps(content, ensure_ascii=False)
 
 
 def parse_record(text: str | bytes) -> Record:

@@ -18,6 +18,7 @@ from valuestrata.stages.models import (
     loaded_model,
     model_files,
     open_job_model,
+    record_of_calls,
     reply_cache,
     written_columns,
 )
@@ -104,7 +105,8 @@ def run(job: Job[Settings]) -> None:
             **loaded.columns,
         }
     )
-    io.write_table(texts, job.path("texts"), tables.TEXTS, job.record)
+    record = record_of_calls(job, [reply.written for reply in replies])
+    io.write_table(texts, job.path("texts"), tables.TEXTS, record)
 
 
 def _outcome(written: Completion) -> str:

@@ -172,11 +172,11 @@ def params_digest(study: Study, stage: str, run: Mapping[str, str]) -> str:
 
 
 def is_stale(study: Study, path: str) -> bool:
-    """Whether an artefact is there and is not what the study and the code ask for."""
+    """Whether an artefact is there and incomplete, or not what the study and the code ask for."""
     if not Path(path).exists():
         return False
     record = read_record(path)
-    if record is None or not made_by(study, path, record):
+    if record is None or not made_by(study, path, record) or record.n_failed:
         return True
     return bool(differences(study, path, record))
 

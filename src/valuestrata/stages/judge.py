@@ -22,6 +22,7 @@ from valuestrata.stages.models import (
     loaded_model,
     model_files,
     open_job_model,
+    record_of_calls,
     reply_cache,
 )
 from valuestrata.study.base import Part
@@ -121,7 +122,8 @@ def run(job: Job[Settings]) -> None:
     )
     n_missing = int((verdicts["outcome"] != "verdict").sum())
     log.info("%d verdicts, %d invalid, truncated or failed", len(verdicts), n_missing)
-    io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, job.record)
+    record = record_of_calls(job, texts)
+    io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, record)
 
 
 def _responses(job: Job[Settings]) -> pd.DataFrame:

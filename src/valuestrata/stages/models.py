@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from valuestrata.inference.backends import LanguageModel, open_model
 from valuestrata.inference.protocol import Backend, Completion
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
+from valuestrata.records import Record
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.models import LocalModel, OpenAIModel
 from valuestrata.study.study import BASE, Study, variant_parts
@@ -85,6 +87,14 @@ def open_job_model(job: Job[Any]) -> Backend:
         local.require_gpu(job.options.gpus, where)
     adapter = next(iter(job.paths("adapter")), None)
     return open_model(job.settings.model, job.options.threads, adapter)
+
+
+def record_of_calls(job: Job[Any], completions: Sequence[Completion]) -> Record:
+    """The record of a job; it says how many calls failed where the study does not accept that."""
+    n_failed = sum(completion.text is None for completion in completions)
+    accepted = getattr(job.settings.model, "accepted_failures", 0.0)
+    is_accepted = n_failed <= accepted * len(completions)
+    return job.record if is_accepted else replace(job.record, n_failed=n_failed)
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:

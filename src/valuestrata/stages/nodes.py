@@ -101,7 +101,8 @@ class Graph:
             return [f"{Path(path).name} says nothing of what it is made of"]
         if not made_by(self.study, path, record):
             return [f"{Path(path).name} was made by {record.stage} for {shown_run(record)}"]
-        return differences(self.study, path, record) + self._changed_inputs(record)
+        failed = [f"{record.n_failed:,} calls failed and are retried"] if record.n_failed else []
+        return failed + differences(self.study, path, record) + self._changed_inputs(record)
 
     def _changed_inputs(self, record: Record) -> list[str]:
         """Changed inputs; each file is read once, however many artefacts are made of it."""

@@ -21,6 +21,7 @@ from valuestrata.stages.models import (
     loaded_model,
     model_files,
     open_job_model,
+    record_of_calls,
     reply_cache,
     written_columns,
 )
@@ -108,7 +109,8 @@ def run(job: Job[Settings]) -> None:
     )
     counts = predictions["outcome"].value_counts().items()
     log.info("%d predictions: %s", len(pairs), ", ".join(f"{n} {name}" for name, n in counts))
-    io.write_table(predictions, job.path("predictions"), tables.PREDICTIONS, job.record)
+    record = record_of_calls(job, [reply.written for reply in replies])
+    io.write_table(predictions, job.path("predictions"), tables.PREDICTIONS, record)
 
 
 def _parse(
