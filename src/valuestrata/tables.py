@@ -45,6 +45,12 @@ _RUN = (
     Column("split", "text", meaning="split of the study"),
 )
 
+_LEVEL = Column(
+    "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
+)
+_ANSWER = Column(
+    "answer", "int", optional=True, meaning="parsed code, only where the outcome is an answer"
+)
 _WRITTEN = (
     Column("thought", "text", optional=True, meaning="what came before the text, if it thought"),
     Column("finish_reason", "text", optional=True, meaning="why the text ended: stop, length"),
@@ -52,9 +58,7 @@ _WRITTEN = (
 _ANSWERED_BY = (
     Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
     Column(
-        "model_version",
-        "text",
-        meaning="model and revision, or hash of the weights, that answered",
+        "model_version", "text", meaning="model and revision, or hash of the weights, that answered"
     ),
     Column("adapter", "text", meaning="hash of the adapter, '' for none"),
     Column("adapter_shift", "float", "most that it moves a logit at load", optional=True, low=0),
@@ -78,9 +82,7 @@ QUESTIONS = Contract(
         Column("topic", "text", meaning="short noun phrase"),
         Column("text", "text", meaning="wording shown to a model"),
         Column("block", "text", meaning="thematic block"),
-        Column(
-            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
-        ),
+        _LEVEL,
         Column("scale_min", "int", meaning="lowest code of the scale"),
         Column("scale_max", "int", meaning="highest code of the scale"),
         Column("codes", "ints", meaning="codes of the scale and others that occur, ascending"),
@@ -162,9 +164,7 @@ PAIRS = Contract(
     (
         *_PAIR,
         Column("block", "text", meaning="thematic block of the question"),
-        Column(
-            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
-        ),
+        _LEVEL,
         Column("scale_min", "int", meaning="lowest code of the scale"),
         Column("scale_max", "int", meaning="highest code of the scale"),
         Column(
@@ -232,12 +232,7 @@ PREDICTIONS = Contract(
         Column("text", "text", optional=True, meaning="what the model wrote, new tokens only"),
         *_WRITTEN,
         Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
-        Column(
-            "answer",
-            "int",
-            optional=True,
-            meaning="parsed code, only where the outcome is an answer",
-        ),
+        _ANSWER,
         Column("codes", "ints", meaning="answer codes that were scored, ascending"),
         Column(
             "logprobs", "floats", optional=True, meaning="log p of each code's whole reply, in nats"
@@ -279,10 +274,7 @@ VERDICTS = Contract(
         *_PAIR,
         Column("dimension", "text", meaning="what was compared"),
         Column(
-            "outcome",
-            "text",
-            values=VERDICT_OUTCOMES,
-            meaning="whether both orders gave a verdict",
+            "outcome", "text", values=VERDICT_OUTCOMES, meaning="whether both orders gave a verdict"
         ),
         _share("as_first", meaning="score of the response shown first: 1, 0.5 or 0"),
         _share("as_second", meaning="its score when shown second"),
@@ -303,16 +295,9 @@ SCORES = Contract(
     (
         *_PAIR,
         Column("block", "text", meaning="thematic block of the question"),
-        Column(
-            "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
-        ),
+        _LEVEL,
         Column("outcome", "text", values=OUTCOMES, meaning="what the model's text was"),
-        Column(
-            "answer",
-            "int",
-            optional=True,
-            meaning="parsed code, only where the outcome is an answer",
-        ),
+        _ANSWER,
         _share("accuracy", meaning="1 where the answer is the mode, 0 where not"),
         Column(
             "nmae",
