@@ -348,7 +348,7 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated() -> None:
     secret = "sk-proj-0123456789abcdef"
     for key, value, words in (
         ("api_key_env", secret, "never the key"),
-        ("base_url", f"https://me:{secret}@x/v1", "no user or password"),
+        ("base_url", f"https://me:{secret}@x/v1", "hold no user, password, query or"),
         ("api_key", secret, "did you mean 'api_key_env'?"),
     ):
         line = complaint({"models/m": {**SERVED, key: value}})

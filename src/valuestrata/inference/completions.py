@@ -115,13 +115,13 @@ def _first_logprobs(logprobs: Any) -> dict[str, float] | None:
     """Log p of the likeliest first tokens; tokens of one text are added up."""
     try:
         entries = logprobs["content"][0]["top_logprobs"]
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for entry in entries:
             token, value = str(entry["token"]), float(entry["logprob"])
-            found[token] = max(found.get(token, value), value)
+            values[token] = max(values.get(token, value), value)
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    return found or None
+    return values or None
 
 
 def without_keys(words: str, key: str) -> str:
