@@ -77,23 +77,16 @@ def test_a_malformed_reply_is_asked_for_again_and_then_a_failure() -> None:
 
 
 def test_replies_of_many_forms_are_read() -> None:
-    usage = {"prompt_tokens": 12, "completion_tokens": 5}
     reply = {
         "choices": [
             {"finish_reason": "length", "message": {"content": "A", "reasoning_content": "Hm."}}
         ],
-        "usage": usage,
     }
-    assert completion(json.dumps(reply).encode()) == ServiceReply("A", "length", "", "Hm.", 12, 5)
+    assert completion(json.dumps(reply).encode()) == ServiceReply("A", "length", "", "Hm.")
     parts = [{"type": "text", "text": "An"}, {"type": "text", "text": "swer"}]
     assert completion(body(content=parts)).text == "Answer"
     assert completion(body(content=None, refusal="No.")).refusal == "No."
     assert completion(body(content="")).text == ""
-    reply["usage"] = {"prompt_tokens": True, "completion_tokens": -1}
-    assert completion(json.dumps(reply).encode()).prompt_tokens is None
-    tokens = [{"token": "1", "logprob": -0.5}, {"token": "2", "logprob": -1.5}]
-    reply["choices"][0]["logprobs"] = {"content": [{"top_logprobs": tokens}]}
-    assert completion(json.dumps(reply).encode()).top_logprobs == {"1": -0.5, "2": -1.5}
 
 
 def test_an_attempt_ends_at_its_time_limit_however_it_is_spent() -> None:

@@ -5,7 +5,6 @@ A reply that cannot be read whole is an error here and is asked for again; it is
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +21,12 @@ class ServiceReply:
         refusal: its words of refusal, where the service gives them apart; else ''.
         finish_reason: the service's: stop, length, content_filter, ...
         thought: what it wrote before its answer, where the service gives that; else ''.
-        prompt_tokens: tokens of the prompt, None where the service does not say.
-        completion_tokens: tokens that it wrote, a thought's included, None likewise.
-        top_logprobs: log p of the likeliest first tokens by their text; none where not given.
     """
 
     text: str
     finish_reason: str
     refusal: str = ""
     thought: str = ""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    top_logprobs: Mapping[str, float] | None = None
 
 
 def completion(body: bytes) -> ServiceReply:
@@ -69,15 +62,11 @@ def completion(body: bytes) -> ServiceReply:
         raise ValueError("a finish reason that is no text")
     if message.get("content") is None and not refusal and finish_reason in (None, "stop"):
         raise ValueError("no content")
-    usage = content.get("usage") if isinstance(content.get("usage"), dict) else {}
     return ServiceReply(
         text=text,
         finish_reason=finish_reason or "stop",
         refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        top_logprobs=_first_logprobs(choice.get("logprobs")),
     )
 
 
@@ -104,24 +93,6 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _count(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if is_count else None
-
-
-def _first_logprobs(logprobs: Any) -> dict[str, float] | None:
-    """Log p of the likeliest first tokens; tokens of one text are added up."""
-    try:
-        entries = logprobs["content"][0]["top_logprobs"]
-        values: dict[str, float] = {}
-        for entry in entries:
-            token, value = str(entry["token"]), float(entry["logprob"])
-            values[token] = max(values.get(token, value), value)
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    return values or None
 
 
 def without_keys(words: str, key: str) -> str:
