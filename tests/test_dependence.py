@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from tests.graph import Graph, Plan
 from valuestrata import io, tables
@@ -251,3 +252,14 @@ def test_status_says_what_is_stale_and_why_and_accept_keeps_it(graph: Graph) -> 
             assert "the probe is only logged" in page
             assert graph.planned().idle
             assert " 0 missing, 0 stale" in valuestrata(graph, "status")
+
+
+def test_an_incomplete_run_is_made_again(graph: Graph) -> None:
+    path = graph.results / "runs/tiny/base/ood/predictions.parquet"
+    record = read_record(path)
+    assert record is not None
+    with graph.restored():
+        table = io.read_table(path, tables.PREDICTIONS)
+        io.write_table(table, path, tables.PREDICTIONS, replace(record, n_failed=2))
+        assert "predict: 2 calls failed and are retried" in valuestrata(graph, "status", "--all")
+        assert graph.planned().jobs["predict"] == 1

@@ -19,6 +19,7 @@ from valuestrata.inference.fill import Requests, cache_keys
 from valuestrata.inference.openai import OpenAIBackend
 from valuestrata.inference.protocol import Sampling, ScoringRequest
 from valuestrata.prompting import judging
+from valuestrata.records import read_record
 
 
 @pytest.fixture(autouse=True)
@@ -355,6 +356,19 @@ def test_a_failed_call_is_not_kept_and_alone_is_asked_again(tmp_path: Path) -> N
         assert not server.asked
     assert (table["outcome"] == "answer").all()
     assert table["answer"].to_list() == [2, 1, 2, 1] * 3
+
+
+def test_a_run_with_failed_calls_is_incomplete_unless_the_study_accepts_it(tmp_path: Path) -> None:
+    """Three of twelve calls fail."""
+    for share, n_failed in ((0.0, 3), (0.2, 3), (0.25, 0)):
+        with serving(moody) as server:
+            folder = tmp_path / str(share)
+            table = predict(folder, served.model(server, accepted_failures=share))
+        record = read_record(folder / "predictions.parquet")
+        assert record is not None
+        assert record.n_failed == n_failed
+        note = "incomplete: 3 of 12 calls failed; run snakemake again to retry them"
+        assert set(table["notes"]) == {note if n_failed else ""}
 
 
 def test_another_model_or_service_is_another_key(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from valuestrata.stages.models import (
     add_model_options,
     loaded_model,
     model_files,
+    note_failures,
     open_job_model,
-    record_of_calls,
     reply_cache,
     written_columns,
 )
@@ -93,6 +93,7 @@ def run(job: Job[Settings]) -> None:
     model, cache = open_job_model(job), reply_cache(job, "generate")
     replies = fill(cache, model, requests)
     loaded = load_check(cache, model, requests)
+    record, loaded = note_failures(job, loaded, [reply.written for reply in replies])
     texts = pd.DataFrame(
         {
             **{name: pairs[name] for name in PAIR},
@@ -105,7 +106,6 @@ def run(job: Job[Settings]) -> None:
             **loaded.columns,
         }
     )
-    record = record_of_calls(job, [reply.written for reply in replies])
     io.write_table(texts, job.path("texts"), tables.TEXTS, record)
 
 

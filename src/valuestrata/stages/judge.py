@@ -21,8 +21,8 @@ from valuestrata.stages.models import (
     add_model_options,
     loaded_model,
     model_files,
+    note_failures,
     open_job_model,
-    record_of_calls,
     reply_cache,
 )
 from valuestrata.study.base import Part
@@ -115,6 +115,7 @@ def run(job: Job[Settings]) -> None:
     cache = reply_cache(job, f"judge-{job.record.run['judge']}")
     texts = [reply.written for reply in fill(cache, model, requests)]
     loaded = load_check(cache, model, requests)
+    record, loaded = note_failures(job, loaded, texts)
     # those that were compared come first
     responses = pd.concat([compared, responses[~responses["comparable"]]], ignore_index=True)
     verdicts = _verdicts(responses, texts, rubric.dimensions).assign(
@@ -122,7 +123,6 @@ def run(job: Job[Settings]) -> None:
     )
     n_missing = int((verdicts["outcome"] != "verdict").sum())
     log.info("%d verdicts, %d invalid, truncated or failed", len(verdicts), n_missing)
-    record = record_of_calls(job, texts)
     io.write_table(verdicts, job.path("verdicts"), tables.VERDICTS, record)
 
 

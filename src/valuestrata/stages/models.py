@@ -8,7 +8,7 @@ from typing import Any
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.protocol import Backend, Completion
+from valuestrata.inference.protocol import Backend, Completion, LoadCheck
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
@@ -89,12 +89,22 @@ def open_job_model(job: Job[Any]) -> Backend:
     return open_model(job.settings.model, job.options.threads, adapter)
 
 
-def record_of_calls(job: Job[Any], completions: Sequence[Completion]) -> Record:
-    """The record of a job; it says how many calls failed where the study does not accept that."""
+def note_failures(
+    job: Job[Any], loaded: LoadCheck, completions: Sequence[Completion]
+) -> tuple[Record, LoadCheck]:
+    """Record and notes of a job; they say how many calls failed, if the study does not accept it.
+
+    Such an artefact counts as incomplete: the next run of snakemake asks the failed calls again.
+    """
     n_failed = sum(completion.text is None for completion in completions)
-    accepted = getattr(job.settings.model, "accepted_failures", 0.0)
-    is_accepted = n_failed <= accepted * len(completions)
-    return job.record if is_accepted else replace(job.record, n_failed=n_failed)
+    if n_failed <= getattr(job.settings.model, "accepted_failures", 0.0) * len(completions):
+        return job.record, loaded
+    note = (
+        f"incomplete: {n_failed:,} of {len(completions):,} calls failed; "
+        "run snakemake again to retry them"
+    )
+    record = replace(job.record, n_failed=n_failed)
+    return record, replace(loaded, notes=(*loaded.notes, note))
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:

@@ -20,8 +20,8 @@ from valuestrata.stages.models import (
     add_model_options,
     loaded_model,
     model_files,
+    note_failures,
     open_job_model,
-    record_of_calls,
     reply_cache,
     written_columns,
 )
@@ -103,13 +103,13 @@ def run(job: Job[Settings]) -> None:
     model, cache = open_job_model(job), reply_cache(job, "predict")
     replies = fill(cache, model, requests)
     loaded = load_check(cache, model, requests)
+    record, loaded = note_failures(job, loaded, [reply.written for reply in replies])
     parsed = [_parse(r.written, *row) for r, *row in zip(replies, codes, labels, strict=True)]
     predictions = _predictions(pairs, parsed, replies).assign(
         model_version=model.version, adapter=model.adapter, **loaded.columns
     )
     counts = predictions["outcome"].value_counts().items()
     log.info("%d predictions: %s", len(pairs), ", ".join(f"{n} {name}" for name, n in counts))
-    record = record_of_calls(job, [reply.written for reply in replies])
     io.write_table(predictions, job.path("predictions"), tables.PREDICTIONS, record)
 
 
