@@ -8,12 +8,13 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests import asking, toys
+from tests import asking, toys, wrappers
 from tests.test_forests import naive
 from tests.test_shared_prefix import relative, replies
 from tests.toys import chat
 from tests.tuning import Stage, recipe, training_log
 from valuestrata.errors import InputError
+from valuestrata.inference import local
 from valuestrata.inference.protocol import Sampling
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.training import lora
@@ -76,23 +77,35 @@ def test_every_layer_is_tuned_and_learns_what_plain_batches_teach(architecture: 
     assert all(bool(g.any()) for g in gradients)
 
 
+WRAPPED = [f"{kind} with a tower" for kind in wrappers.SETTINGS]
+PLAIN = {"Llama4 with a tower", "Nemotron"}
+"""Those whose layers do not read forests."""
+
+
 @pytest.mark.parametrize(
     "architecture",
-    [pytest.param(a, marks=[] if a == "Qwen3Moe" else pytest.mark.slow) for a in BROUGHT],
+    [
+        pytest.param(a, marks=[] if a in ("Qwen3Moe", WRAPPED[0]) else pytest.mark.slow)
+        for a in (*BROUGHT, *WRAPPED, "Nemotron")
+    ],
 )
 def test_a_model_goes_all_the_way(architecture: str, tmp_path: Path) -> None:
     """Predict, fine-tune, predict tuned, write and judge, by the stages themselves."""
-    stage = Stage(tmp_path, TUNED, network(architecture), toys.pairs())
+    kind, _, tower = architecture.partition(" ")
+    made = wrappers.wrapper(kind, chat("llama").tokenizer) if tower else network(architecture)
+    stage = Stage(tmp_path, TUNED, made, toys.pairs())
     model = toys.model(stage.weights)
     base = asking.predict(tmp_path, model)
     assert stage.run(tmp_path) == 0
     log = training_log(tmp_path)
-    assert log["passes"] == "shared_prefix"
+    passes = "plain" if architecture in PLAIN else "shared_prefix"
+    assert log["passes"] == passes
     assert log["steps"][-1]["loss"] < log["steps"][0]["loss"]
     adapter = tmp_path / "adapter"
     tuned = asking.predict(tmp_path, model, adapter=adapter)
     for table in (base, tuned):
-        assert set(table["passes"]) == {"shared_prefix"}
+        assert set(table["passes"]) == {passes}
+        assert table["notes"].str.contains("read by itself").all() == (passes == "plain")
         assert table["distribution"].map(np.sum).to_numpy() == pytest.approx(1)
     assert mode_probability(tuned) > mode_probability(base)
     assert set(tuned["adapter"]) != set(base["adapter"])
@@ -157,6 +170,20 @@ def test_what_cannot_be_put_on_experts_is_one_line_that_names_the_rest(architect
         # and so it works
         named = TUNED.replace(**changes, target_modules=tuple(attention))
         lora.add_lora(base, named)
+
+
+def test_experts_are_refused_before_weights_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "load_network", pytest.fail)
+    stage = Stage(tmp_path, TUNED.replace(lora_dropout=0.1), network("Qwen3Moe"), toys.pairs())
+    for more in ([], ["--check"]):
+        assert stage.run(tmp_path, *more) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert line.startswith(
+            "valuestrata finetune: recipe: lora_dropout: LoRA on experts (model."
+        )
+        assert "target_modules: [k_proj, o_proj, q_proj, v_proj]" in line
 
 
 def test_layers_that_are_not_there_or_stay_as_they_are_are_named() -> None:

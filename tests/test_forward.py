@@ -14,7 +14,7 @@ from tests import asking, toys
 from tests.test_forests import naive
 from tests.test_shared_prefix import relative, replies
 from tests.toys import chat
-from tests.tuning import Stage, recipe, training_log
+from tests.tuning import Stage, recipe, training_log, tune
 from valuestrata.errors import InputError
 from valuestrata.inference.protocol import Sampling
 from valuestrata.inference.transformers import TransformersBackend
@@ -26,7 +26,7 @@ from valuestrata.training.shared_prefix import SharedPrefixObjective
 
 WIDE = {"initializer_range": 0.2}
 MOST = 12
-LOST = "each option is read as a sequence of its own"
+LOST = "each option is read by itself"
 
 
 def backend(network: Any) -> TransformersBackend:
@@ -285,6 +285,7 @@ def test_a_training_without_a_pass_learns_and_says_so(method: str, tmp_path: Pat
     assert log["steps"][-1]["loss"] < log["steps"][0]["loss"]
     table = asking.predict(tmp_path, toys.model(stage.weights), adapter=tmp_path / "adapter")
     assert set(table["passes"]) == {"plain"}
+    assert table["notes"].str.contains("each option is read by itself, which takes longer").all()
     # from the cache, too
     cached = asking.predict(tmp_path, toys.model(stage.weights), adapter=tmp_path / "adapter")
     pd.testing.assert_frame_equal(table, cached)
@@ -306,23 +307,18 @@ def test_replies_that_a_cache_disturbs_are_no_lesson(
     assert "use another method than grpo" in line
 
 
-def test_a_network_that_padding_disturbs_is_tuned_by_forests_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rwkv = network("Rwkv", attention_hidden_size=48)
-    modules = {"target_modules": ("key", "value", "receptance", "output")}
-    pairs = toys.pairs(toys.PERSONAS[:1])
-    stage = Stage(tmp_path, recipe(lora_dropout=0.0, **modules), rwkv, pairs)
-    for method in ("sft", "dpo"):
-        stage.set_recipe(recipe(method, lora_dropout=0.0, **modules))
-        capsys.readouterr()
-        assert stage.run(tmp_path) == 2
-        line = capsys.readouterr().err.strip().splitlines()[-1]
-        assert "in padded batches its log-probabilities are off by" in line
-        assert "use batch_layout: shared_prefix, or the method soft or ordinal" in line
-    stage.set_recipe(recipe(lora_dropout=0.0, epochs=1, batch_layout="shared_prefix", **modules))
-    assert stage.run(tmp_path) == 0
-    assert training_log(tmp_path)["passes"] == "plain"
+def test_a_network_that_padding_disturbs_is_tuned_by_forests_alone() -> None:
+    modules = ("key", "value", "receptance", "output")
+    config = recipe(lora_dropout=0.0, epochs=1, target_modules=modules)
+    for layout in ("plain", "shared_prefix"):
+        rwkv, pairs = network("Rwkv", attention_hidden_size=48), toys.pairs(toys.PERSONAS[:1])
+        if layout == "plain":
+            with pytest.raises(InputError, match=r"in padded batches .* off by") as error:
+                tune(config, pairs, rwkv)
+            assert "use batch_layout: shared_prefix, or the method soft" in str(error.value)
+        else:
+            _, log = tune(config.replace(batch_layout=layout), pairs, rwkv)
+            assert log["passes"] == "plain"
 
 
 def test_objectives_say_what_they_read() -> None:

@@ -5,6 +5,7 @@ everything after that reads local files. Weights are read from safetensors alone
 """
 
 import logging
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -254,6 +255,8 @@ class LocalBackend:
     def check_load(self, messages: Messages) -> LoadCheck:
         """What the model is like, on a prompt; measured once after each load.
 
+        Its notes hold what has been found out since, too.
+
         Raises:
             InputError: its logits are no numbers, or its adapter changes nothing.
         """
@@ -261,11 +264,10 @@ class LocalBackend:
             shift = self.adapter_shift(messages)
             if shift is not None:
                 log.info("the adapter changes logits by %.3g at most, on one prompt", shift)
-            notes = tuple(dict.fromkeys(self.notes))
-            for note in notes:
+            for note in dict.fromkeys(self.notes):
                 log.warning("%s: %s", self.model.model, note)
-            self._load_check = LoadCheck(shift, notes)
-        return self._load_check
+            self._load_check = LoadCheck(shift)
+        return replace(self._load_check, notes=tuple(dict.fromkeys(self.notes)))
 
     def adapter_shift(self, messages: Messages) -> float | None:
         """Largest change of a logit that the adapter makes on a prompt, None without adapter."""

@@ -77,7 +77,10 @@ class _Pass:
 
 
 class TransformersBackend(LocalBackend):
-    """A model with or without an adapter; its weights are loaded at the first call."""
+    """A model with or without an adapter; its weights are loaded at the first call.
+
+    They are read without gradients, not in torch's inference mode: adapters of tensors stay in it.
+    """
 
     entries = ("valuestrata.inference.transformers:TransformersBackend",)
 
@@ -103,7 +106,7 @@ class TransformersBackend(LocalBackend):
             log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
         return self._network
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def adapter_shift(self, messages: Messages) -> float | None:
         """Largest change of a logit at the end of a prompt, by a plain pass with and without it.
 
@@ -159,7 +162,9 @@ class TransformersBackend(LocalBackend):
         """
         if not items:
             return []
-        self._is_plain = bool(forward.check_forests(self.network, items))
+        reason = forward.check_forests(self.network, items)
+        self._is_plain = bool(reason)
+        self._note(reason, "each option is read by itself")
         scored: dict[int, ScoredItem] = {}
         max_nodes = self.model.max_batch_tokens
         if device().type == "cpu":
@@ -189,7 +194,7 @@ class TransformersBackend(LocalBackend):
     ) -> Iterator[list[int]]:
         """Positions of prompts by batch: of like lengths, of one where that is not right."""
         ids, most = [prompt.ids for prompt in prompts], self.model.max_batch_tokens
-        if ids and forward.check_generation(self.network, ids, max_new_tokens):
+        if ids and not self._writes_over_cache(ids, max_new_tokens):
             yield from plain.batches(ids, most, max_new_tokens)
             return
         order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i]))
@@ -199,7 +204,20 @@ class TransformersBackend(LocalBackend):
             yield order[start : start + size]
             start += size
 
-    @torch.inference_mode()
+    def _writes_over_cache(self, prompts: Sequence[forests.Tokens], max_new_tokens: int) -> bool:
+        """Whether texts may be written in padded batches over a cache."""
+        reason = forward.check_generation(self.network, prompts, max_new_tokens)
+        self._note(reason, "each token is written over all before it")
+        return not reason
+
+    def _note(self, reason: str, consequence: str) -> None:
+        """Say why the network is used otherwise than others, where it is."""
+        note = f"{reason}: {consequence}, which takes longer"
+        if reason and note not in self.notes:
+            log.warning("%s: %s", self.model.model, note)
+            self.notes.append(note)
+
+    @torch.no_grad()
     def _forward(self, items: Sequence[forests.PrefixItem], part: list[int]) -> _Pass:
         """Read some items in one pass."""
         from transformers import DynamicCache
@@ -267,7 +285,7 @@ class TransformersBackend(LocalBackend):
             self._continue_greedy(done, nodes, texts, max_new_tokens)
         return scored
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _continue_greedy(
         self, done: _Pass, nodes: Sequence[int], texts: Sequence[list[int]], max_new_tokens: int
     ) -> None:
@@ -292,7 +310,7 @@ class TransformersBackend(LocalBackend):
         before = [done.forest.token[done.forest.path(nodes[i])].tolist() for i in live]
         whole = [(*ids, texts[i][-1]) for i, ids in zip(live, before, strict=True)]
         if whole:
-            forward.check_generation(self.network, whole, max_new_tokens)
+            self._writes_over_cache(whole, max_new_tokens)
         for part in plain.batches(whole, self.model.max_batch_tokens, max_new_tokens):
             for k, tokens in zip(
                 part, self._write([whole[k] for k in part], max_new_tokens - 1), strict=True
@@ -318,7 +336,7 @@ class TransformersBackend(LocalBackend):
         written = self._write(ids, sampling.max_new_tokens, **options)
         return [self.chat.completion(tokens) for tokens in written]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _write(
         self, prompts: Sequence[forests.Tokens], max_new_tokens: int, **options: Any
     ) -> list[list[int]]:
@@ -336,7 +354,7 @@ class TransformersBackend(LocalBackend):
             eos_token_id=sorted(self.chat.ends),
             pad_token_id=self.chat.pad,
             do_sample=False,
-            use_cache=not forward.check_generation(self.network, prompts, max_new_tokens),
+            use_cache=self._writes_over_cache(prompts, max_new_tokens),
             **options,
         )
         written: list[list[int]] = out[:, longest:].tolist()

@@ -49,13 +49,11 @@ class _Way:
 
     Attributes:
         name: in words.
-        consequence: what is done where it is not right.
         read: gives the logits of some rows, in order.
         verdicts: by network.
     """
 
     name: str
-    consequence: str
     read: Callable[[Any, list[Row]], torch.Tensor]
     verdicts: WeakKeyDictionary[Any, _Verdict] = field(default_factory=WeakKeyDictionary)
 
@@ -136,7 +134,7 @@ def _judge(way: _Way, network: Any, longest: int, sequences: Sequence[Tokens]) -
         verdict = way.verdicts[base] = _Verdict(longest, reason)
         if reason:
             attention.restore(network)
-            log.warning("%s: %s; %s", base.name_or_path, reason, way.consequence)
+            log.info("%s: %s", base.name_or_path, reason)
     return verdict.reason
 
 
@@ -281,16 +279,9 @@ def _pad_left(sequences: Sequence[Tokens], device: torch.device) -> dict[str, to
     }
 
 
-_ONE_PASS = _Way(
-    "one pass over shared prefixes",
-    "each option is read as a sequence of its own, which takes longer",
-    _in_one_pass,
-)
-_PADDED = _Way("padded batches", "they are not used", _padded)
-_WRITTEN = _Way(
-    "texts written over a cache", "each token is written over all before it, which takes longer",
-    _written,
-)  # fmt: skip
+_ONE_PASS = _Way("one pass over shared prefixes", _in_one_pass)
+_PADDED = _Way("padded batches", _padded)
+_WRITTEN = _Way("texts written over a cache", _written)
 
 
 def _differences(ours: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:

@@ -128,6 +128,7 @@ def _checked_data(job: Job[Settings]) -> Any:
     lora.check_quantization(settings.recipe)
     runtime.prepare(job.options.threads)
     local.check_tunable(settings.model, settings.recipe.quantize)
+    lora.check_layers(settings.model, settings.recipe)
     chat = local.load_chat(settings.model)
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     data = tuning_data(pairs, chat, settings.template)

@@ -35,6 +35,22 @@ def check_quantization(recipe: Recipe) -> None:
         )
 
 
+def check_layers(model: LocalModel, recipe: Recipe) -> None:
+    """Refuse layers that a recipe cannot tune, from the model's settings alone.
+
+    Raises:
+        InputError: one line that names layers that can be tuned.
+    """
+    config = architectures.read_config(model, local.model_folder(model, weights=False))
+    try:
+        network = architectures.empty_network(model, config)
+    except (RuntimeError, NotImplementedError) as error:  # code of its own that wants numbers
+        log.warning("%s: its layers are checked once it is loaded (%s)", model.model, error)
+        return
+    targets = find_targets(network, recipe.target_modules)
+    check_targets(targets, recipe, getattr(torch, model.dtype))
+
+
 def add_lora(network: Any, recipe: Recipe) -> Any:
     """The network with a fresh LoRA on the layers that the recipe names.
 

@@ -19,7 +19,7 @@ PROBE = 8
 """Examples on which the change of the logits is measured."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def probe_logits(network: Any, examples: Sequence[Example], pad: int) -> torch.Tensor:
     """Logits at the replies of the first examples, on the CPU; leaves evaluation mode on."""
     network.eval()

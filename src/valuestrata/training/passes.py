@@ -1,5 +1,6 @@
 """How a training reads its batches, once it is known what the network at hand reads right."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from valuestrata.errors import InputError
 from valuestrata.prefix import forward
 from valuestrata.prefix.forests import PrefixItem
 from valuestrata.training.examples import Pair
+
+log = logging.getLogger(__name__)
 
 
 def check_passes(
@@ -35,7 +38,10 @@ def check_passes(
     if not forests:
         return None
     items = [PrefixItem(pair.prompt, pair.options) for pair in pairs]
-    return "plain" if forward.check_forests(network, items) else "shared_prefix"
+    reason = forward.check_forests(network, items)
+    if reason:
+        log.warning("%s: each sequence is read by itself, which takes longer", reason)
+    return "plain" if reason else "shared_prefix"
 
 
 def check_sampling(network: Any, pairs: Sequence[Pair], new_tokens: int) -> None:
