@@ -72,7 +72,7 @@ def texts_table(pair: pd.DataFrame, run: str, texts: dict[str, str]) -> pd.DataF
     return pair.assign(
         prompt=[f"What of {question}?" for question in pair["question"]], text=written,
         outcome="answer", thought=None, finish_reason="stop",
-        prompt_hash="h", model_version="w", adapter="",
+        prompt_hash="h", model_version="w", adapter="", adapter_shift=None, notes="",
     )  # fmt: skip
 
 
