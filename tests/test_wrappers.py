@@ -15,8 +15,8 @@ from valuestrata.inference.backends import open_model
 from valuestrata.inference.protocol import Sampling
 from valuestrata.training import lora
 
-PLAIN = [kind for kind in wrappers.SETTINGS if kind != "Llama4"]
-"""Wrappers whose decoders have plain attention alone."""
+DENSE = [kind for kind in wrappers.SETTINGS if kind != "Llama4"]
+"""Wrappers whose decoders have no experts, which LoRA does not adapt."""
 
 
 def made(kind: str, folder: Path) -> Path:
@@ -46,7 +46,7 @@ def test_a_network_without_towers_has_no_prefix() -> None:
 def test_wrappers_answer_tune_and_write(tmp_path: Path) -> None:
     """Options as plain passes score them, texts as greedy decoding; towers stay as they are."""
     requests = toys.questions()[:2]
-    for kind in PLAIN:
+    for kind in wrappers.SETTINGS:
         model = toys.model(made(kind, tmp_path))
         backend = open_model(model, 1)
         network = wrappers.wrapper(kind, toys.tokenizer("llama"))
@@ -65,12 +65,14 @@ def test_wrappers_answer_tune_and_write(tmp_path: Path) -> None:
                 ids.append(int(network(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
             text = backend.chat.decode(ids[len(prompt) :])  # type: ignore[union-attr]
             assert reply.text == text, kind
-            assert backend.generate([request.messages], Sampling(4)) == [text], kind
+            (written,) = backend.generate([request.messages], Sampling(4))
+            assert written is not None
+            assert written.text == text, kind
 
 
 def test_only_the_decoder_is_tuned(tmp_path: Path) -> None:
     """Trap 35: towers have layers of the same names."""
-    for kind in PLAIN:
+    for kind in DENSE:
         folder = made(kind, tmp_path)
         model = toys.model(folder)
         for targets in ("all-linear", ("q_proj", "v_proj")):
