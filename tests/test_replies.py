@@ -205,7 +205,7 @@ SHAPES: list[tuple[list[int], list[str], dict[int | None, list[str]]]] = [
 
 
 def test_scales_of_any_shape_are_read() -> None:
-    """Signs that are codes, zero, gaps, a hundred points, labels that hold numbers or each other."""
+    """Signs that are codes, zero, gaps, a hundred points, labels with numbers or in each other."""
     for codes, labels, readings_of in SHAPES:
         for code, texts in readings_of.items():
             for text in texts:
