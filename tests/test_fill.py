@@ -150,7 +150,7 @@ def test_an_edit_that_the_scorer_does_not_reach_makes_no_new_key(
     first, served = keys(toy), keys(SERVED)
     no_effect = [
         ("inference/vllm.py", "RANKS = (8,", "RANKS = (4, 8,"),
-        ("inference/openai.py", "shard_size = 256", "shard_size = 255"),
+        ("inference/openai.py", "FIRST_CALLS = 5", "FIRST_CALLS = 6"),
         ("inference/fill.py", "shown[:100]", "shown[:99]"),
         ("inference/gpus.py", "timeout=20", "timeout=30"),
         ("inference/reply_cache.py", "shard_size: int = 4096", "shard_size: int = 4095"),

@@ -75,6 +75,143 @@ def test_a_reply_is_read_in_the_same_way_however_it_is_wrapped() -> None:
             assert code in (None, kind["read"]), (wrap, text)
 
 
+# ---- scales of other shapes
+
+SHAPES: list[tuple[list[int], list[str], dict[int | None, list[str]]]] = [
+    (
+        [1, 2, 3, 4, 5],
+        ["Strongly agree", "Agree", "Neither agree nor disagree", "Disagree", "Strongly disagree"],
+        {
+            2: ["Agree", "2 (Agree)", "2 = Agree", "I would say agree."],
+            1: ["Strongly agree", "strongly agree."],
+            None: [
+                "I strongly agree.",
+                "I agree",
+                "Agree strongly",
+                "Neither",
+                "Answer: Agree (4)",
+                "2 = Disagree",
+                "Agree or strongly agree",
+                "Agree/Disagree",
+                "Agree, but strongly disagree on some points",
+                "I'd say I agree, so 2",
+                "4/5",
+                "5/5",
+                "Somewhat agree",
+            ],
+            3: ["Neither agree nor disagree", "Answer: Neither agree nor disagree"],
+            4: [
+                "Answer: Disagree (4)",
+                "I do not agree. Answer: 4",
+                "Disagree, because life is hard.",
+                "4 out of 5",
+                "Answer: 4 out of 5",
+            ],
+            5: [
+                "My answer is strongly disagree.",
+                "I strongly disagree with this statement. Answer: 5",
+            ],
+        },
+    ),
+    (
+        [*range(11)],
+        ["Not at all", *[""] * 9, "Completely"],
+        {
+            0: ["0", "Answer: 0", "0/10", "zero", "Answer: 0 (Not at all)", "Not at all"],
+            10: ["10/10", "10"],
+            None: ["Answer: 00", "Answer: 0.5", "0-10", "On a scale from 0 to 10, 7", "Answer: -0"],
+            7: ["On a scale from 0 to 10, I'd say 7."],
+        },
+    ),
+    (
+        [-2, -1, 0, 1, 2],
+        ["Strongly oppose", "Oppose", "Neutral", "Support", "Strongly support"],
+        {
+            -1: [
+                "-1",
+                "Answer: -1",
+                "−1",
+                "-1 (Oppose)",
+                "-1 = Oppose",
+                "Oppose",
+                "I would choose -1.",
+                "Oppose (-1)",
+            ],
+            -2: ["Answer: −2"],
+            None: ["- 1", "+1", "Answer: -1 or -2", "-2 to 2", "-1, 0", "Answer: 1 or -1"],
+            1: ["1", "Answer: 1"],
+            0: ["Neutral (0)", "Answer: 0"],
+        },
+    ),
+    (
+        [1, 2, 3],
+        ["1 child", "2 children", "3 or more"],
+        {
+            1: ["1 child"],
+            2: ["2 children", "Answer: 2 children", "Answer: 2", "2"],
+            3: ["3 or more", "Answer: 3 or more"],
+            None: ["2 (2 children)", "Answer: 3 (3 or more)", "2 = 2 children"],
+        },
+    ),
+    (
+        [1, 2, 5],
+        ["Yes", "No", "Other"],
+        {
+            5: ["5", "Other"],
+            None: [
+                "3",
+                "Answer: 4",
+                "No, thanks",
+                "Yes and no",
+                "Yes, no, maybe",
+                "No opinion",
+                "No answer",
+                "Yes, I do.",
+            ],
+            1: ["Yes", "Yes!", "Yes.", "yes"],
+            2: ["No"],
+        },
+    ),
+    (
+        [*range(101)],
+        [""] * 101,
+        {
+            70: [
+                "70",
+                "Answer: 70",
+                "70/100",
+                "Answer: 70 out of 100",
+                "I am 45 years old. Answer: 70",
+                "Answer: 70\n\nI am 45 years old.",
+                "As a 45-year-old I'd say 70.",
+            ],
+            None: ["70%", "7/10", "Answer: 70-80"],
+            100: ["100"],
+            5: ["Answer: 5"],
+        },
+    ),
+    (
+        [1, 2, 3, 4],
+        ["Great deal", "Quite a lot", "Not very much", "None at all"],
+        {
+            1: ["Great deal"],
+            4: ["None at all"],
+            None: ["none", "Answer: 2 - Not very much"],
+            2: ["Quite a lot - 2", "Answer: 2 - Quite a lot"],
+            3: ["Not very much. 3", "Not very much, 3"],
+        },
+    ),
+]
+
+
+def test_scales_of_any_shape_are_read() -> None:
+    """Signs that are codes, zero, gaps, a hundred points, labels with numbers or in each other."""
+    for codes, labels, readings_of in SHAPES:
+        for code, texts in readings_of.items():
+            for text in texts:
+                assert parse(text, codes, labels)[1] == code, (text, code)
+
+
 # ---- refusals
 
 

@@ -38,6 +38,8 @@ _ABOUT = r"(?: ?[(\[][^()\[\]\n]{1,40}[)\]])?(?:,? " + any_of(rf"""
     (?:to|for) (?:question|item) \d+
     (?:here|in this case|overall|would therefore)
     (?:as|for|from the perspective of|based on|given|considering) @SOMEONE{{1,80}}?
+    (?:that|which) (?:best |most closely )?(?:fits|applies|matches)
+    closest to (?:my|this|the) [a-z]+
     (?:that|which) (?:(?:best|most closely) )?[a-z]+ (?:me|my|this|the|what)(?: [a-z']+){{0,3}}
     (?:that |which )?i(?:'d| would| will|'ll)? (?:choose|select|pick|give|go with|make)
 """).replace("@SOMEONE", r"(?:\d[\d-]*[- ]years?[- ]old|[^\d.:;!?\n])") + ")?"  # fmt: skip
@@ -74,7 +76,7 @@ BEFORE_NOUN = r"(?:^|[^\w\s]|[\u0b80-\u0bff\u4e00-\u9fff]|\b{})\s*$".format(any_
 """What may stand before an answer's name: not `no`, `another`, `the wrong`, `refuse to`."""
 
 _SUBJECT = any_of(r"""
-    i|we|he|she|they
+    i|we|(?:he|she|they)(?= (?:would|will)\b|'d\b|'ll\b)
     (?:this|the|that|such a) (?:person|respondent|individual|participant|character)(?: described)?
     (?:this|the) (?:\d[\w-]* )?(?:\w+ )?(?:woman|man|lady|resident|citizen)
     an? \d[\d-]*[- ]years?[- ]old (?:[\w-]+ ){0,4}?(?:person|woman|man|lady|resident|citizen)
@@ -87,7 +89,7 @@ _AUXILIARIES = r"(?:(?: (?:{})|'d|'ll|'ve|'m (?:going|inclined) to))*".format(an
     probably|likely|most likely|definitely|personally|honestly|therefore|certainly|rather|simply
     just|then|thus|still|tend to|most|generally|typically|strongly|hence|confidently|also have to
 """))  # fmt: skip
-_COMPLEMENTS = r"(?: {})*".format(any_of("""
+_COMPLEMENTS = r"(?: {}\b)*".format(any_of("""
     (?:this|the|that) (?:question|statement|item)
     it's|it is|would be|to be|by saying
     with|for|that|it|this|myself|as|at|is|an?|the|of
@@ -97,6 +99,8 @@ _COMPLEMENTS = r"(?: {})*".format(any_of("""
 _I_WOULD = rf"(?<![\w']){_SUBJECT}{_AUXILIARIES}"
 _GUESSES = any_of("""
     i think|i believe|i feel|i guess|i'd guess|that would be|that's|it would be|it's an?
+    i(?:'m| am) (?:choosing|selecting|picking|answering|going for)
+    i(?:'ve| have) (?:chosen|selected|picked|decided on|gone with|settled on)
     for me,? it(?:'s| is| would be)|if you ask me,? it's
     i'm going with|i am going with|going with|choosing|selecting|let's say|let's go with
 """)
@@ -136,11 +140,13 @@ _FILLERS = any_of(r"""
 FILLER = rf"(?:→|->|=>|[\s\"'(\[{{:=]|#(?=\d)|{_FILLERS}(?![-'])|选项|数字|选择|விருப்பம்|எண்|தேர்வு)*"
 """What may lie between a key and its code."""
 AFFIRMED = any_of(r"""
-    [ ](?:is|would be|it is) (?:my|the|this person's)(?: [a-z]+){0,3}? (?:answer|choice|option)\b
-    [ ](?:is|would be|it is) (?:my|the|this person's)(?: [a-z]+){0,3}? (?:response|pick|rating)\b
+    [ ](?:is|would be|it is) (?:my|the|this person's)@BEST (?:answer|choice|option)@END
+    [ ](?:is|would be|it is) (?:my|the|this person's)@BEST (?:response|pick|rating|selection)@END
     [ ](?:seems|feels|sounds) (?:about )?(?:right|best|fitting|appropriate)\b
     (?: best| most closely)? (?:describes|represents|reflects|fits|matches|captures)\b
-""")
+""").replace("@BEST", rf"(?: {_MODIFIERS})*").replace(
+    "@END", r"(?= ?(?:[.!,;]|$)| (?:for|in|because|since|as|here|to (?:me|this|the question))\b)"
+)  # fmt: skip
 """What may follow a code that opens a line: `3 is my answer`."""
 _TAMIL_CHOOSE = any_of("""
     தேர்ந்தெடுக்கிறேன்|தேர்ந்தெடுப்பேன்|தேர்ந்தெடுத்தேன்|தேர்ந்தெடுக்கிறார்
@@ -186,6 +192,7 @@ QUOTED = any_of(r"""
     \b(?:examples?|e\.g|for instance|such as|template|sample|hypothetical\w*)\b
     \b(?:formats?|in the form)\b(?! (?:that )?(?:you|requested|asked))
     \b(?:you (?:said|asked|wrote|want(?:ed)?|told)|ask(?:ed)? (?:me )?to|instruct\w*|suppos\w+)\b
+    \b(?:were i|had (?:i|you)|imagine|pretend\w*|assum(?:e|ing)|what if)\b
     \b(?:unless|initially|at first|originally|previously|earlier|last (?:year|time|week|month))\b
     \b(?:used to|years ago|in the past|when i was|before|yesterday|number of|if @NOT_FORCED)\b
     \b(?:contoh\w*|misal\w*|kalau|jika|andai\w*|dahulu|dulu|sebelum ini|bilangan)\b
@@ -199,8 +206,9 @@ QUOTED = any_of(r"""
 OTHERS = any_of(r"""
     \b(?:some|others|most people|many|people|everyone|everybody|orang lain|ramai)\b
     \b(?:my|his|her|the) @RELATIVES(?: \w+)?(?: would| will|'d| says?| said| thinks?| told|'s)
-    \b(?:suami|isteri|bapa|ibu|kawan) saya\b|别人|有人|大家|人们|妻子|丈夫|父亲|母亲|妈妈|爸爸|朋友
-    சிலர்|பலர்|மனைவி|கணவர்|நண்பர்
+    \b(?:suami|isteri|bapa|ibu|kawan) saya\b
+    (?:妻子|丈夫|父亲|母亲|妈妈|爸爸|朋友|别人|有人|大家|人们|年轻人)[^,.]{0,6}(?:会|说|选|认为|觉得|答案)
+    சிலர்|பலர்|(?:மனைவி|கணவர்|நண்பர்|தாய்|தந்தை)[^,.]{0,40}(?:ார்|ாள்|கூற|சொல்)
 """).replace("@RELATIVES", any_of("""
     wife|husband|father|mother|mum|mom|dad|parents?|friends?|son|daughter|brother|sister|boss
     neighbou?rs?|colleagues?|government|family|imam|priest|pastor|doctor|teacher
@@ -257,6 +265,8 @@ GOES_ON = any_of(r"""
 COUNTS = r" ?-?(?!{})[^\W\d_]".format(any_of(r"""
     (?:is|was|are|would|could|might|may|as|too|also|instead|or|and|but|because|if|for|perhaps)\b
     (?:maybe|seems?|feels?|sounds?|works|fits|to|on|in|at|depending|rather|than|then|though)\b
+    (?:does|do|has|have|can|will|should|must|looks?|were|be|when|where|while|so|not|nor)\b
+    (?:my|your|his|her|their|our|the|an?|this|these|those)\b
     (?:that|it|atau|juga|kerana|pun|dan|lebih)\b|[也更或才都可是和到至还吧,]|比较|கூட|அல்லது|ஆக|முதல்
 """))  # fmt: skip
 """What follows a number that counts something: `2 children`, and not `2 is`."""

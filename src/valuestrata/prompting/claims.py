@@ -43,7 +43,7 @@ _SPOILED = re.compile(rf"\W{{0,3}}\?| ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,
 _DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
 _NOT_LABELS = re.compile(rf" ?(?:{words.OR}|of|%)(?!\w)", re.I)
 _AFTER_LABEL = re.compile(r"[)\]\"']*(?:[.!;,:–]|-) ?| (?:because|since|kerana)\b", re.I)
-_AFTER_WORD = re.compile(r"[)\]\"']*[.!]\s")
+_AFTER_WORD = re.compile(r"[)\]\"']*[.!]\s|,? (?:because|since|kerana)\b", re.I)
 _ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
 _LIST_MARK = re.compile(r"\s*[-*•]? ?\d+[.)] (?=\S)")
 _NEAR, _FAR = 40, 400
@@ -259,7 +259,7 @@ class _Reader:
             return None
         if match["digits"]:
             digits = match["digits"]
-            is_plain = len(digits) < 10 and not re.match(r"[-+]?0\d|\+", digits)
+            is_plain = len(digits) < 10 and not re.match(r"[-+]?0\d|\+|-0", digits)
             return (int(digits), match.end(), False) if is_plain else None
         if re.match(r"[^\W\d_]|[\u0b82-\u0bcd]", text[match.end() :]):
             return None
@@ -308,7 +308,7 @@ class _Reader:
     def _ends_label(self, rest: str, code: int, is_word: bool = False) -> bool:
         """Whether nothing after a label makes it another thing; after one word little may."""
         rest = rest.lstrip("\"' ")
-        if numbered := re.match(r"[-–:,=.(\[]? ?[(\[]?(\d+)[)\]]?[.!]?$", rest):
+        if numbered := re.match(r"[-–:,=.(\[]? ?[(\[]?(-?\d+)[)\]]?[.!]?$", rest):
             return int(numbered[1]) == code
         if not rest.strip(" .!)]\"'"):
             return True
