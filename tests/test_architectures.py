@@ -14,9 +14,10 @@ from tests.test_shared_prefix import relative, replies
 from tests.toys import chat
 from tests.tuning import Stage, recipe, training_log
 from valuestrata.errors import InputError
-from valuestrata.inference import local
+from valuestrata.inference import local, vllm
 from valuestrata.inference.protocol import Sampling
 from valuestrata.inference.transformers import TransformersBackend
+from valuestrata.study.models import VllmModel
 from valuestrata.training import lora
 from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.shared_prefix import SharedPrefixObjective
@@ -169,6 +170,13 @@ def test_what_cannot_be_put_on_experts_is_one_line_that_names_the_rest(architect
         # and so it works
         named = TUNED.replace(**changes, target_modules=tuple(attention))
         lora.add_lora(base, named)
+
+
+def test_an_adapter_of_experts_is_not_given_to_vllm(tmp_path: Path) -> None:
+    lora.save(lora.add_lora(network("Qwen3Moe"), TUNED), tmp_path)
+    model = VllmModel(backend="vllm", model=str(tmp_path), dtype="float32")
+    with pytest.raises(InputError, match="tunes fused experts, which the backend vllm"):
+        vllm.start_engine(model, 512, tmp_path)
 
 
 def test_experts_are_refused_before_weights_are_loaded(

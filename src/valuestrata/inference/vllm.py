@@ -190,7 +190,7 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
     """An engine over the model's files: eager and in small blocks on a CPU.
 
     Raises:
-        InputError: vLLM is not installed, or cannot load the model.
+        InputError: vLLM is not installed, or cannot load the model or the adapter.
     """
     on_gpu = torch.cuda.is_available()
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -202,6 +202,7 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
         options = {"enforce_eager": True, "block_size": BLOCK}
+    rank = 0 if adapter is None else _max_lora_rank(adapter)
     require_vllm()
     from vllm import LLM
 
@@ -211,14 +212,7 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
     model_files.check_whole(model_files.weight_files(folder, str(model.model)))
     options |= {**quantized.vllm_options(model), **_text_alone(config, folder)}
     if adapter is not None:
-        config = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
-        if config.get("target_parameters"):
-            raise InputError(
-                "backend vllm: the adapter tunes experts, which vllm would leave out; use backend "
-                "transformers, or tune other target_modules"
-            )
-        room = next((r for r in RANKS if r >= config["r"]), config["r"])
-        options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+        options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
     try:
         engine = LLM(
             model=str(folder),
@@ -237,6 +231,22 @@ def start_engine(model: LocalModel, max_length: int, adapter: Path | str | None)
         raise InputError(f"{model.model}: vLLM cannot load it ({first})") from error
     log.info("loaded %s%s", model.model, " with room for an adapter" if adapter else "")
     return engine
+
+
+def _max_lora_rank(adapter: Path | str) -> int:
+    """The least rank of vLLM's that an adapter fits into.
+
+    Raises:
+        InputError: it tunes experts.
+    """
+    settings = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
+    if settings.get("target_parameters"):
+        raise InputError(
+            f"{adapter}: tunes fused experts, which the backend vllm does not support here; use "
+            "backend transformers, or tune other target_modules"
+        )
+    rank = int(settings["r"])
+    return next((r for r in RANKS if r >= rank), rank)
 
 
 def require_vllm() -> None:
