@@ -800,7 +800,7 @@ def test_provenance_names_models_versions_and_adapters() -> None:
         (("plain",), "transformers, bfloat16, each option read by itself"),
         (("shared_prefix", "plain"), "transformers, bfloat16, each option read by itself"),
     ):
-        run = {("model-0", "base"): Origin(base, "", ("abc",), ("",), passes)}
+        run = {("model-0", "base"): Origin(base, "", ("abc",), ("",), passes=passes)}
         assert provenance_table(settings, run, ()).rows[0][1].small == details
 
 
