@@ -31,7 +31,7 @@ def settings(models: Models, prompts: Models | None = None, judges: bool = False
         baselines=tuple(m for m in models if m.endswith("-mode")),
         persona_agnostic=tuple(m for m in models if m == "national-mode"),
         judges=("j",) if judges else (),
-        judged_splits=("ood",) if judges else (),
+        text_splits=("ood",) if judges else (),
         evaluation=Evaluation(n_resamples=60),
         caveat="simulated survey",
     )

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from tests import asking, toys
-from tests.study.parts import CONFIG, study
+from tests.study.parts import CONFIG, REMOVED, study
 from valuestrata import io, paths, tables
 from valuestrata.__main__ import main
 from valuestrata.metrics import winrate
 from valuestrata.records import Record
-from valuestrata.stages import generate, judge, models, pool, predict
+from valuestrata.stages import generate, judge, models, pool, predict, report
 from valuestrata.stages.job import Job, at, expected
 from valuestrata.study.base import Part
 from valuestrata.study.models import LocalModel
@@ -87,6 +87,16 @@ def test_stages_name_what_they_read_and_write() -> None:
     assert variant not in generate.runs(worded)
     assert predict.settings(worded, **variant).template.startswith("malay@")
     assert predict.settings(worded, **RUN).template.startswith("english@")
+
+
+def test_open_ended_answers_are_written_and_shown_without_a_judge() -> None:
+    made = study({"judges": REMOVED})
+    written = [generate.outputs(made, **run)["texts"] for run in generate.runs(made)]
+    assert len(written) == 4
+    assert sorted(report.inputs(made)["texts"]) == sorted(written)
+    assert report.inputs(made)["verdicts"] == ()
+    silent = report.inputs(study({"judges": REMOVED, "generation": REMOVED}))
+    assert silent["texts"] == ()
 
 
 def test_a_k_fold_recipe_is_answered_fold_by_fold_and_pooled() -> None:

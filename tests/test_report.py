@@ -34,7 +34,7 @@ from valuestrata.report.model_provenance import (
 )
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import Results
-from valuestrata.report.runs import all_runs, judged_runs, prompt_variant_runs, tuned_runs
+from valuestrata.report.runs import all_runs, prompt_variant_runs, text_runs, tuned_runs
 from valuestrata.report.samples import samples_table
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.tables import NAMES, report_tables
@@ -70,7 +70,7 @@ def make_settings(
         "baselines": ("rule",),
         "persona_agnostic": ("rule",),
         "judges": ("judge",) if judge else (),
-        "judged_splits": ("ood",) if judge else (),
+        "text_splits": ("ood",) if judge else (),
         "evaluation": Evaluation(),
         "caveat": caveat,
         "study": "demo",
@@ -103,7 +103,7 @@ def number(value: float, half: float = 0.05, n: int = 100, missing: int = 0) -> 
 
 
 def runs(settings: ReportSettings) -> list[Row]:
-    judged = judged_runs(settings)
+    judged = text_runs(settings)
     rows = []
     for split in STRATA:
         for i, run in enumerate([*all_runs(settings), *prompt_variant_runs(settings)]):
@@ -800,7 +800,7 @@ def test_provenance_names_models_versions_and_adapters() -> None:
         (("plain",), "transformers, bfloat16, each option read by itself"),
         (("shared_prefix", "plain"), "transformers, bfloat16, each option read by itself"),
     ):
-        run = {("model-0", "base"): Origin(base, "", ("abc",), ("",), passes)}
+        run = {("model-0", "base"): Origin(base, "", ("abc",), ("",), passes=passes)}
         assert provenance_table(settings, run, ()).rows[0][1].small == details
 
 

@@ -214,6 +214,31 @@ def test_mistrals_splitting_rule_is_corrected_and_it_is_noted(tmp_path: Path) ->
     assert "incorrect regex" in note
 
 
+def test_the_splitting_rule_is_that_of_the_file_whatever_class_is_declared(
+    base: Path, tmp_path: Path
+) -> None:
+    """SmolLM2, OLMo and Granite declare GPT-2's class, DeepSeek's distillates Llama's."""
+    expected = load_chat(toys.model(base))
+    texts = ["in  2020, 7/10", "don't\n\n  stop", "é  你好 10", P]
+    split = expected.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    for declared in ("GPT2Tokenizer", "GPT2TokenizerFast", "Qwen2Tokenizer", "LlamaTokenizerFast"):
+        copy = tmp_path / declared
+        shutil.copytree(base, copy)
+        edit(copy / "tokenizer_config.json", tokenizer_class=declared)
+        talk = load_chat(toys.model(copy))
+        own_split = talk.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+        for text in texts:
+            assert own_split(text) == split(text), (declared, text)
+            assert talk.encode_reply(text) == expected.encode_reply(text), (declared, text)
+        assert talk.prompt(P, Q) == expected.prompt(P, Q), declared
+        assert (talk.ends, talk.terminator, talk.pad) == (
+            expected.ends,
+            expected.terminator,
+            expected.pad,
+        ), declared
+        assert talk.notes == expected.notes, declared
+
+
 SPECIALS = (
     *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
     *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]"),

@@ -123,7 +123,7 @@ rule report:
         figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
-        texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs() if STUDY.judges else []),
+        texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],

@@ -4,6 +4,7 @@ What transformers only warns of is mended here, with a note, or refused: the spl
 Mistral folders, templates that lie in a file of their own, and Mistral's tekken.json.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,10 @@ def _check_files(folder: Path) -> None:
 
 
 def _from_files(model: LocalModel, folder: Path, notes: list[str]) -> Any:
-    """A tokenizer from files that transformers knows.
-
-    Where the folder declares a generic tokenizer, its tokenizer.json is the whole truth; asked
-    automatically, transformers 5 would put some architectures' own splitting rules in its place.
-    """
+    """A tokenizer from files that transformers knows."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-    declared = get_tokenizer_config(folder).get("tokenizer_class")
-    is_generic = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    is_generic = _says_all(folder)
     # with mistral-common, a tekken.json would make it another class, which renders no template
     kind, options = (
         (PreTrainedTokenizerFast, {}) if is_generic else (AutoTokenizer, {"mistral_format": False})
@@ -77,6 +72,24 @@ def _from_files(model: LocalModel, folder: Path, notes: list[str]) -> Any:
             warned.append(REGEX_MENDED)
     notes += warned
     return tokenizer
+
+
+def _says_all(folder: Path) -> bool:
+    """Whether a folder's tokenizer.json is the whole truth.
+
+    It is where a generic tokenizer is declared, and where it splits texts into bytes: transformers
+    5 would build the declared class with that class's own splitting rule, and so give other ids
+    (transformers#45812, #45920: Granite, OLMo, SmolLM, DeepSeek's distillates).
+    """
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    config, file = get_tokenizer_config(folder), folder / "tokenizer.json"
+    if config.get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+        return True
+    # without the end's name a class has its own
+    if not config.get("eos_token") or not file.is_file():
+        return False
+    return '"ByteLevel"' in json.dumps(model_files.read_json(file).get("pre_tokenizer"))
 
 
 def _wants_other_rule(tokenizer: Any) -> bool:

@@ -125,7 +125,7 @@ def win_rates_figure(results: Results) -> Figure:
         (split, Metric("win_rate", judge, dimension))
         for judge in settings.judges
         for split in splits(settings)
-        if split in settings.judged_splits
+        if split in settings.text_splits
         for dimension in results.dimensions(judge, split)
     ]
     if not keys:

@@ -34,20 +34,19 @@ def run_keys(settings: ComparisonSettings) -> list[RunKey]:
     return [(*run, split) for split in settings.strata for run in runs_on(settings, split)]
 
 
-def judged_runs(settings: ComparisonSettings) -> list[RunKey]:
-    """The runs whose open-ended answers are judged: language models in the study's own prompt."""
+def text_runs(settings: ComparisonSettings) -> list[RunKey]:
+    """The runs that write open-ended answers: language models in the study's own prompt."""
     own_prompt = set(llm_runs(settings))
-    judged = settings.judged_splits if settings.judges else ()
     return [
         (m, v, split)
         for m, v, split in run_keys(settings)
-        if split in judged and (m, v) in own_prompt
+        if split in settings.text_splits and (m, v) in own_prompt
     ]
 
 
 def judgements(settings: ComparisonSettings) -> list[Judgement]:
-    """Each judged run with each judge."""
-    return [(*run, judge) for run in judged_runs(settings) for judge in settings.judges]
+    """Each run whose open-ended answers are judged, with each judge."""
+    return [(*run, judge) for run in text_runs(settings) for judge in settings.judges]
 
 
 def llm_runs(settings: ComparisonSettings) -> list[ModelVariant]:

@@ -21,7 +21,7 @@ class ComparisonSettings(Part):
         baselines: models that are rules without a language model.
         persona_agnostic: baselines that answer alike for every persona.
         judges: names of the judges.
-        judged_splits: splits whose open-ended answers are judged.
+        text_splits: splits on which open-ended answers are written.
         fold_splits: the split of each k-fold recipe, the only one that its variant answers.
     """
 
@@ -31,7 +31,7 @@ class ComparisonSettings(Part):
     baselines: tuple[str, ...]
     persona_agnostic: tuple[str, ...]
     judges: tuple[str, ...] = ()
-    judged_splits: tuple[str, ...] = ()
+    text_splits: tuple[str, ...] = ()
     fold_splits: FrozenMap[str, str] = EMPTY
     evaluation: Evaluation
     caveat: str
@@ -129,7 +129,7 @@ def _comparison(study: Study) -> dict[str, Any]:
         "baselines": tuple(baselines),
         "persona_agnostic": tuple(m for m, rule in baselines.items() if rule.persona_agnostic),
         "judges": tuple(study.judges),
-        "judged_splits": study.generation.splits if study.generation and study.judges else (),
+        "text_splits": study.generation.splits if study.generation else (),
         "fold_splits": {
             name: recipe.split for name, recipe in study.recipes.items() if study.fold_recipes(name)
         },

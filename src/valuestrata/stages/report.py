@@ -16,10 +16,10 @@ from valuestrata.report.page import Provenance, render_page
 from valuestrata.report.runs import (
     ModelVariant,
     RunKey,
-    judged_runs,
     judgements,
     run_keys,
     splits,
+    text_runs,
 )
 from valuestrata.report.samples import samples_table
 from valuestrata.report.settings import ReportSettings, report_settings
@@ -47,7 +47,7 @@ def inputs(study: Study) -> Files:
         **result_inputs(study),
         "summary": at(study, paths.SUMMARY),
         "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
-        "texts": tuple(_of_run(study, paths.TEXTS, run) for run in judged_runs(page)),
+        "texts": tuple(_of_run(study, paths.TEXTS, run) for run in text_runs(page)),
         "verdicts": tuple(
             _of_run(study, paths.VERDICTS, run, judge=judge) for *run, judge in judgements(page)
         ),
@@ -113,11 +113,11 @@ def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
 
 
 def _samples(job: Job[Settings]) -> list[Table]:
-    """Sample answers of the splits that were judged; none without a judge."""
-    texts = dict(zip(judged_runs(job.settings), job.paths("texts"), strict=True))
+    """Sample answers of the splits on which they were written."""
+    texts = dict(zip(text_runs(job.settings), job.paths("texts"), strict=True))
     verdicts = dict(zip(judgements(job.settings), job.paths("verdicts"), strict=True))
     samples = []
-    for split in dict.fromkeys(s for s in splits(job.settings) if s in job.settings.judged_splits):
+    for split in dict.fromkeys(s for s in splits(job.settings) if s in job.settings.text_splits):
         samples.append(
             samples_table(
                 job.settings,
