@@ -9,8 +9,13 @@ not ended leaves no reply. Pure functions on text.
 import re
 from dataclasses import dataclass
 
-_NAMES = r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|scratchpad)"
-_LEFT, _RIGHT = r"(?:<|&lt;|\[|◁)\s*", r"\s*(?:>|&gt;|\]|▷)"
+from valuestrata.prompting.patterns import any_of
+
+_NAMES = "(?:seed:)?" + any_of("""
+    think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|plan|cot
+    chain[_ ]of[_ ]thought|thinking[_ ]process|thought[_ ]process|inner[_ ]monologue|internal
+""")  # fmt: skip
+_LEFT, _RIGHT = r"(?:<[|｜]?|&lt;|\[|◁)\s*", r"\s*(?:[|｜]?>|&gt;|\]|▷)"
 _OPEN = (
     rf"{_LEFT}{_NAMES}{_RIGHT}"
     r"|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|channel>thought|<unused94>"
@@ -25,7 +30,9 @@ _CHANNEL = re.compile(
     r"<\|channel\|>\s*(?P<name>\w*)(?:[^<\n]{0,60}(?:<\|constrain\|>\s*\w*\s*)?<\|message\|>)?"
     r"|(?:^\W*|assistant)(?P<bare>analysis|commentary|final)(?=[A-Z\d\W]|we\b|the\b|user\b)"
 )
-_BARE_CHANNELS = re.compile(r"\W*(?:analysis|commentary)(?=[A-Z\d]|we\b|the\b|user\b)")
+_BARE_CHANNELS = re.compile(
+    r"\W*(?:assistant)?(?:analysis|commentary|final)(?=[A-Z\d]|we\b|the\b|user\b)"
+)
 _ANSWER_TOKENS = re.compile(
     r"<\|(?:end|return|call|start|message|begin_of_solution|end_of_solution|START_RESPONSE"
     r"|END_RESPONSE|START_TEXT|END_TEXT)\|>(?:assistant)?"
