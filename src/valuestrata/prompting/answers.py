@@ -83,7 +83,7 @@ def _answer(
     claim = claimed(plain, Options.of(codes, labels), is_cut)
     if claim is None:
         return None
-    ends = "\n" if claim.is_listed else ".!\n"
+    ends = "\n" if claim.kind == "listed" else ".!\n"
     stands = all(is_overcome(plain, r, claim.start, ends) for r in find_refusals(plain))
     return claim.code if stands else None
 

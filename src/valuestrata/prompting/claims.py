@@ -9,6 +9,7 @@ where no other code is claimed, and where nobody changes their mind. A list of o
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from valuestrata.prompting import answer_words as words
 from valuestrata.prompting.options import Options
@@ -45,7 +46,7 @@ _NOT_LABELS = re.compile(rf" ?(?:{words.OR}|of|%)(?!\w)", re.I)
 _AFTER_LABEL = re.compile(r"[)\]\"']*(?:[.!;,:–]|-) ?| (?:because|since|kerana)\b", re.I)
 _AFTER_WORD = re.compile(r"[)\]\"']*[.!]\s|,? (?:because|since|kerana)\b", re.I)
 _ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
-_LIST_MARK = re.compile(r"\s*[-*•]? ?\d+[.)] (?=\S)")
+_LIST_MARK = re.compile(r"\s*[-*•]? ?(?P<code>\d{1,9})[.)] (?=\S)")
 _NEAR, _FAR = 40, 400
 """Characters before a key in which a word belongs to it: right before it, or in its sentence."""
 _SHORT_LABEL = 6
@@ -60,14 +61,14 @@ class Claim:
         code: the code, None for a line that looks like an answer and is none.
         start: where it begins in the reply.
         line: which line it is in.
-        is_listed: whether it is a code with a text, as a list of options has them.
+        kind: after a name or a verb; a code alone; or a code with a text, as a list has them.
         is_marked: whether it opens as a list's item does, as `1. ...`.
     """
 
     code: int | None
     start: int
     line: int
-    is_listed: bool = False
+    kind: Literal["keyed", "alone", "listed"] = "keyed"
     is_marked: bool = False
 
 
@@ -88,10 +89,9 @@ def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
     if STRUCK in text:
         return None
     claims = list(_Reader(text, options).claims())
-    listed = {claim.line for claim in claims if claim.is_listed}
-    listed |= {i for i, line in enumerate(text.split("\n")) if listed and _LIST_MARK.match(line)}
+    listed = _listed_lines(text, claims)
     if len(listed) > 1 and len({_line(text, i).casefold() for i in listed}) > 1:
-        claims = [claim for claim in claims if not claim.is_listed]
+        claims = [claim for claim in claims if claim.kind == "keyed" or claim.line not in listed]
     if is_cut and claims and claims[-1].is_marked and claims[-1].line == text.count("\n"):
         return None  # the first line of a list looks the same
     codes = {claim.code for claim in claims}
@@ -104,6 +104,22 @@ def claimed(text: str, options: Options, is_cut: bool = False) -> Claim | None:
         whole = claimed(text[:start].rstrip(), options)
         return claims[0] if whole and whole.code == claims[0].code else None
     return claims[0]
+
+
+def _listed_lines(text: str, claims: list[Claim]) -> set[int]:
+    """Lines that are items of a list, and a code alone that goes on with it, as a cut list ends."""
+    codes = {claim.line: claim.code or 0 for claim in claims if claim.kind == "listed"}
+    if codes:
+        marks = ((i, _LIST_MARK.match(line)) for i, line in enumerate(text.split("\n")))
+        codes |= {i: int(mark["code"]) for i, mark in marks if mark and i not in codes}
+    for claim in claims:
+        line, code = claim.line, claim.code
+        if claim.kind == "alone" and code is not None and line - 1 in codes:
+            last = codes[line - 1]
+            steps = {last - codes[line - 2]} if line - 2 in codes else {1, -1}
+            if code - last in steps:
+                codes[line] = code
+    return set(codes)
 
 
 def _is_taken_back(text: str, claims: list[Claim], listed: set[int], options: Options) -> bool:
@@ -217,7 +233,7 @@ class _Reader:
                 end = begin + length
                 is_word = " " not in line[begin:end]
                 is_claim = self._ends_label(line[end:], code, is_word)
-                return Claim(code, start, number, is_listed=True) if is_claim else None
+                return Claim(code, start, number, "listed") if is_claim else None
         noun = _CODE_NOUN.match(line, after_lead_in)
         place = _end(_LEFT, line, noun.end() if noun else after_lead_in)
         parsed = self._number(line, place)
@@ -235,7 +251,7 @@ class _Reader:
         if has_text and noun is None and (in_words or not self._is_own_text(rest, code, number)):
             return None
         marked = has_text and re.match(r"[)\]\"' ]*[.):=-]| ?[-–] ", rest) is not None
-        return Claim(code, start, number, is_listed=has_text, is_marked=marked)
+        return Claim(code, start, number, "listed" if has_text else "alone", marked)
 
     def _is_own_text(self, rest: str, code: int, number: int) -> bool:
         """Whether the text after a code may be its label: `1. ...` may also begin a list."""
