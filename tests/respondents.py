@@ -38,7 +38,7 @@ def questions() -> pd.DataFrame:
             "scale_min": scale_min,
             "scale_max": scale_max,
             "codes": codes,
-            "labels": [""] * len(codes),
+            "labels": ["" if scale_min <= c <= scale_max else "other" for c in codes],
             "n": 0,
             "missing": 0,
         }
