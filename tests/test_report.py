@@ -428,6 +428,32 @@ def test_tuning_sentence_turns_with_the_difference() -> None:
         assert words in found(results)[TUNING].answer
 
 
+def test_a_fine_tune_that_shares_no_answered_pair_with_its_base_is_named() -> None:
+    """A base model may answer nothing at all."""
+    results = made()
+
+    def silent(*models: str) -> Results:
+        runs, gaps = results.runs.copy(), results.differences.copy()
+        values = ["value", "ci_low", "ci_high"]
+        base = runs["model"].isin(models) & (runs["variant"] == "base")
+        scored = base & (runs["metric"] == "accuracy")
+        runs.loc[scored, [*values, "n", "missing"]] = [float("nan")] * 3 + [0, 107]
+        to_base = gaps["model"].isin(models) & (gaps["other_variant"] == "base")
+        to_base &= gaps["model"] == gaps["other_model"]
+        gaps.loc[to_base & (gaps["metric"] == "accuracy"), [*values, "n"]] = [float("nan")] * 3 + [
+            0
+        ]
+        return replace(results, runs=runs, differences=gaps)
+
+    line = "model-0 base answers 0 of 107, model-0 sft answers 100 of 107 pairs, and none"
+    both = found(silent("model-0", "model-1"))[TUNING]
+    assert both.answer == "No fine-tune answers a pair on ood that its base answers, too."
+    assert [detail.startswith(line) for detail in both.details] == [True, False]
+    one = found(silent("model-0"))[TUNING]
+    assert "in 1 of 1 fine-tune" in one.answer
+    assert one.details[-1].startswith(line)
+
+
 def test_interval_without_test_is_open() -> None:
     finding = found(made(p=0.3))[TUNING]
     assert "In none" in finding.answer
@@ -591,6 +617,29 @@ def test_replies_that_ran_out_of_tokens_are_said_wherever_refusals_are() -> None
     assert main_table(some, "ood").columns[4:8] == (
         "Refusals", "Invalid", "Ran out of tokens", "Failed"
     )  # fmt: skip
+
+
+def test_closing_lines_show_invalid_replies_where_there_are_any() -> None:
+    none = made()
+    runs = none.runs.copy()
+    runs.loc[runs["metric"] == "invalid", "value"] = 0.375
+    assert "invalid" not in headline(none)
+    assert "37.5%" in headline(replace(none, runs=runs)).partition("invalid")[2]
+
+
+def test_samples_are_shown_without_a_judge_and_say_where_a_text_was_cut() -> None:
+    settings = made(judge=False).settings
+    pair = {"stratum": "s", "subgroup": "sex=male", "outcome": "answer"}
+    rows = [
+        {**pair, "question": "Q1", "text": "All of it.", "finish_reason": "stop"},
+        {**pair, "question": "Q2", "text": "Half of", "finish_reason": "length"},
+    ]
+    table = samples_table(settings, "ood", {("model-0", "base"): pd.DataFrame(rows)}, {})
+    assert table.columns == ("Persona, question", "Run", "Answer")
+    assert [row[-1].text for row in table.rows] == [
+        "All of it.",
+        "Half of (cut at its token limit)",
+    ]
 
 
 def test_headline_fits_a_terminal() -> None:

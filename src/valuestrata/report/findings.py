@@ -93,8 +93,9 @@ def tuning_finding(results: Results, split: str) -> Answer:
     """Each tuned variant's accuracy against its base's, on the same pairs."""
     level = results.settings.evaluation.confidence_level
     gaps = base_differences(results, split, "accuracy")
+    apart = _incomparable(results, split, [run for run, _ in gaps])
     if not gaps:
-        return "No model was fine-tuned in this study.", []
+        return _no_difference(results, split, bool(apart)), apart[:MAX_DETAILS]
     rises = [gap.value for _, gap in gaps if gap.direction(level) > 0]
     falls = [-gap.value for _, gap in gaps if gap.direction(level) < 0]
     of = f"of {plural(len(gaps), 'fine-tune')}"
@@ -111,7 +112,32 @@ def tuning_finding(results: Results, split: str) -> Answer:
         answer = f"In none {of} does accuracy on {split} change clearly."
     n, missing = [gap.n for _, gap in gaps], [gap.missing for _, gap in gaps]
     details = [f"Based on {count_range(n)} pairs that both runs answered."] if any(missing) else []
-    return answer, [*details, *_open_differences(results, gaps)]
+    return answer, [*details, *_open_differences(results, gaps), *apart][:MAX_DETAILS]
+
+
+def _no_difference(results: Results, split: str, is_tested: bool) -> str:
+    """Why no fine-tune has a difference to its base on a split."""
+    if is_tested:
+        return f"No fine-tune answers a pair on {split} that its base answers, too."
+    if tuned_runs(results.settings):
+        return f"No fine-tune is tested on {split}."
+    return "No model was fine-tuned in this study."
+
+
+def _incomparable(results: Results, split: str, compared: list[ModelVariant]) -> list[str]:
+    """A line for each fine-tune tested on a split that shares no answered pair with its base."""
+    lines = []
+    for run in tuned_runs(results.settings):
+        pair = [(run[0], BASE), run]
+        scores = [results.metric(each, split, "accuracy") for each in pair]
+        counts = [
+            f"{label(each, results.settings)} answers {score.n:,} of {score.n + score.missing:,}"
+            for each, score in zip(pair, scores, strict=True)
+            if score is not None
+        ]
+        if run not in compared and len(counts) == len(pair):
+            lines.append(f"{', '.join(counts)} pairs, and none is answered by both.")
+    return lines
 
 
 def base_differences(

@@ -62,8 +62,9 @@ def _table(results: Results, split: str) -> list[str]:
     runs = _main_runs(results, split)
     level = settings.evaluation.confidence_level
     rates = {"refusal": "refusals"} if llm_runs(settings) else {}  # a rule never refuses
-    if any(_rate(results, run, split, "truncated") for run in runs):
-        rates["truncated"] = "ran out of tokens"
+    for metric, name in (("invalid", "invalid"), ("truncated", "ran out of tokens")):
+        if any(_rate(results, run, split, metric) for run in runs):
+            rates[metric] = name
     head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", *rates.values())
     rows = [head, *(_row(results, run, split, tuple(rates)) for run in runs)]
     rows = [(_shortened(row[0]), *row[1:]) for row in rows]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from valuestrata.inference.protocol import CUT
 from valuestrata.io import records
 from valuestrata.report.display import Cell, Table
 from valuestrata.report.phrases import NONE
@@ -14,6 +15,7 @@ from valuestrata.tables import PAIR
 
 N_SAMPLES = 3
 MAX_LENGTH = 220
+CUT_NOTE = " (cut at its token limit)"
 Pair = tuple[str, str, str]
 """Stratum, subgroup and question."""
 
@@ -36,9 +38,10 @@ def samples_table(
                 if isinstance(row["text"], str) and row["text"]
                 else f"({row['outcome']})"
             )
+            text = _shortened(text) + CUT_NOTE * (row.get("finish_reason") == CUT)
             judged = [scores.get((run, j), {}).get(pair, NONE) for j in settings.judges]
             names = (Cell(cell_label(pair[1]), small=pair[2]), Cell(label(run, settings)))
-            rows.append((*names, Cell(_shortened(text)), *map(Cell, judged)))
+            rows.append((*names, Cell(text), *map(Cell, judged)))
     judges = (f"Score by {judge}" for judge in settings.judges)
     columns = ("Persona, question", "Run", "Answer", *judges)
     return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2)
