@@ -56,20 +56,30 @@ def run(arguments: argparse.Namespace) -> None:
         name = " + ".join(files)
         try:
             study = load_files(files, files=arguments.survey)
-            absent = [f"{name}: {line}" for line in check_columns(study, Path())]
-            absent += [f"{name}: {line}" for line in unreadable_models(study)]
-            faults += absent
-            print(f"{name}: {described(study)}{'' if absent else ': fine'}")
-            for warning in warnings(study):
-                print(f"{name}: warning: {warning}")
-            for line in [] if absent else survey_lines(study):
-                print(f"{name}: {line}")
-            if arguments.merged:
-                print(json.dumps(dump(study), indent=2, ensure_ascii=False))
+            lines, wrong = findings(study)
         except InputError as error:
             faults.append(f"{name}: {error}")
+            continue
+        faults += [f"{name}: {line}" for line in wrong]
+        print(f"{name}: {described(study)}{'' if wrong else ': fine'}")
+        for line in lines:
+            print(f"{name}: {line}")
+        if arguments.merged:
+            print(json.dumps(dump(study), indent=2, ensure_ascii=False))
     if faults:
         raise InputError("\n".join(faults))
+
+
+def findings(study: Study) -> tuple[list[str], list[str]]:
+    """What is to be told of a study, its survey's file and its local models; and what is wrong."""
+    wrong = [*check_columns(study, Path()), *unreadable_models(study)]
+    lines = [f"warning: {warning}" for warning in warnings(study)]
+    if not wrong:
+        try:
+            lines += survey_lines(study)
+        except InputError as error:
+            wrong = [str(error)]
+    return lines, wrong
 
 
 def survey_lines(study: Study) -> list[str]:
