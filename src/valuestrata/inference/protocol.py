@@ -140,7 +140,7 @@ class Backend(Protocol):
 
     @property
     def shard_size(self) -> int:
-        """Requests between two writes to the reply cache: what a killed job loses at most."""
+        """Requests asked together; a killed job of a local model loses as many at most."""
 
     @property
     def version(self) -> str:
