@@ -10,6 +10,7 @@ import pandas as pd
 
 from tests import toys
 from valuestrata import io, tables
+from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.records import Record
 from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import judge as judge_stage
@@ -76,13 +77,21 @@ def generate(
     **changes: Any,
 ) -> pd.DataFrame:
     """Open-ended answers of a model."""
-    settings = {"per_subgroup": 2, "max_new_tokens": 12, "temperature": 0.0, "seed": 1}
-    path = str(folder / output)
+    settings: dict[str, Any] = {
+        "per_subgroup": 2,
+        "max_new_tokens": 12,
+        "temperature": 0.0,
+        "seed": 1,
+    }
+    settings |= {"open_questions": OpenQuestions(file="english")}
+    path, asked = str(folder / output), folder / "questions.parquet"
+    io.write_table(toys.question_table(), asked, tables.QUESTIONS, MADE_OF)
     generate_stage.run(
         job(
             generate_stage.Settings(model=model, caveat="toy", **{**settings, **changes}),
             {
                 "pairs": write_pairs(folder, pairs),
+                "questions": str(asked),
                 "adapter": str(adapter or ""),
                 "texts": path,
             },

@@ -122,11 +122,15 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.
         for name, responses in (("texts", texts), ("reference", reference)):
             rows = pairs[pairs["question"].isin(responses)]
             frame = rows[tables.PAIR].assign(
-                prompt=rows["open_prompt"],
+                wording="question",
+                prompt=[f"What of {question}?" for question in rows["question"]],
                 text=[responses[q][1] for q in rows["question"]],
                 outcome=[responses[q][0] for q in rows["question"]],
                 thought=None,
                 finish_reason="stop",
+                declines=False,
+                prompt_tokens=None,
+                completion_tokens=None,
                 prompt_hash="h",
                 model_version="w",
                 adapter="",

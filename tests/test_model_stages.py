@@ -226,9 +226,13 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
     texts = pd.DataFrame(
         {
             **{name: toys.pairs()[name] for name in tables.PAIR},
+            "wording": "question",
             "prompt": "Why?",
             "text": "So.",
             "outcome": "answer",
+            "declines": False,
+            "prompt_tokens": None,
+            "completion_tokens": None,
             "thought": None,
             "finish_reason": None,
             "prompt_hash": "x",

@@ -23,6 +23,7 @@ from valuestrata.inference.local import load_chat, load_network
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prompting import judging, prompts
 from valuestrata.prompting.answers import free_outcome, parse
+from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.study.models import Toy
 from valuestrata.study.study import Study
 from valuestrata.survey.groups import Group, Groups
@@ -67,7 +68,7 @@ SMALL = {
 def texts(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> ToyTexts:
     toy = Toy(**{**SMALL, **changes})
     kind = JudgeTexts if toy.task == "judge" else ToyTexts
-    return kind(toy, PROMPT, "pairwise", questions, GROUPS)
+    return kind(toy, PROMPT, "pairwise", questions, GROUPS, OpenQuestions(file="english"))
 
 
 def drawn(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[Message]:

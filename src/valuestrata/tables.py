@@ -55,6 +55,9 @@ _WRITTEN = (
     Column("thought", "text", optional=True, meaning="what came before the text, if it thought"),
     Column("finish_reason", "text", optional=True, meaning="why the text ended: stop, length"),
 )
+_PROMPT_TOKENS = Column(
+    "prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"
+)
 _ANSWERED_BY = (
     Column("prompt_hash", "text", meaning="hash of the rendered prompt"),
     Column(
@@ -184,7 +187,6 @@ PAIRS = Contract(
             "persona", "text", meaning="first message; the question where a wording puts it first"
         ),
         Column("closed_prompt", "text", meaning="user message that asks for a code"),
-        Column("open_prompt", "text", meaning="user message that asks for a free answer"),
     ),
 )
 
@@ -245,7 +247,7 @@ PREDICTIONS = Contract(
         ),
         _share("non_option_mass", meaning="probability mass on no option"),
         Column("passes", "text", optional=True, values=PASSES, meaning="how options were read"),
-        Column("prompt_tokens", "int", optional=True, low=0, meaning="prompt length in tokens"),
+        _PROMPT_TOKENS,
         *_ANSWERED_BY,
     ),
 )
@@ -254,10 +256,16 @@ TEXTS = Contract(
     "texts",
     (
         *_PAIR,
+        Column("wording", "text", meaning="name of the open question's wording"),
         Column("prompt", "text", meaning="user message that was answered"),
         Column("text", "text", optional=True, meaning="the open-ended answer, new tokens only"),
         *_WRITTEN,
         Column("outcome", "text", values=OUTCOMES, meaning="what the text was"),
+        Column("declines", "bool", meaning="whether it declines anywhere, in an answer too"),
+        _PROMPT_TOKENS,
+        Column(
+            "completion_tokens", "int", optional=True, low=0, meaning="tokens written, thought too"
+        ),
         *_ANSWERED_BY,
     ),
 )

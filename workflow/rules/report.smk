@@ -124,6 +124,10 @@ rule report:
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
         texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
+        open_pairs=expand(
+            f"{RESULTS}/pairs/{{split}}.parquet",
+            split=dict.fromkeys(split for _, _, split in STUDY.generation_runs()),
+        ),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files
+from valuestrata.prompting import open_questions
 from valuestrata.study.checks import unpinned
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
+from valuestrata.survey import codebook
 from valuestrata.survey.columns import check_columns
 from valuestrata.survey.files import open_survey
 from valuestrata.survey.reference import (
@@ -22,6 +24,7 @@ from valuestrata.survey.reference import (
     release_of,
     same_design,
 )
+from valuestrata.survey.settings import ReadingSettings, reading_settings
 from valuestrata.survey.table import Headers, ReadOptions
 
 if TYPE_CHECKING:
@@ -142,10 +145,12 @@ def described(study: Study) -> str:
     """What a study is, in one line."""
     splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
     variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    n_writing = len(study.generation_runs())
+    texts = f", {n_writing} of which write open-ended answers" if n_writing else ""
     return (
         f"study {study.name}: {study.survey.name}; axes {', '.join(study.axes)}; splits {splits}; "
         f"{len(study.models)} models, {len(study.recipes)} recipes, {len(study.judges)} judges"
-        f"{variants}; {len(study.runs())} runs"
+        f"{variants}; {len(study.runs())} runs{texts}"
     )
 
 
@@ -168,7 +173,17 @@ def warnings(study: Study) -> list[str]:
     lines = unpinned(study)
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *merged_groups(study)]
+    return [*lines, *merged_groups(study), *open_question_notices(study)]
+
+
+def open_question_notices(study: Study) -> list[str]:
+    """What is doubtful of open questions; nothing where the codebook is not here."""
+    path = Path(study.survey.codebook)
+    if not path.is_file():
+        return []
+    settings = ReadingSettings.model_validate(reading_settings(study))
+    chosen = codebook.select(codebook.load(path), settings.questions, settings.exclude)
+    return open_questions.notices(study, chosen)
 
 
 def merged_groups(study: Study) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.prompting import prompts
+from valuestrata.prompting.open_questions import OpenQuestions, render_open_question
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import Toy
 from valuestrata.study.splits import COUNTRY
@@ -50,6 +51,7 @@ class ToyTexts:
         rubric: a judge's rubric, '' for a toy that answers.
         questions: the study's questions table.
         groups: the axes' groups.
+        open_questions: how open questions are worded.
     """
 
     toy: Toy
@@ -57,6 +59,7 @@ class ToyTexts:
     rubric: str
     questions: pd.DataFrame
     groups: Groups
+    open_questions: OpenQuestions
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +143,7 @@ class ToyTexts:
     def _open(self) -> Message:
         groups = self.draw_groups()
         question = self.draw_question()
-        user = prompts.open_ended(self.prompt, str(self.rows[question]["text"]))
+        _, user = render_open_question(self.open_questions, self.rows[question])
         opinion = self.opinion(question, groups, self._manner(question, groups))
         return self.persona(groups), user, opinion
 

@@ -38,11 +38,14 @@ class Completion:
     """A text and why it ended: stop, length, what a service says, or None where nobody knows.
 
     `text` is None where the call failed. It holds the model's thought, if it has one, between the
-    model's own markers (prompting/thinking.py).
+    model's own markers (prompting/thinking.py). `prompt_tokens` were read and `completion_tokens`
+    written for it, thought and terminator included; None where nobody counted.
     """
 
     text: str | None
     finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
     @property
     def is_cut(self) -> bool:

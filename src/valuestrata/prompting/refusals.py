@@ -57,11 +57,20 @@ def is_refusal(text: str) -> bool:
     >>> is_refusal("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
     False
     """
-    text = " ".join(text.translate(_CURLY).replace("\n", " \n ").split(" "))
+    text = _even(text)
     return any(
         not (refusal.is_disclaimer and _goes_on(text, refusal.end))
         for refusal in find_refusals(text)
     )
+
+
+def declines(text: str) -> bool:
+    """Whether a text declines or disclaims anywhere, in an answer too.
+
+    >>> declines("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
+    True
+    """
+    return bool(find_refusals(_even(text)))
 
 
 def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> bool:
@@ -80,6 +89,11 @@ def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> 
     if refusal.is_disclaimer and re.search(f"[{ends}]", before + after):
         return True
     return _CONTRAST.search(after) is not None
+
+
+def _even(text: str) -> str:
+    """A text with straight quotes, and marks of other scripts as English has them."""
+    return " ".join(text.translate(_CURLY).replace("\n", " \n ").split(" "))
 
 
 def _goes_on(text: str, end: int) -> bool:

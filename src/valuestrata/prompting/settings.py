@@ -57,8 +57,13 @@ def rubric_id(name: str) -> str:
     return _with_hash("rubrics", name)
 
 
+def open_questions_id(name: str) -> str:
+    """A file of open questions with the hash of its content."""
+    return _with_hash("open_questions", name)
+
+
 def data_file(folder: str, name: str) -> Path:
-    """Path of a packaged prompt file or rubric, by its name or its id."""
+    """Path of a packaged prompt file, rubric or file of open questions, by its name or its id."""
     return FOLDER / folder / f"{name.partition('@')[0]}.yaml"
 
 

@@ -7,6 +7,7 @@ from valuestrata.report.prompt_sensitivity import rule_text
 from valuestrata.report.results import stratum_label
 from valuestrata.report.runs import all_runs, llm_runs, prompt_variant_runs, tuned_runs
 from valuestrata.report.settings import ReportSettings
+from valuestrata.study.judges import Generation
 from valuestrata.study.splits import Fold, Selection, Split
 
 Method = tuple[str, str]
@@ -36,12 +37,14 @@ OPTIONS = {
 
 def methods(settings: ReportSettings) -> list[Method]:
     """Terms and texts of the Methods section."""
+    has_llms = bool(llm_runs(settings))
     return [
         *_data(settings),
-        *(_prompts(settings) if llm_runs(settings) else ()),
+        *(_prompts(settings) if has_llms else ()),
         *_metrics(settings),
         *_inequality(settings),
-        *(_judging(settings) if settings.judges else ()),
+        *(_open_ended(settings.generation) if settings.generation and has_llms else ()),
+        *(_judging() if settings.judges else ()),
         *_baselines(settings),
         *_statistics(settings),
     ]
@@ -195,17 +198,34 @@ def _inequality(settings: ReportSettings) -> Iterator[Method]:
     )
 
 
-def _judging(settings: ReportSettings) -> Iterator[Method]:
-    if settings.generation:
-        n = plural(settings.generation.per_subgroup, "question")
-        sampling = "greedily"
-        if settings.generation.temperature:
-            sampling = f"at temperature {settings.generation.temperature:g}"
-        yield (
-            "Open-ended answers",
-            f"Written {sampling} on {listed(settings.generation.splits)}, {n} a subgroup, the same "
-            f"for every run, up to {settings.generation.max_new_tokens} tokens.",
-        )
+def _open_ended(generation: Generation) -> Iterator[Method]:
+    sampling = "greedily"
+    if generation.temperature:
+        sampling = f"at temperature {generation.temperature:g}"
+    wordings = f"the wording {listed(generation.wordings)}"
+    if len(generation.wordings) > 1:
+        wordings = f"one of the wordings {listed(generation.wordings)}, drawn for each question"
+    yield (
+        "Open-ended answers",
+        f"Written {sampling} on {listed(generation.splits)}, {_drawn(generation)}, the same for "
+        f"every run, in {wordings}, up to {generation.max_new_tokens} tokens. Thoughts are left "
+        "out of the texts. A text that declines to answer is a refusal; one that declines and "
+        "then answers in the persona's voice is an answer that declines in part.",
+    )
+
+
+def _drawn(generation: Generation) -> str:
+    """Which pairs are asked, in words."""
+    n, most = generation.per_subgroup, generation.per_block
+    if n == "all" and most is None:
+        return "on all pairs"
+    drawn = "all questions" if n == "all" else plural(n, "question")
+    limit = f" with at most {most} of a block" if most is not None else ""
+    thirds = ", drawn in turn from the third of highest, of lowest and of middle MDS"
+    return f"{drawn} a subgroup{limit}{thirds if generation.stratify_by == 'mds' else ''}"
+
+
+def _judging() -> Iterator[Method]:
     yield (
         "Win rate and flip rate (0 to 1)",
         "Each pair of answers is judged twice, in both orders. Win rate: mean score over both, 1 "

@@ -79,6 +79,7 @@ def render_page(
     samples: Sequence[Table],
     provenance: Provenance,
     human_note: str = "",
+    texts: Sequence[Table] = (),
 ) -> str:
     """The page.
 
@@ -90,6 +91,7 @@ def render_page(
         samples: tables of open-ended answers.
         provenance: what the results are made of.
         human_note: why people's annotations are not shown; '' where they are, or there are none.
+        texts: tables of what the open-ended answers are.
     """
     tested = tested_splits(settings)
     has_llms = bool(llm_runs(settings))
@@ -109,6 +111,7 @@ def render_page(
         fairness=_fairness(results),
         groups=_groups(results),
         samples=samples,
+        texts=texts,
         human=human_table(results),
         human_sentences=_human_sentences(results),
         human_note=human_note,

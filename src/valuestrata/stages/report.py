@@ -1,6 +1,7 @@
 """Write the report: one self-contained page, and the lines that close a run."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from valuestrata.report.runs import (
     splits,
     text_runs,
 )
-from valuestrata.report.samples import samples_table
+from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
 from valuestrata.study.study import Study, variant_parts
+from valuestrata.tables import PAIR
 
 Settings = ReportSettings
 
@@ -48,6 +50,7 @@ def inputs(study: Study) -> Files:
         "summary": at(study, paths.SUMMARY),
         "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
         "texts": tuple(_of_run(study, paths.TEXTS, run) for run in text_runs(page)),
+        "open_pairs": tuple(at(study, paths.PAIRS, split=split) for split in _text_splits(page)),
         "verdicts": tuple(
             _of_run(study, paths.VERDICTS, run, judge=judge) for *run, judge in judgements(page)
         ),
@@ -77,18 +80,21 @@ def run(job: Job[Settings]) -> None:
     human_agreement, human_note = _human_agreement(job)
     results = replace(load_results(job), human_agreement=human_agreement)
     figures = {Path(path).stem: path for path in job.paths("figures")}
+    texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
         settings=job.settings,
         results=results,
         summary=summary,
         drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
-        samples=_samples(job),
+        texts=[texts_table(job.settings, *of_split) for of_split in texts.items()],
+        samples=_samples(job, texts),
         provenance=provenance,
         human_note=human_note,
     )
     io.write_text(page, job.path("page"))
-    notices = [*provenance.notes, *summary["notices"]]
+    notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
+    notices = [*provenance.notes, *notes, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
@@ -112,21 +118,32 @@ def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
     return io.read_table(path, tables.HUMAN_AGREEMENT), ""
 
 
-def _samples(job: Job[Settings]) -> list[Table]:
-    """Sample answers of the splits on which they were written."""
-    texts = dict(zip(text_runs(job.settings), job.paths("texts"), strict=True))
+def _texts(job: Job[Settings]) -> dict[str, dict[ModelVariant, pd.DataFrame]]:
+    """What each run wrote, by the splits on which open-ended answers were written."""
+    paths_of_runs = dict(zip(text_runs(job.settings), job.paths("texts"), strict=True))
+    return {
+        split: {
+            (model, variant): io.read_table(path, tables.TEXTS)
+            for (model, variant, s), path in paths_of_runs.items()
+            if s == split
+        }
+        for split in _text_splits(job.settings)
+    }
+
+
+def _samples(
+    job: Job[Settings], texts: Mapping[str, Mapping[ModelVariant, pd.DataFrame]]
+) -> list[Table]:
+    """Sample answers of each split, without small cells."""
     verdicts = dict(zip(judgements(job.settings), job.paths("verdicts"), strict=True))
     samples = []
-    for split in dict.fromkeys(s for s in splits(job.settings) if s in job.settings.text_splits):
+    for (split, of_runs), path in zip(texts.items(), job.paths("open_pairs"), strict=True):
+        large = io.read_table(path, tables.PAIRS, [*PAIR, "n", "respondents"])
         samples.append(
             samples_table(
                 job.settings,
                 split,
-                {
-                    (model, variant): io.read_table(path, tables.TEXTS)
-                    for (model, variant, s), path in texts.items()
-                    if s == split
-                },
+                {run: frame.merge(large_pairs(large)) for run, frame in of_runs.items()},
                 {
                     ((model, variant), judge): io.read_table(path, tables.VERDICTS)
                     for (model, variant, s, judge), path in verdicts.items()
@@ -135,6 +152,12 @@ def _samples(job: Job[Settings]) -> list[Table]:
             )
         )
     return samples
+
+
+def _text_splits(settings: Settings) -> list[str]:
+    """Splits on which open-ended answers are written, in the report's order."""
+    written = {split for _, _, split in text_runs(settings)}
+    return [split for split in splits(settings) if split in written]
 
 
 def _provenance(job: Job[Settings]) -> Provenance:

@@ -32,6 +32,7 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     if files:
         yield from file_checks.model_directories(study, root)
     yield from file_checks.data_files(study)
+    yield from file_checks.open_wordings(study)
     yield from equal_prompt_variants(study)
 
 

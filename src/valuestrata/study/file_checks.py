@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+from valuestrata.paths import resource
 from valuestrata.study.model_checks import is_directory
 from valuestrata.study.study import SURVEY_VARIABLE, Study
+from valuestrata.study.yaml import read_yaml
 
 TEMPLATES = "prompting/templates"
 RUBRICS = "prompting/rubrics"
-"""Folders of the package with prompt files and rubrics."""
+OPEN_QUESTIONS = "prompting/open_questions"
+"""Folders of the package with prompt files, rubrics and wordings of open questions."""
 
 
 def survey_files(study: Study, root: Path) -> Iterator[str]:
@@ -68,6 +71,23 @@ def data_files(study: Study) -> Iterator[str]:
         for where, name in chosen.items():
             if name not in names:
                 yield f"{where}: no file {name!r}; files are {', '.join(names)}"
+
+
+def open_wordings(study: Study) -> Iterator[str]:
+    """Open questions in a language, or in a wording, that the package does not have."""
+    language, chosen = study.prompt.template, study.generation
+    if chosen is None:
+        return
+    if language not in _names(OPEN_QUESTIONS):
+        yield (
+            f"generation: no open questions in the language of prompt.template {language!r}; add "
+            f"{OPEN_QUESTIONS}/{language}.yaml, or choose of {', '.join(_names(OPEN_QUESTIONS))}"
+        )
+        return
+    wordings = read_yaml(resource(f"{OPEN_QUESTIONS}/{language}.yaml"))["wordings"]
+    for name in chosen.wordings:
+        if name not in wordings:
+            yield f"generation.wordings: no wording {name!r}; wordings are {', '.join(wordings)}"
 
 
 def _names(folder: str) -> list[str]:

@@ -1,6 +1,9 @@
 """What models are asked for: structured answers, open-ended answers, and verdicts on those."""
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from valuestrata.study.base import FilledUnique, Part, Seed, Text
 from valuestrata.study.models import Model
@@ -26,12 +29,58 @@ class Generation(Part):
     """Open-ended answers."""
 
     splits: FilledUnique[tuple[str, ...]] = Field(description="Splits whose personas are asked.")
-    per_subgroup: int = Field(
-        default=4, ge=1, description="Questions drawn for each subgroup, the same for every model."
+    per_subgroup: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        default=4,
+        description=(
+            "Questions drawn for each subgroup, the same for every model; all, the default where "
+            "per_block is set, for every pair."
+        ),
+    )
+    per_block: int | None = Field(
+        default=None,
+        ge=1,
+        description="Questions drawn for each subgroup from a block at most; null for no limit.",
+    )
+    stratify_by: Literal["none", "mds"] = Field(
+        default="none",
+        description=(
+            "mds: draw a subgroup's questions in equal parts from the third of the questions with "
+            "the highest Modal Diversity Score, the lowest third and the third between."
+        ),
+    )
+    wordings: FilledUnique[tuple[str, ...]] = Field(
+        default=("question",),
+        description=(
+            "Wordings of the prompting/open_questions file in the prompt's language; where there "
+            "are several, one is drawn for each question."
+        ),
     )
     max_new_tokens: int = Field(default=256, ge=1, description="Longest answer, in tokens.")
     temperature: float = Field(default=0.0, ge=0, description="Sampling temperature; 0 is greedy.")
-    seed: Seed = Field(default=1, description="Seed of the draw of questions, and of sampling.")
+    seed: Seed = Field(
+        default=1, description="Seed of the draw of questions and wordings, and of sampling."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_of_a_block(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("per_block") is not None:
+            return {"per_subgroup": "all", **data}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.stratify_by == "mds":
+            if self.per_block is not None:
+                raise ValueError(
+                    "per_block and stratify_by: mds are two ways to stratify; remove one of them"
+                )
+            if self.per_subgroup in ("all", 1):
+                raise ValueError(
+                    "stratify_by: mds draws divisive and unifying questions, and per_subgroup is "
+                    f"{self.per_subgroup}; set per_subgroup to a number from 2 on"
+                )
+        return self
 
 
 class Reference(Part):
