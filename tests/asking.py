@@ -77,18 +77,13 @@ def generate(
     **changes: Any,
 ) -> pd.DataFrame:
     """Open-ended answers of a model."""
-    settings: dict[str, Any] = {
-        "per_subgroup": 2,
-        "max_new_tokens": 12,
-        "temperature": 0.0,
-        "seed": 1,
-    }
-    settings |= {"open_questions": OpenQuestions(file="english")}
+    settings = {"per_subgroup": 2, "max_new_tokens": 12, "temperature": 0.0, "seed": 1}
+    worded = {"open_questions": OpenQuestions(file="english")}
     path, asked = str(folder / output), folder / "questions.parquet"
     io.write_table(toys.question_table(), asked, tables.QUESTIONS, MADE_OF)
     generate_stage.run(
         job(
-            generate_stage.Settings(model=model, caveat="toy", **{**settings, **changes}),
+            generate_stage.Settings(model=model, caveat="toy", **{**settings, **worded, **changes}),
             {
                 "pairs": write_pairs(folder, pairs),
                 "questions": str(asked),

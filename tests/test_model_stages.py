@@ -65,7 +65,11 @@ def test_stages_name_what_they_read_and_write() -> None:
         "weights": "results/demo/models/toy-llama/base",
         "adapter": "results/demo/models/toy-llama/sft/adapter",
     }
-    assert generate.inputs(made, **RUN) == predict.inputs(made, **RUN)
+    questions = {"questions": "results/demo/survey/questions.parquet"}
+    assert generate.inputs(made, **RUN) == {**predict.inputs(made, **RUN), **questions}
+    divided = study({"generation/stratify_by": "mds"})
+    diversity = generate.inputs(divided, **RUN)["diversity"]
+    assert diversity == "results/demo/survey/diversity.parquet"
     assert "adapter" not in predict.inputs(made, **BASE)
     assert predict.outputs(made, **RUN) == {"predictions": f"{run}/predictions.parquet"}
     assert generate.outputs(made, **RUN) == {"texts": f"{run}/texts.parquet"}
@@ -244,9 +248,11 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
     )
     io.write_table(texts, tmp_path / "texts.parquet", tables.TEXTS, asking.MADE_OF)
     asking.write_pairs(tmp_path)
+    questions = toys.question_table()
+    io.write_table(questions, tmp_path / "questions.parquet", tables.QUESTIONS, asking.MADE_OF)
     for stage, files, where in (
         ("predict", ("pairs",), "models.big"),
-        ("generate", ("pairs",), "models.big"),
+        ("generate", ("pairs", "questions"), "models.big"),
         ("judge", ("pairs", "texts", "reference=texts"), "judges.big-judge.model"),
     ):
         command = [stage, "--study", "study.json", "--model", "big", "--variant", "base"]

@@ -98,7 +98,7 @@ def test_a_template_has_every_sentence_with_its_fields() -> None:
         template = prompts.template(language)
         assert template.keys() == english.keys()
         assert template["persona"].keys() == english["persona"].keys()
-        for key in ("closed", "option", "scale", "reply", "answer", "open", "attribute"):
+        for key in ("closed", "option", "scale", "reply", "answer", "attribute"):
             assert fields(template[key]) == fields(english[key]), key
         for key, text in english["persona"].items():
             assert fields(template["persona"][key]) == fields(text), key

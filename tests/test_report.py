@@ -12,7 +12,7 @@ import pytest
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
-from valuestrata.report import findings, page, phrases
+from valuestrata.report import findings, page, phrases, samples
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.comparison import Metric
 from valuestrata.report.display import (
@@ -35,7 +35,6 @@ from valuestrata.report.model_provenance import (
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import Results
 from valuestrata.report.runs import all_runs, prompt_variant_runs, text_runs, tuned_runs
-from valuestrata.report.samples import samples_table
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.tables import NAMES, report_tables
 from valuestrata.study.evaluation import Evaluation, Labels
@@ -317,9 +316,9 @@ def rendered(
         version="1.2.3",
         notes=notes,
     )
-    samples = samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
+    shown = samples.samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
     drawn = figures or dict.fromkeys(FIGURES, STUB)
-    return page.render_page(settings, results, SUMMARY, drawn, [samples], provenance)
+    return page.render_page(settings, results, SUMMARY, drawn, [shown], provenance)
 
 
 def found(results: Results) -> dict[str, findings.Finding]:
@@ -634,12 +633,51 @@ def test_samples_are_shown_without_a_judge_and_say_where_a_text_was_cut() -> Non
         {**pair, "question": "Q1", "text": "All of it.", "finish_reason": "stop"},
         {**pair, "question": "Q2", "text": "Half of", "finish_reason": "length"},
     ]
-    table = samples_table(settings, "ood", {("model-0", "base"): pd.DataFrame(rows)}, {})
+    table = samples.samples_table(settings, "ood", {("model-0", "base"): pd.DataFrame(rows)}, {})
     assert table.columns == ("Persona, question", "Run", "Answer")
     assert [row[-1].text for row in table.rows] == [
         "All of it.",
         "Half of (cut at its token limit)",
     ]
+
+
+def test_texts_are_counted_by_run_and_what_is_no_answer_is_said() -> None:
+    settings = made(judge=False).settings
+    rows = [
+        ("answer", False, "stop", 10), ("answer", True, "stop", 12), ("answer", False, "length", 48),
+        ("refusal", True, "stop", 8), ("truncated", False, "length", 48), ("invalid", False, "stop", 1),
+        ("failed", False, None, None),
+    ]  # fmt: skip
+    columns = ["outcome", "declines", "finish_reason", "completion_tokens"]
+    frame = pd.DataFrame(rows, columns=columns)
+    whole, runs = frame[:1], [("model-0", "base"), ("model-1", "base")]
+    texts = dict(zip(runs, (frame, whole), strict=True))
+    table = samples.texts_table(settings, "ood", texts)
+    assert [column.text for column in table.rows[0][1:]] == [
+        "7",
+        "3",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "2",
+        "11",
+    ]
+    assert len(table.rows[0]) == len(table.columns)
+    assert samples.text_notes("ood", texts) == [
+        "Of 8 open-ended texts on ood, 1 decline to answer, 2 were cut at their token limit, "
+        "2 are empty or unfinished and 1 failed."
+    ]
+    assert samples.text_notes("ood", {runs[0]: whole}) == []
+    assert samples.text_notes("ood", {}) == []
+
+
+def test_texts_of_small_cells_are_not_shown() -> None:
+    pair = {"stratum": "s", "subgroup": "sex=male"}
+    sizes = [("Q1", 30, 30), ("Q2", 29, 99), ("Q3", 30, 29), ("Q4", 99, 99)]
+    rows = [{**pair, "question": q, "n": n, "respondents": m} for q, n, m in sizes]
+    assert samples.large_pairs(pd.DataFrame(rows))["question"].to_list() == ["Q1", "Q4"]
 
 
 def test_headline_fits_a_terminal() -> None:

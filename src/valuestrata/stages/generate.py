@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job[Settings]) -> None:
     """Write one text for each pair that is drawn."""
     config = job.settings
-    pairs = _draw(job, io.read_table(job.path("pairs"), tables.PAIRS))
+    pairs = draw(job, io.read_table(job.path("pairs"), tables.PAIRS))
     rows = io.records(io.read_table(job.path("questions"), tables.QUESTIONS))
     asked = {row["question"]: render_open_question(config.open_questions, row) for row in rows}
     wordings, prompts = zip(*(asked[question] for question in pairs["question"]), strict=True)
@@ -139,7 +139,7 @@ def run(job: Job[Settings]) -> None:
     io.write_table(texts, job.path("texts"), tables.TEXTS, record)
 
 
-def _draw(job: Job[Settings], pairs: pd.DataFrame) -> pd.DataFrame:
+def draw(job: Job[Settings], pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs that are asked; the draw is the same for every model."""
     config, thirds = job.settings, None
     if config.stratify_by == "mds":
