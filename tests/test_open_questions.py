@@ -12,17 +12,12 @@ import pytest
 from tests import asking, toys
 from tests.study.parts import REMOVED, check, study
 from valuestrata import io, tables
-from valuestrata.commands.check import described, findings, warnings
+from valuestrata.commands.check import described, findings
 from valuestrata.errors import InputError
 from valuestrata.inference.openai import SentPrompt
 from valuestrata.inference.protocol import REFUSED, Completion, LoadCheck, Messages
 from valuestrata.paths import resource
-from valuestrata.prompting.open_questions import (
-    OpenQuestions,
-    open_questions,
-    render_open_question,
-    stances,
-)
+from valuestrata.prompting.open_questions import OpenQuestions, open_questions
 from valuestrata.provenance import text_digest
 from valuestrata.records import Record
 from valuestrata.stages import generate, toy
@@ -33,6 +28,7 @@ from valuestrata.study.study import Study
 from valuestrata.study.yaml import read_yaml
 from valuestrata.survey import codebook
 from valuestrata.survey.draw import BETWEEN, DIVISIVE, UNIFYING, conflict_thirds, draw_pairs
+from valuestrata.survey.open_questions import open_question, stances
 
 FOLDER = resource("prompting/open_questions")
 LANGUAGES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -74,7 +70,7 @@ def test_every_question_of_wave_7_is_worded_in_every_language() -> None:
         for wording in WORDINGS:
             settings = OpenQuestions(file=language, wordings=(wording,))
             for question in book.values():
-                name, text = render_open_question(settings, row(question))
+                name, text = open_question(settings, row(question))
                 assert name == wording
                 assert question.text in text
                 assert (question.topic in text) or wording in ("question", "stance")
@@ -88,25 +84,25 @@ def test_every_question_of_wave_7_is_worded_in_every_language() -> None:
 def test_the_wording_is_drawn_for_a_question_whoever_is_asked() -> None:
     rows = [{**row(QUESTION), "question": f"Q{i}"} for i in range(400)]
     settings = OpenQuestions(file="english", wordings=WORDINGS, seed=3)
-    drawn = [render_open_question(settings, each)[0] for each in rows]
+    drawn = [open_question(settings, each)[0] for each in rows]
     counts = pd.Series(drawn).value_counts()
     assert counts.min() > 60
     assert set(counts.index) == set(WORDINGS)
-    assert drawn[100:] == [render_open_question(settings, each)[0] for each in rows[100:]]
+    assert drawn[100:] == [open_question(settings, each)[0] for each in rows[100:]]
     other = settings.replace(seed=4)
-    assert drawn != [render_open_question(other, each)[0] for each in rows]
+    assert drawn != [open_question(other, each)[0] for each in rows]
 
 
 def test_the_default_wording_is_the_question_itself() -> None:
     settings = open_questions(study())
     assert settings.wordings == ("question",)
     braces = {**row(QUESTION), "text": "Is {this} so?"}
-    assert render_open_question(settings, braces) == (
+    assert open_question(settings, braces) == (
         "question",
         "In your own words, in two or three sentences: Is {this} so?",
     )
     malay = open_questions(study({"prompt/template": "malay"}))
-    assert "Dengan kata-kata" in render_open_question(malay, braces)[1]
+    assert "Dengan kata-kata" in open_question(malay, braces)[1]
     silent = open_questions(study({"generation": REMOVED, "judges": REMOVED}))
     assert silent == settings
 
@@ -154,14 +150,14 @@ def test_a_codebook_without_topics_quotes_its_questions_and_check_says_so(tmp_pa
     book = codebook.load(tmp_path / "book.yaml")
     assert (book["a"].topic, book["b"].topic) == ("“How is work?”", "rest")
     assert [each.has_topic for each in book.values()] == [False, True]
-    text = render_open_question(open_questions(made), row(book["a"]))[1]
+    text = open_question(open_questions(made), row(book["a"]))[1]
     assert text.startswith("Let us talk about “How is work?”.")
-    (line,) = [line for line in warnings(made) if "topic" in line]
+    (line,) = [line for line in findings(made)[0] if "topic" in line]
     assert line == (
-        "generation.wordings: the codebook has no topic for a; open questions quote the question "
-        "in its place"
+        "warning: generation.wordings: the codebook has no topic for a; open questions quote the "
+        "question in its place"
     )
-    assert not [line for line in warnings(own_survey(tmp_path)) if "topic" in line]
+    assert not [line for line in findings(own_survey(tmp_path))[0] if "topic" in line]
 
 
 def test_a_wording_of_stances_needs_words_for_the_answers(tmp_path: Path) -> None:
@@ -198,8 +194,8 @@ def test_a_study_says_how_many_runs_write_and_where_none_can() -> None:
     assert "14 runs, 4 of which write open-ended answers" in described(study())
     mute = study({"models": {"axis-mode": {"backend": "baseline", "rule": "axis_mode"}},
                   "judges": REMOVED, "recipes": REMOVED})  # fmt: skip
-    assert [line for line in warnings(mute) if "no language model" in line]
-    assert not [line for line in warnings(study()) if "no language model" in line]
+    assert [line for line in findings(mute)[0] if "no language model" in line]
+    assert not [line for line in findings(study())[0] if "no language model" in line]
 
 
 def test_a_study_without_a_judge_writes_texts_in_its_graph() -> None:

@@ -644,8 +644,9 @@ def test_samples_are_shown_without_a_judge_and_say_where_a_text_was_cut() -> Non
 def test_texts_are_counted_by_run_and_what_is_no_answer_is_said() -> None:
     settings = made(judge=False).settings
     rows = [
-        ("answer", False, "stop", 10), ("answer", True, "stop", 12), ("answer", False, "length", 48),
-        ("refusal", True, "stop", 8), ("truncated", False, "length", 48), ("invalid", False, "stop", 1),
+        ("answer", False, "stop", 10), ("answer", True, "stop", 12),
+        ("answer", False, "length", 48), ("refusal", True, "stop", 8),
+        ("truncated", False, "length", 48), ("invalid", False, "stop", 1),
         ("failed", False, None, None),
     ]  # fmt: skip
     columns = ["outcome", "declines", "finish_reason", "completion_tokens"]
@@ -813,6 +814,19 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
     assert "Win rate and flip rate (0 to 1)" in plain
+    assert (
+        "4 questions a subgroup, the same for every run, in the wording question"
+        in (plain["Open-ended answers"])
+    )
+    for rule, words in (
+        ({"per_subgroup": "all"}, "on all pairs"),
+        ({"per_block": 2}, "all questions a subgroup with at most 2 of a block"),
+        ({"per_subgroup": 6, "stratify_by": "mds"}, "6 questions a subgroup, drawn in turn"),
+        ({"wordings": ["topic", "stance"]}, "one of the wordings topic and stance, drawn for"),
+    ):
+        generation = Generation.model_validate({"splits": ["ood"], **rule})
+        unjudged = make_settings(judge=False, generation=generation)
+        assert words in dict(methods(unjudged))["Open-ended answers"]
     assert not {"Prompt variants", "Constrained answers"} & plain.keys()
     limited = dict(methods(make_settings(prediction=Prediction(constrained=True))))
     assert "limited to the options" in limited["Constrained answers"]

@@ -17,6 +17,7 @@ from valuestrata.study.splits import stratum_id
 from valuestrata.study.study import BASE, part_name, variant_name, variant_parts
 from valuestrata.study.yaml import reload
 from valuestrata.survey.columns import check_columns
+from valuestrata.survey.open_questions import check_open_questions
 
 IS_MAIN = workflow.is_main_process  # not one that snakemake starts for a job
 OVERLAYS = list(workflow.overwrite_configfiles)
@@ -38,7 +39,7 @@ try:
     STUDY = load(reload(config, CONFIG_FILES), Path.cwd())
     if IS_MAIN:
         refuse_reserved([STUDY.survey_file, STUDY.survey.codebook])
-        problems = check_columns(STUDY, Path.cwd())
+        problems = check_columns(STUDY, Path.cwd()) or check_open_questions(STUDY, Path.cwd())[0]
         if problems:
             raise InputError("\n".join(f"config: {problem}" for problem in problems))
 except InputError as error:

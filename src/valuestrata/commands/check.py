@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files
-from valuestrata.prompting import open_questions
 from valuestrata.study.checks import unpinned
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
-from valuestrata.survey import codebook
 from valuestrata.survey.columns import check_columns
 from valuestrata.survey.files import open_survey
+from valuestrata.survey.open_questions import check_open_questions
 from valuestrata.survey.reference import (
     Counts,
     comparison,
@@ -24,7 +23,6 @@ from valuestrata.survey.reference import (
     release_of,
     same_design,
 )
-from valuestrata.survey.settings import ReadingSettings, reading_settings
 from valuestrata.survey.table import Headers, ReadOptions
 
 if TYPE_CHECKING:
@@ -75,8 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def findings(study: Study) -> tuple[list[str], list[str]]:
     """What is to be told of a study, its survey's file and its local models; and what is wrong."""
-    wrong = [*check_columns(study, Path()), *unreadable_models(study)]
-    lines = [f"warning: {warning}" for warning in warnings(study)]
+    wrong = check_columns(study, Path())
+    wordless, doubtful = ([], []) if wrong else check_open_questions(study, Path())
+    wrong += [*wordless, *unreadable_models(study)]
+    lines = [f"warning: {warning}" for warning in [*warnings(study), *doubtful]]
     if not wrong:
         try:
             lines += survey_lines(study)
@@ -173,17 +173,7 @@ def warnings(study: Study) -> list[str]:
     lines = unpinned(study)
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *merged_groups(study), *open_question_notices(study)]
-
-
-def open_question_notices(study: Study) -> list[str]:
-    """What is doubtful of open questions; nothing where the codebook is not here."""
-    path = Path(study.survey.codebook)
-    if not path.is_file():
-        return []
-    settings = ReadingSettings.model_validate(reading_settings(study))
-    chosen = codebook.select(codebook.load(path), settings.questions, settings.exclude)
-    return open_questions.notices(study, chosen)
+    return [*lines, *merged_groups(study)]
 
 
 def merged_groups(study: Study) -> list[str]:

@@ -14,11 +14,12 @@ import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.prompting import prompts
-from valuestrata.prompting.open_questions import OpenQuestions, render_open_question
+from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import Toy
 from valuestrata.study.splits import COUNTRY
 from valuestrata.survey.groups import Groups
+from valuestrata.survey.open_questions import open_question
 
 Message = tuple[str, str, str]
 """Persona, user message, reply."""
@@ -143,7 +144,7 @@ class ToyTexts:
     def _open(self) -> Message:
         groups = self.draw_groups()
         question = self.draw_question()
-        _, user = render_open_question(self.open_questions, self.rows[question])
+        _, user = open_question(self.open_questions, self.rows[question])
         opinion = self.opinion(question, groups, self._manner(question, groups))
         return self.persona(groups), user, opinion
 

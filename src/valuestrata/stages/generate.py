@@ -11,11 +11,7 @@ from valuestrata.inference.fill import Requests, fill
 from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.prompting import answers
-from valuestrata.prompting.open_questions import (
-    OpenQuestions,
-    open_questions,
-    render_open_question,
-)
+from valuestrata.prompting.open_questions import OpenQuestions, open_questions
 from valuestrata.prompting.refusals import declines
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.models import (
@@ -30,6 +26,7 @@ from valuestrata.stages.models import (
 from valuestrata.study.base import Part
 from valuestrata.study.study import Study
 from valuestrata.survey.draw import conflict_thirds, draw_pairs
+from valuestrata.survey.open_questions import open_question
 from valuestrata.tables import PAIR
 
 
@@ -105,7 +102,7 @@ def run(job: Job[Settings]) -> None:
     config = job.settings
     pairs = draw(job, io.read_table(job.path("pairs"), tables.PAIRS))
     rows = io.records(io.read_table(job.path("questions"), tables.QUESTIONS))
-    asked = {row["question"]: render_open_question(config.open_questions, row) for row in rows}
+    asked = {row["question"]: open_question(config.open_questions, row) for row in rows}
     wordings, prompts = zip(*(asked[question] for question in pairs["question"]), strict=True)
     requests = Requests(
         messages=list(zip(pairs["persona"], prompts, strict=True)),

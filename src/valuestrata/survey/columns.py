@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from valuestrata.errors import InputError
-from valuestrata.prompting import open_questions
 from valuestrata.study.study import Study
 from valuestrata.study.survey import Axis
 from valuestrata.survey import codebook, missing
@@ -66,8 +65,6 @@ def check_columns(study: Study, root: Path) -> list[str]:
     names = [name for name in names if name not in settings.exclude]
     asked = [book[name] for name in names]
     problems += missing.problems(asked, settings)
-    recoded = [codebook.recoded(q, settings.recode_of(q.question)) for q in asked]
-    problems += open_questions.problems(study, recoded)
     file = root / study.survey_file
     if study.survey.simulate is None and file.is_file():
         options = read_options(settings, names, headers_only=True)
