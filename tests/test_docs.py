@@ -12,8 +12,9 @@ import pytest
 from tests import judged
 from tests.graph import ROOT, Graph
 from tests.test_structure import FLOORS
-from valuestrata import io
+from valuestrata import io, tables
 from valuestrata.__main__ import COMMANDS, STAGES, main
+from valuestrata.study.judges import Generation
 from valuestrata.study.load import load, load_files
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge, parse, read_mapping
@@ -193,6 +194,19 @@ def test_the_countries_of_the_page_are_studies() -> None:
         overlaid("studies/wvs-any.yaml", block)
     abroad = overlaid("studies/wvs-any.yaml", named["abroad.yaml"])
     assert abroad.several_countries
+
+
+def test_the_open_questions_of_the_page_are_a_study() -> None:
+    (block,) = overlays("docs/open-ended.md")
+    study = overlaid("config.yaml", block)
+    assert study.generation == Generation.model_validate(block["generation"])
+    page = (ROOT / "docs/open-ended.md").read_text(encoding="utf-8")
+    words = read_mapping(ROOT / "src/valuestrata/prompting/open_questions/english.yaml")["wordings"]
+    shown = re.findall(r"^\| `(\w+)` \| [A-Z*]", page, re.M)
+    assert [name for name in shown if name in words] == list(words)
+    described = set(re.findall(r"`(\w+)`", page))
+    columns = ("wording", "prompt", "text", "thought", "finish_reason", "outcome", "declines")
+    assert {*columns, "prompt_tokens", "completion_tokens"} <= described & set(tables.TEXTS.names)
 
 
 def test_files_and_functions_that_pages_name_exist() -> None:
