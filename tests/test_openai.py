@@ -13,7 +13,6 @@ from tests import asking, served, toys
 from tests.asking import predict
 from tests.served import KEY, VARIABLE, Raw, serving
 from valuestrata.errors import InputError
-from valuestrata.inference import service
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.fill import Requests, cache_keys
 from valuestrata.inference.openai import OpenAIBackend
@@ -24,9 +23,7 @@ from valuestrata.records import read_record
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(service, "LONGEST_WAIT", 0.02)  # pauses need not be slept through
+    served.make_quick(monkeypatch)
 
 
 def prompts(n: int) -> list[tuple[str, str]]:
@@ -207,11 +204,11 @@ def test_a_service_that_answers_nothing_ends_the_run() -> None:
         model.generate(prompts(3), Sampling(4))
 
 
-def test_prompts_that_a_service_always_turns_down_do_not_end_the_run() -> None:
+def test_prompts_that_a_service_always_turns_down_do_not_end_the_run(tmp_path: Path) -> None:
     """A re-run asks only for them; it must come to an end."""
     requests = [ScoringRequest(prompt, ()) for prompt in prompts(9)]
     with serving(lambda *_: 400) as server:
-        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True)
+        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True, tmp_path)
         assert {reply.text for _, reply in replies} == {None}
     assert len(server.asked) == 9
     with serving(lambda *_: 400) as server, pytest.raises(InputError, match="turned down"):

@@ -4,12 +4,19 @@ A reply that cannot be read whole is an error here and is asked for again; it is
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from valuestrata.inference.top_logprobs import ShownTokens
+
 WORDS = 160
 """Characters of a service's own words that are shown."""
+MOST_SHOWN = 1.01
+"""Largest sum of the probabilities at a place, which services round."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,14 @@ class ServiceReply:
         refusal: its words of refusal, where the service gives them apart; else ''.
         finish_reason: the service's: stop, length, content_filter, ...
         thought: what it wrote before its answer, where the service gives that; else ''.
+        tokens: its tokens with the likeliest ones at each place; none where the service gives none.
     """
 
     text: str
     finish_reason: str
     refusal: str = ""
     thought: str = ""
+    tokens: tuple[ShownTokens, ...] = ()
 
 
 def completion(body: bytes) -> ServiceReply:
@@ -67,7 +76,41 @@ def completion(body: bytes) -> ServiceReply:
         finish_reason=finish_reason or "stop",
         refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
+        tokens=_tokens(choice.get("logprobs"), text),
     )
+
+
+def _tokens(logprobs: Any, text: str) -> tuple[ShownTokens, ...]:
+    """The tokens of a text; none where they are malformed or do not spell it."""
+    try:
+        places = tuple(_place(place) for place in logprobs["content"])
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        return ()
+    spelled = b"".join(place.token for place in places).strip()
+    return places if places and spelled.startswith(text.strip().encode()) else ()
+
+
+def _place(place: Any) -> ShownTokens:
+    """A place of a reply; the token that was written counts as shown.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is malformed.
+    """
+    shown: dict[bytes, float] = {}
+    for entry in place["top_logprobs"]:
+        token, logprob = _token(entry), float(entry["logprob"])
+        shown[token] = float(np.logaddexp(shown.get(token, -math.inf), logprob))
+    token = _token(place)
+    shown.setdefault(token, float(place["logprob"]))
+    if not sum(math.exp(logprob) for logprob in shown.values()) <= MOST_SHOWN:  # NaN, too
+        raise ValueError("no log-probabilities")
+    return ShownTokens(token, shown)
+
+
+def _token(entry: Any) -> bytes:
+    """A token's bytes; its text may be escaped where it is part of a character."""
+    spelled = entry.get("bytes")
+    return bytes(spelled) if isinstance(spelled, list) else entry["token"].encode()
 
 
 def _text(value: Any, name: str) -> str:

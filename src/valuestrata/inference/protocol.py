@@ -5,7 +5,7 @@ answers, not from prompts (stages/predict_baseline.py).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -38,11 +38,15 @@ class Completion:
     """A text and why it ended: stop, length, what a service says, or None where nobody knows.
 
     `text` is None where the call failed. It holds the model's thought, if it has one, between the
-    model's own markers (prompting/thinking.py).
+    model's own markers (prompting/thinking.py). Of a service that shows its likeliest tokens,
+    `logprobs` are log p of each option as far as they tell and `unread_mass` is what they leave
+    open (top_logprobs.py).
     """
 
     text: str | None
     finish_reason: str | None = None
+    logprobs: tuple[float, ...] | None = None
+    unread_mass: float | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -93,6 +97,10 @@ class LoadCheck:
 
     adapter_shift: float | None = None
     notes: tuple[str, ...] = ()
+
+    def with_note(self, note: str) -> Self:
+        """The same with one more note, if it says anything."""
+        return replace(self, notes=(*self.notes, note)) if note else self
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -179,13 +187,22 @@ class Backend(Protocol):
 class StreamingBackend(Protocol):
     """A backend whose replies come one by one, so that each is kept as soon as it is paid for."""
 
+    @property
+    def numerics_of_options(self) -> tuple[str, ...]:
+        """What it is sent beside `numerics` where options are asked for."""
+
     def stream(
-        self, requests: Sequence[ScoringRequest], sampling: Sampling, has_replies: bool
+        self,
+        requests: Sequence[ScoringRequest],
+        sampling: Sampling,
+        has_replies: bool,
+        folder: Path,
     ) -> Iterator[tuple[int, Completion]]:
         """(position, text) of each request as it arrives; no text where a call failed.
 
         Args:
-            requests: prompts; their options count where they are constrained.
+            requests: prompts with their options.
             sampling: how texts are written.
             has_replies: whether some reply of the same batch was had before.
+            folder: of the reply cache, where it may note what it needs to go on after a kill.
         """

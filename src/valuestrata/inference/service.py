@@ -225,18 +225,27 @@ async def _attempt(
     except TimeoutError:
         return Failure(None, f"no whole reply within {timeout:g} s"), None
     except openai.APIStatusError as error:
-        failure = Failure(error.status_code, f"status {error.status_code}", *_words(error, client))
-        return failure, retry_after(error.response.headers)
-    except (openai.APIConnectionError, OSError):
-        return Failure(None, "no connection"), None
-    except (openai.OpenAIError, ValueError, RuntimeError) as error:
-        return Failure(None, f"an unreadable reply ({type(error).__name__})"), None
+        return failure_of(error, client), retry_after(error.response.headers)
+    except (openai.OpenAIError, OSError, ValueError, RuntimeError) as error:
+        return failure_of(error, client), None
     if body is None:
         return Failure(None, f"a reply of over {BODY_LIMIT:,} bytes"), None
     try:
         return completion(body), None
     except ValueError as error:
         return Failure(None, f"a malformed reply: {error}"), None
+
+
+def failure_of(error: Exception, client: Any) -> Failure:
+    """What went wrong with a request of the package's client, in words without keys."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        words = words_of(error.body, str(client.api_key))
+        return Failure(error.status_code, f"status {error.status_code}", *words)
+    if isinstance(error, openai.APIConnectionError | OSError):
+        return Failure(None, "no connection")
+    return Failure(None, f"an unreadable reply ({type(error).__name__})")
 
 
 async def _body(client: Any, payload: Mapping[str, Any]) -> bytes | None:
@@ -274,12 +283,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _words(error: Any, client: Any) -> tuple[str, str]:
+def words_of(body: Any, key: str) -> tuple[str, str]:
     """A service's own words on a failure without keys, and the parameter that it names."""
-    body = error.body if isinstance(error.body, dict) else {}
+    body = body if isinstance(body, dict) else {}
     inner = body.get("error")
     body = inner if isinstance(inner, dict) else body
     message = body.get("message")
     param = body.get("param")
-    words = without_keys(message, str(client.api_key)) if isinstance(message, str) else ""
+    words = without_keys(message, key) if isinstance(message, str) else ""
     return words, param if isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param) else ""

@@ -104,7 +104,7 @@ def note_failures(
         "run snakemake again to retry them"
     )
     record = replace(job.record, n_failed=n_failed)
-    return record, replace(loaded, notes=(*loaded.notes, note))
+    return record, loaded.with_note(note)
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:
