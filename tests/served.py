@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
@@ -14,6 +15,10 @@ import pytest
 
 from tests.batched import Batches
 from valuestrata.inference import batches, service
+from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.openai import OpenAIBackend
+from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.study.models import OpenAIModel
 
 VARIABLE = "VALUESTRATA_TEST_KEY"
@@ -94,7 +99,8 @@ def serving(says: Says) -> Iterator[Server]:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):  # whoever asked has hung up
+                self.wfile.write(body)
 
         def handle_batches(self, method: str) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -168,3 +174,13 @@ def model(server: Server, **changes: Any) -> OpenAIModel:
     return OpenAIModel(
         backend="openai", model="toy-gpt", base_url=server.address, **{**settings, **changes}
     )
+
+
+def ask(model: OpenAIModel, folder: Path, n: int) -> list[str | None]:
+    """Texts of n prompts, as a job on a cache's folder has them; `No` and failures are not kept."""
+    requests = Requests(
+        [("You are old.", f"{i}") for i in range(n)],
+        Sampling(8),
+        lambda _, written: written.text not in (None, "No"),
+    )
+    return [r.written.text for r in fill(ReplyCache(folder), OpenAIBackend(model), requests)]

@@ -17,10 +17,6 @@ from tests.batched import Answer
 from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata.errors import InputError
 from valuestrata.inference import batch_files, batches
-from valuestrata.inference.fill import Reply, Requests, fill
-from valuestrata.inference.openai import OpenAIBackend
-from valuestrata.inference.protocol import Sampling
-from valuestrata.inference.reply_cache import ReplyCache
 
 ROOT = Path(__file__).parent.parent
 N = 12
@@ -31,20 +27,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     served.make_quick(monkeypatch)
 
 
-def backend(server: Server, **changes: Any) -> OpenAIBackend:
-    settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 2, **changes}
-    return OpenAIBackend(served.model(server, **settings))
-
-
 def ask(server: Server, folder: Path, n: int = N, **changes: Any) -> list[str | None]:
-    """Texts of n prompts, as a job on a cache's folder has them; replies of `No` are not kept."""
-    requests = Requests(
-        [("You are old.", f"{i}") for i in range(n)],
-        Sampling(8),
-        lambda _, written: written.text not in (None, "No"),
-    )
-    replies: list[Reply] = fill(ReplyCache(folder), backend(server, **changes), requests)
-    return [reply.written.text for reply in replies]
+    settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 2, **changes}
+    return served.ask(served.model(server, **settings), folder, n)
 
 
 def echo(_: str, user: str) -> str:
@@ -280,7 +265,8 @@ def test_replies_that_are_not_kept_are_asked_again_by_the_next_run(tmp_path: Pat
 
 def test_the_stage_asks_in_batches(tmp_path: Path) -> None:
     with serving(lambda *_: "Answer: 1") as server:
-        table = predict(tmp_path, backend(server).model)
+        model = served.model(server, batch=True, batch_poll_seconds=0.01)
+        table = predict(tmp_path, model)
     assert (table["answer"] == 1).all()
     assert not server.asked
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -335,17 +321,17 @@ CHILD = """
 import os, sys
 from pathlib import Path
 import pytest
-from tests import served, test_batches
-from tests.served import Server
+from tests import served
 served.make_quick(pytest.MonkeyPatch())
-server = Server(None, sys.argv[1])
+settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 2}
+model = served.model(served.Server(None, sys.argv[1]), **settings)
 for line in sys.stdin:
     if pid := os.fork():
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
     else:
-        texts = test_batches.ask(server, Path(line.strip()))
-        assert texts == test_batches.WHOLE, texts
+        texts = served.ask(model, Path(line.strip()), 12)
+        assert texts == [f"To {i}" for i in range(12)], texts
         os._exit(0)
 """
 
