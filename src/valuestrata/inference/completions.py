@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from valuestrata.inference.top_logprobs import ShownTokens
 
 WORDS = 160
@@ -98,12 +96,12 @@ def _place(place: Any) -> ShownTokens:
     """
     shown: dict[bytes, float] = {}
     for entry in place["top_logprobs"]:
-        token, logprob = _token(entry), float(entry["logprob"])
-        shown[token] = float(np.logaddexp(shown.get(token, -math.inf), logprob))
+        token = _token(entry)
+        shown[token] = shown.get(token, 0.0) + math.exp(entry["logprob"])
     token = _token(place)
-    shown.setdefault(token, float(place["logprob"]))
-    if not sum(math.exp(logprob) for logprob in shown.values()) <= MOST_SHOWN:  # NaN, too
-        raise ValueError("no log-probabilities")
+    shown.setdefault(token, math.exp(place["logprob"]))
+    if not sum(shown.values()) <= MOST_SHOWN:  # NaN, too
+        raise ValueError("no probabilities")
     return ShownTokens(token, shown)
 
 

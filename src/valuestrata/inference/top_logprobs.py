@@ -8,7 +8,6 @@ what is read and that plus the unread mass.
 """
 
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ MAX_UNREAD = 0.05
 
 @dataclass(frozen=True)
 class ShownTokens:
-    """The token that was written at a place, and the likeliest ones there, with log p."""
+    """The token that was written at a place, and the probabilities of those that are shown."""
 
     token: bytes
-    logprobs: dict[bytes, float]
+    shares: dict[bytes, float]
 
 
 @dataclass(frozen=True)
@@ -68,33 +67,32 @@ def option_masses(
         options: whole replies [C].
         opening: what stands before an option in structured output.
 
-    >>> logs = {token: math.log(p) for token, p in ((b"1", 0.6), (b"2", 0.3), (b"I", 0.1))}
-    >>> option_masses([ShownTokens(b"1", logs)], ["1", "2"]).masses.round(2).tolist()
+    >>> place = ShownTokens(b"1", {b"1": 0.6, b"2": 0.3, b"I": 0.1})
+    >>> option_masses([place], ["1", "2"]).masses.tolist()
     [0.6, 0.3]
-    >>> round(option_masses([ShownTokens(b"1", logs)], ["1", "2", "10"]).unread, 2)
+    >>> round(option_masses([place], ["1", "2", "10"]).unread, 2)
     0.6
     """
     forms = _forms(options, opening)
     masses = np.zeros(len(options))
-    unread, text, log_mass = 0.0, b"", 0.0
+    unread, text, mass = 0.0, b"", 1.0
     for place in places:
-        fits = {token: _fitting(text + token, forms) for token in place.logprobs}
+        fits = {token: _fitting(text + token, forms) for token in place.shares}
         spelled = {c for token in fits for c in _spelled(text + token, forms)}
-        unread += math.exp(log_mass) * max(0.0, 1 - sum(map(math.exp, place.logprobs.values())))
+        unread += mass * max(0.0, 1 - sum(place.shares.values()))
         is_decided = True
-        for token, logprob in place.logprobs.items():
+        for token, share in place.shares.items():
             option = _option(text + token, fits[token], spelled, forms)
-            mass = math.exp(log_mass + logprob)
             if option is not None:
-                masses[option] += mass
+                masses[option] += mass * share
             elif token == place.token and fits[token]:
                 is_decided = False
             elif fits[token]:
-                unread += mass
+                unread += mass * share
         if is_decided:
             return OptionMasses(masses, min(unread, 1.0))
-        text, log_mass = text + place.token, log_mass + place.logprobs[place.token]
-    return OptionMasses(masses, min(unread + math.exp(log_mass), 1.0))
+        text, mass = text + place.token, mass * place.shares[place.token]
+    return OptionMasses(masses, min(unread + mass, 1.0))
 
 
 def _option(
@@ -132,9 +130,9 @@ def _fitting(text: bytes, forms: Sequence[set[bytes]]) -> set[int]:
 
 
 def _agree(text: bytes, form: bytes) -> bool:
-    """Whether one begins the other, and a form ends where a word of the text does."""
+    """Whether one begins the other; a text that goes on with a digit has another code."""
     return form.startswith(text) or (
-        text.startswith(form) and re.match(rb"\w", text[len(form) :]) is None
+        text.startswith(form) and not text[len(form) : len(form) + 1].isdigit()
     )
 
 
