@@ -111,6 +111,23 @@ def test_a_reply_that_its_length_or_a_filter_cut_is_no_answer(tmp_path: Path) ->
         assert table["answer"].isna().all()
 
 
+def test_a_reply_that_repeats_the_prompt_is_none(tmp_path: Path) -> None:
+    """As transformers serve sends where it takes a model's chat template for another one."""
+
+    def says(persona: str, user: str) -> str:
+        echo = f"<|system|>\n{persona}<|end|>\n<|user|>\n{user}<|end|>\n<|assistant|>\nAnswer: 2"
+        return echo if "family" in user else "Answer: 1"
+
+    with serving(says) as server:
+        table = predict(tmp_path, served.model(server))
+    assert table["outcome"].to_list() == ["failed", "answer", "answer", "answer"] * 3
+    with (
+        serving(lambda p, u: p + u) as server,
+        pytest.raises(InputError, match="repeats the whole"),
+    ):
+        predict(tmp_path / "all", served.model(server))
+
+
 def test_no_more_calls_run_at_a_time_than_the_study_says() -> None:
     gate = threading.Semaphore(0)
 

@@ -49,6 +49,9 @@ _OPENING = f'{{"{_FIELD}":"'
 _WRAPPER_TOKENS = 16
 """Tokens of a constrained reply beside its option, at most."""
 _NO_OPTION = "a reply that is none of the options"
+_ECHO = "a reply that repeats the whole prompt"
+_LEAST_ECHO = 80
+"""Characters of a prompt that no reply repeats by chance."""
 
 
 @dataclass(frozen=True)
@@ -296,8 +299,15 @@ class OpenAIBackend:
 
 
 def _written(reply: ServiceReply, request: ScoringRequest) -> Completion | Failure:
-    """What a reply says to a request; a constrained one that keeps to no option is a failure."""
+    """What a reply says to a request.
+
+    A failure where it repeats the prompt (a server that decodes too much; what follows would be
+    read beside the question's own options), or where it is constrained and keeps to no option.
+    """
     written = _completion(reply)
+    is_long = sum(map(len, request.messages)) >= _LEAST_ECHO
+    if is_long and all(message in reply.text for message in request.messages):
+        return Failure(None, _ECHO)
     if request.options and reply.tokens:
         opening = _OPENING if request.constrained else ""
         read = option_masses(reply.tokens, request.options, opening)

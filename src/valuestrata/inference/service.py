@@ -288,7 +288,7 @@ def words_of(body: Any, key: str) -> tuple[str, str]:
     body = body if isinstance(body, dict) else {}
     inner = body.get("error")
     body = inner if isinstance(inner, dict) else body
-    message = body.get("message")
+    message = body.get("message") or body.get("detail")  # the latter of servers by FastAPI
     param = body.get("param")
     words = without_keys(message, key) if isinstance(message, str) else ""
     return words, param if isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param) else ""
