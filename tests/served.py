@@ -177,10 +177,13 @@ def model(server: Server, **changes: Any) -> OpenAIModel:
 
 
 def ask(model: OpenAIModel, folder: Path, n: int) -> list[str | None]:
-    """Texts of n prompts, as a job on a cache's folder has them; `No` and failures are not kept."""
+    """Texts of n prompts, as a job on a cache's folder has them; `No` and no answers are not kept.
+
+    An answer has ended by itself.
+    """
     requests = Requests(
         [("You are old.", f"{i}") for i in range(n)],
         Sampling(8),
-        lambda _, written: written.text not in (None, "No"),
+        lambda _, w: w.text not in (None, "No") and not w.is_cut and not w.is_refused,
     )
     return [r.written.text for r in fill(ReplyCache(folder), OpenAIBackend(model), requests)]

@@ -318,6 +318,20 @@ def test_a_service_without_structured_output_is_one_line() -> None:
             OpenAIBackend(served.model(server)).score(requests, 4)
 
 
+def test_a_reply_that_leaves_the_options_has_failed_and_the_others_stay(tmp_path: Path) -> None:
+    def says(_: str, user: str) -> str:
+        stray = {"family": '{"answer": "Answer: 9"}', "duty": "[" * 100_000}
+        return next((s for word, s in stray.items() if word in user), '{"answer": "Answer: 2"}')
+
+    with serving(says) as server:
+        model = served.model(server, structured_output=True, max_concurrency=1)
+        pairs = toys.pairs().sort_values("question", ascending=False)  # good ones first
+        table = predict(tmp_path, model, pairs, constrained=True, max_new_tokens=8)
+        assert server.asked[0]["max_completion_tokens"] > 16  # room for the JSON around an option
+    assert set(table.loc[table["question"].isin(["Q0", "Q1"]), "outcome"]) == {"failed"}
+    assert (table.loc[table["question"].isin(["Q2", "Q3"]), "answer"] == 2).all()
+
+
 def test_a_constrained_reply_may_still_be_a_refusal_cut_or_failed() -> None:
     cut = {"content": '{"answ', "finish_reason": "length"}
     messages = iter([{"content": None, "refusal": "No."}, cut, {"content": None}])
