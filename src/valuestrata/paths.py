@@ -38,6 +38,7 @@ HUMAN_AGREEMENT = "annotation/agreement.parquet"
 ACCEPTED = "accepted.json"
 CODE = ".code"
 CACHE = "replies/{model}/{variant}/{stage}"
+LEDGER = "ledger"
 CHECKPOINTS = "checkpoints/{model}/{recipe}"
 
 TRAINING_LOG = "training_log.json"

@@ -9,15 +9,17 @@ in a field of its own is put before the text between tags (prompting/thinking.py
 import json
 import logging
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from valuestrata.errors import InputError
 from valuestrata.inference import service
 from valuestrata.inference.completions import ServiceReply
+from valuestrata.inference.ledger import Ledger
 from valuestrata.inference.protocol import (
     CUT,
     REFUSED,
@@ -31,12 +33,15 @@ from valuestrata.inference.protocol import (
 from valuestrata.inference.service import Failure, Limits
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.provenance import text_digest
+from valuestrata.study.budget import Budget
 from valuestrata.study.models import OpenAIModel
 
 log = logging.getLogger(__name__)
 
 FIRST_CALLS = 5
 """Calls that end a run when all of them fail alike and no call was ever answered."""
+NO_KEY = "no-key"
+"""What is sent in place of a key where none is needed: the package wants one."""
 _FIELD = "answer"
 
 
@@ -65,6 +70,7 @@ class OpenAIBackend:
     def __init__(self, model: OpenAIModel) -> None:
         """Remember whom to ask."""
         self.model = model
+        self.ledger: Ledger | None = None
 
     @classmethod
     def open(cls, model: OpenAIModel, threads: int, adapter: Path | str | None = None) -> Self:
@@ -86,6 +92,15 @@ class OpenAIBackend:
         return tuple(
             f"{name}={value!r}" for name, value in values.items() if value not in (None, {})
         )
+
+    def charge_to(self, folder: Path, node: Mapping[str, str], budget: Budget | None) -> None:
+        """Charge all calls to a study's ledger, and keep to its budget."""
+        self.ledger = Ledger(folder, node, self.model.prices, budget)
+
+    def note_cached(self, n_replies: int) -> None:
+        """Say how many of the replies that are needed are cached already."""
+        if self.ledger is not None:
+            self.ledger.note_cached(n_replies)
 
     def connect(self) -> Any:
         """A client; retries and pauses are ours (service.py).
@@ -148,7 +163,8 @@ class OpenAIBackend:
 
         Raises:
             InputError: the service rejects the key, has no such model, turns down or fails the
-                first calls alike although it has never answered, or does not keep to the options.
+                first calls alike although it has never answered, or does not keep to the options;
+                or the budget has no room for the next call.
         """
         if not requests:
             return
@@ -162,7 +178,7 @@ class OpenAIBackend:
         )
         payloads = [self._payload(request, sampling) for request in requests]
         failures: list[Failure] = []
-        for i, result in service.calls(self.connect(), payloads, limits):
+        for i, result in service.calls(self.connect(), payloads, limits, self.ledger):
             if isinstance(result, Failure):
                 failures.append(result)
                 self._refuse(failures, has_replies, min(FIRST_CALLS, len(requests)), requests[i])
@@ -252,18 +268,20 @@ class OpenAIBackend:
                 f"{self.version}: the service does not keep to the options that it is given; set "
                 "prediction.constrained: false"
             )
-        return Completion(choice, completion.finish_reason)
+        return replace(completion, text=choice)
 
 
 def _completion(reply: ServiceReply) -> Completion:
     """A service's reply with its thought between tags; a refusal's own words where it has them."""
+    usage = reply.usage
+    counts = (usage.prompt, usage.completion) if usage else (None, None)
     if not reply.text and reply.refusal:
-        return Completion(reply.refusal, REFUSED)
+        return Completion(reply.refusal, REFUSED, *counts)
     if not reply.thought:
-        return Completion(reply.text, reply.finish_reason)
+        return Completion(reply.text, reply.finish_reason, *counts)
     is_open = not reply.text and reply.finish_reason == CUT
     thought = f"<think>{reply.thought}" + ("" if is_open else "</think>")
-    return Completion(thought + reply.text, reply.finish_reason)
+    return Completion(thought + reply.text, reply.finish_reason, *counts)
 
 
 def _counted(failures: Sequence[Failure]) -> str:
@@ -284,11 +302,20 @@ def _response_format(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _api_key(model: OpenAIModel) -> str:
+    """The key from the environment.
+
+    Raises:
+        InputError: there is none, or it cannot be one; it is not shown.
+    """
     if model.api_key_env is None:
-        return "none"  # the package wants one; a server of one's own ignores it
+        return NO_KEY
     key = os.environ.get(model.api_key_env, "").strip()
     if not key:
         raise InputError(
             f"${model.api_key_env} is not set: export the API key of {model.base_url} in it"
+        )
+    if not re.fullmatch("[!-~]+", key):  # a header could not carry it
+        raise InputError(
+            f"${model.api_key_env}: holds blanks or characters that no key has; export it anew"
         )
     return key

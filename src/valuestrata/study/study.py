@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, RecipeName
+from valuestrata.study.budget import Budget
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model
@@ -91,6 +92,13 @@ class Study(Part):
         description="Models that compare open-ended answers with a reference's, in both orders.",
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="Intervals and tests.")
+    budget: Budget | None = Field(
+        default=None,
+        description=(
+            "Most that all jobs together may spend on services; no job starts a call that could "
+            "pass it. By default there is no limit."
+        ),
+    )
 
     def to_json(self) -> str:
         """The study with every default filled in, as JSON that `from_json` reads."""
