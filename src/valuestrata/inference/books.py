@@ -6,14 +6,13 @@ attempt that is announced and not settled counts at the most that it can cost.
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputError
-from valuestrata.study.budget import Budget
+from valuestrata.study.budget import Budget, money
 
 Line = dict[str, Any]
 ROUNDING = 1e-9
@@ -74,12 +73,14 @@ class Account:
     Attributes:
         node: what names the job: stage, model, variant, split, ...
         currency: of the amounts; None where the model has no price.
+        started: when, in seconds since 1970.
         cached_replies: replies that it needed and that were cached already.
         spending: its calls.
     """
 
     node: Mapping[str, str]
     currency: str | None
+    started: int
     cached_replies: int
     spending: Spending
 
@@ -107,7 +108,13 @@ class Books:
         for reservation, line in self._open.items():
             spendings[_file_of(reservation)].count(line)
         return [
-            Account(head["node"], head["currency"], head.get("cached_replies", 0), spendings[name])
+            Account(
+                head["node"],
+                head["currency"],
+                head["started"],
+                head.get("cached_replies", 0),
+                spendings[name],
+            )
             for name, head in self._heads.items()
         ]
 
@@ -182,15 +189,3 @@ def passed(budget: Budget, spent: Spending) -> str:
     if budget.amount is not None and spent.amount > budget.amount * (1 + ROUNDING):
         return money(budget.amount, budget.currency)
     return ""
-
-
-def money(amount: float, currency: str) -> str:
-    """An amount in words, with two digits, or with two that say something where it is small.
-
-    >>> money(1234.5, "USD"), money(0.00123, "USD"), money(0, "EUR")
-    ('USD 1,234.50', 'USD 0.0012', 'EUR 0.00')
-    """
-    if 0 < abs(amount) < 0.1:
-        digits = max(2, 1 - math.floor(math.log10(abs(amount))))
-        return f"{currency} {amount:.{digits}f}"
-    return f"{currency} {amount:,.2f}"

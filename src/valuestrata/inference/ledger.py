@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Literal
 
 from valuestrata.errors import InputError
-from valuestrata.inference.books import Books, Line, Spending, money, passed, total
+from valuestrata.inference.books import Books, Line, Spending, passed, total
 from valuestrata.io import PRIVATE
-from valuestrata.study.budget import Budget, Prices
+from valuestrata.study.budget import Budget, Prices, money
 
 Basis = Literal["usage", "estimated", "unsure", "unbilled"]
 """How it is known what an attempt cost: the service counted its tokens; it did not, and they are
@@ -80,7 +80,8 @@ class Ledger:
                     f"budget.currency: {budget.currency}, and {others[0]} was spent already; keep "
                     f"to {others[0]}, in prices and budget"
                 )
-        self._write([{"node": dict(node), "currency": prices.currency if prices else None}])
+        currency = prices.currency if prices else None
+        self._write([{"node": dict(node), "currency": currency, "started": int(time.time())}])
 
     def reserve(self, at_most: Sequence[Tokens], batch: bool = False) -> list[str]:
         """Announce attempts before they are sent: all of them, or none.

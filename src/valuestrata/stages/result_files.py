@@ -39,6 +39,11 @@ def result_inputs(study: Study) -> Files:
     }
 
 
+def usage_input(study: Study) -> Files:
+    """Path of the table of what services cost; none where the study asks none."""
+    return {"usage": at(study, paths.USAGE)} if study.service_models() else {}
+
+
 def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:
     """Model and recipe of every adapter; a k-fold recipe has one a fold."""
     return [
@@ -64,4 +69,5 @@ def load_results(job: Job[Any]) -> Results:
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),
+        usage=io.read_table(job.path("usage"), tables.USAGE) if "usage" in job.files else None,
     )

@@ -1,5 +1,6 @@
 """What calls of services cost, and the most that a study may spend. No result depends on either."""
 
+import math
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -75,3 +76,15 @@ class Budget(Part):
         if self.amount is None and self.calls is None:
             raise ValueError("give amount, calls or both")
         return self
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount in words, with two digits, or with two that say something where it is small.
+
+    >>> money(1234.5, "USD"), money(0.00123, "USD"), money(0, "EUR")
+    ('USD 1,234.50', 'USD 0.0012', 'EUR 0.00')
+    """
+    if 0 < abs(amount) < 0.1:
+        digits = max(2, 1 - math.floor(math.log10(abs(amount))))
+        return f"{currency} {amount:.{digits}f}"
+    return f"{currency} {amount:,.2f}"

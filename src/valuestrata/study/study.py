@@ -11,7 +11,7 @@ from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, Reci
 from valuestrata.study.budget import Budget
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
-from valuestrata.study.models import BaselineModel, LocalModel, Model
+from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -289,9 +289,15 @@ class Study(Part):
 
     def local_models(self) -> dict[str, LocalModel]:
         """Models and judges' models whose weights are here, by where the study says them."""
+        return {k: model for k, model in self._places().items() if isinstance(model, LocalModel)}
+
+    def service_models(self) -> dict[str, OpenAIModel]:
+        """Models and judges' models at a service, by where the study says them."""
+        return {k: model for k, model in self._places().items() if isinstance(model, OpenAIModel)}
+
+    def _places(self) -> dict[str, Model]:
         places = {f"models.{name}": model for name, model in self.models.items()}
-        places |= {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
-        return {place: model for place, model in places.items() if isinstance(model, LocalModel)}
+        return places | {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
 
     def model(self, name: str) -> Model:
         """A model, or a judge's model, by name."""
@@ -300,6 +306,10 @@ class Study(Part):
     def is_baseline(self, name: str) -> bool:
         """Whether a model is a rule that needs no language model."""
         return isinstance(self.model(name), BaselineModel)
+
+    def is_service(self, name: str) -> bool:
+        """Whether a model is asked at a service, which may cost money."""
+        return isinstance(self.model(name), OpenAIModel)
 
     def is_toy(self, name: str) -> bool:
         """Whether a model's weights are made by the graph."""
