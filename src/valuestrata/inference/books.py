@@ -143,7 +143,7 @@ class Books:
             InputError: it cannot be read.
         """
         try:
-            line = json.loads(text)
+            line = _checked(json.loads(text))
             if "withdraw" in line:
                 self._open.pop(line["withdraw"], None)
             elif "charge" in line:
@@ -167,6 +167,23 @@ class Books:
             self._early[reservation] = line
         else:
             self._settled[_file_of(reservation)].count(line)
+
+
+def _checked(line: Line) -> Line:
+    """A line that has what it needs.
+
+    Raises:
+        KeyError, TypeError: it has not.
+    """
+    kinds = {"node": dict, "cached_replies": int, "withdraw": str, "reserve": str, "charge": str}
+    kind = next(name for name in (*kinds, "?") if name in line or name == "?")
+    wanted = {kind: kinds[kind]}
+    if kind in ("reserve", "charge"):
+        wanted |= {"prompt": int, "completion": int, "amount": float | int | None}
+    wrong = [name for name, type_ in wanted.items() if not isinstance(line[name], type_)]
+    if wrong:
+        raise TypeError(wrong[0])
+    return line
 
 
 def _file_of(reservation: str) -> str:

@@ -105,7 +105,7 @@ class Ledger:
                 self._at_most[reservation] = amount
                 amount *= self._margin
             lines.append({"reserve": reservation, **_counts(tokens), "amount": amount})
-        self._write(lines)
+        self._write(lines, safely=self.budget is not None)
         if self.budget is None:
             return ids
         limit = passed(self.budget, self.spent())
@@ -153,26 +153,27 @@ class Ledger:
     def told(self) -> str:
         """What all jobs have spent, in words, for a log."""
         spent = self.spent()
-        parts = [f"{spent.calls:,} calls"]
+        words = f"{spent.calls:,} call{'' if spent.calls == 1 else 's'}"
         if self.prices is not None:
-            parts.insert(0, money(spent.amount, self.prices.currency))
-        if spent.unpriced:
-            parts.append(f"{spent.unpriced:,} of them without a price")
-        return " in ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
+            words = f"{money(spent.amount, self.prices.currency)} in {words}"
+        return words + (f", {spent.unpriced:,} of them without a price" if spent.unpriced else "")
 
     def _amount(self, tokens: Tokens, batch: bool) -> float | None:
         if self.prices is None:
             return None
         return self.prices.amount(tokens.prompt, tokens.completion, tokens.cached, batch)
 
-    def _write(self, lines: Iterable[Line]) -> None:
-        """Append lines in one write; with a budget they are on the disk when it ends."""
+    def _write(self, lines: Iterable[Line], safely: bool = False) -> None:
+        """Append lines in one write; a file server has them when it ends, and `safely` the disk.
+
+        A settlement that a crash of the machine loses leaves its attempt at the most.
+        """
         text = "".join(json.dumps(line) + "\n" for line in lines)
         path = self.folder / f"{self.name}.jsonl"
         with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE), "wb") as file:
             file.write(text.encode())
             file.flush()
-            if self.budget is not None:
+            if safely:
                 os.fdatasync(file.fileno())
 
 

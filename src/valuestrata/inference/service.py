@@ -12,6 +12,7 @@ import email.utils
 import queue
 import random
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -258,7 +259,7 @@ async def _attempt(
         words = _words(error, client)
         failure = Failure(status, f"status {status}", *words, is_billable=status in GAVE_UP)
         return failure, retry_after(error.response.headers)
-    except (openai.APIConnectionError, OSError) as error:
+    except (openai.APIConnectionError, OSError, *_transport_errors()) as error:
         return Failure(None, "no connection", is_billable=_was_sent(error)), None
     except (openai.OpenAIError, ValueError, RuntimeError) as error:
         kind = f"an unreadable reply ({type(error).__name__})"
@@ -270,6 +271,12 @@ async def _attempt(
     except ValueError as error:
         kind = f"a malformed reply: {error}"
         return Failure(None, kind, is_billable=True, usage=reported_usage(body)), None
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the package beneath openai raises while a body arrives; it goes by two names."""
+    packages = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return tuple(package.HTTPError for package in packages)
 
 
 def _was_sent(error: Exception) -> bool:
