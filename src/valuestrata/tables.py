@@ -367,27 +367,6 @@ DIFFERENCES = Contract(
     ),
 )
 
-# amounts are missing where no call of a job has a price
-USAGE = Contract(
-    "usage",
-    (
-        Column("stage", "text", meaning="what the model was asked for: predict, generate, judge"),
-        *_RUN,
-        Column("judge", "text", meaning="judge that was asked, '' where it was the model"),
-        Column("calls", "int", low=0, meaning="attempts answered, or maybe billed"),
-        Column("by_usage", "int", low=0, meaning="calls whose tokens the service counted"),
-        Column("unsure", "int", low=0, meaning="calls that failed and may have been billed"),
-        Column("unbilled", "int", low=0, meaning="attempts that were turned down; no calls"),
-        Column("cached_replies", "int", low=0, meaning="replies of the last job not asked again"),
-        Column("prompt_tokens", "int", low=0, meaning="tokens of prompts"),
-        Column("cached_tokens", "int", low=0, meaning="of these, cached by the service"),
-        Column("completion_tokens", "int", low=0, meaning="tokens of replies, thoughts included"),
-        Column("amount", "float", optional=True, low=0, meaning="price of the calls with a price"),
-        Column("currency", "text", meaning="currency of the amount, '' without one"),
-        Column("unpriced", "int", low=0, meaning="calls without a price, not in the amount"),
-    ),
-)
-
 HUMAN_AGREEMENT = Contract(
     "human_agreement",
     (

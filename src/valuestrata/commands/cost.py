@@ -10,7 +10,7 @@ from pathlib import Path
 from valuestrata import paths
 from valuestrata.inference.books import Books, Spending, total
 from valuestrata.stages.job import at
-from valuestrata.stages.rehearsal import Plan, Rehearsal
+from valuestrata.stages.rehearsal import JobPlan, Rehearsal
 from valuestrata.study.budget import CURRENCY, Prices, money
 from valuestrata.study.load import load_files
 from valuestrata.study.models import OpenAIModel
@@ -24,7 +24,7 @@ COLUMNS = ("job", "calls", "cached", "prompt tokens", "reply tokens", "cost")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostRange:
     """What some calls take: tokens, and the least and most that they cost; None without a price."""
 
     calls: int
@@ -77,7 +77,7 @@ def lines(study: Study) -> list[str]:
     ]
 
 
-def estimate(plan: Plan, model: OpenAIModel) -> Estimate:
+def estimate(plan: JobPlan, model: OpenAIModel) -> CostRange:
     """What a job's calls take and cost, at the least and at the most."""
     prompt = sum(tokens.prompt for tokens in plan.calls)
     longest = sum(tokens.completion for tokens in plan.calls)
@@ -91,10 +91,10 @@ def estimate(plan: Plan, model: OpenAIModel) -> Estimate:
             else model.prices.amount(round(prompt * (1 - FEWER)), len(plan.calls), batch=batch)
         )
         high = model.prices.amount(round(prompt * (1 + more)), longest, batch=batch)
-    return Estimate(len(plan.calls), prompt, longest, low, high)
+    return CostRange(len(plan.calls), prompt, longest, low, high)
 
 
-def _model(study: Study, plan: Plan) -> OpenAIModel:
+def _model(study: Study, plan: JobPlan) -> OpenAIModel:
     model = study.model(plan.asked)
     assert isinstance(model, OpenAIModel)
     return model
@@ -104,7 +104,7 @@ def _prices(model: OpenAIModel) -> Prices | None:
     return model.prices
 
 
-def _table(estimates: dict[Plan, Estimate], currency: str) -> list[str]:
+def _table(estimates: dict[JobPlan, CostRange], currency: str) -> list[str]:
     """A line a job; those that are done cost nothing more."""
     rows = [COLUMNS]
     for plan, expected in estimates.items():
@@ -133,7 +133,7 @@ def _table(estimates: dict[Plan, Estimate], currency: str) -> list[str]:
     ]
 
 
-def _range(expected: Estimate, currency: str) -> str:
+def _range(expected: CostRange, currency: str) -> str:
     if expected.low is None or expected.high is None:
         return "no price"
     if not expected.low:
@@ -142,13 +142,13 @@ def _range(expected: Estimate, currency: str) -> str:
 
 
 def _sums(
-    study: Study, estimates: Sequence[Estimate], spent: Spending, currency: str, at_most: bool
+    study: Study, estimates: Sequence[CostRange], spent: Spending, currency: str, at_most: bool
 ) -> list[str]:
     """What is to come, what was spent, and both against the budget."""
     priced = [e for e in estimates if e.low is not None and e.high is not None]
     calls = sum(e.calls for e in estimates)
     unpriced = calls - sum(e.calls for e in priced)
-    together = Estimate(
+    together = CostRange(
         calls,
         sum(e.prompt for e in estimates),
         sum(e.longest for e in estimates),
@@ -168,7 +168,7 @@ def _sums(
     return [line for line in (to_come, so_far, *_verdicts(study, together, spent, at_most)) if line]
 
 
-def _verdicts(study: Study, to_come: Estimate, spent: Spending, at_most: bool) -> list[str]:
+def _verdicts(study: Study, to_come: CostRange, spent: Spending, at_most: bool) -> list[str]:
     """Whether each limit of the budget is enough."""
     budget = study.budget
     if budget is None:
@@ -196,7 +196,7 @@ def _verdict(limit: float, low: float, high: float) -> str:
     return "enough" if high <= limit else "not enough" if low > limit else "may not be enough"
 
 
-def _uncertainty(plans: Sequence[Plan]) -> list[str]:
+def _uncertainty(plans: Sequence[JobPlan]) -> list[str]:
     """How sure the numbers are."""
     if not any(plan.calls for plan in plans):
         return []

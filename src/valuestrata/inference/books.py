@@ -175,9 +175,15 @@ def _checked(line: Line) -> Line:
     Raises:
         KeyError, TypeError: it has not.
     """
-    kinds = {"node": dict, "cached_replies": int, "withdraw": str, "reserve": str, "charge": str}
+    kinds: dict[str, Any] = {
+        "node": dict,
+        "cached_replies": int,
+        "withdraw": str,
+        "reserve": str,
+        "charge": str,
+    }
     kind = next(name for name in (*kinds, "?") if name in line or name == "?")
-    wanted = {kind: kinds[kind]}
+    wanted: dict[str, Any] = {kind: kinds[kind]}
     if kind in ("reserve", "charge"):
         wanted |= {"prompt": int, "completion": int, "amount": float | int | None}
     wrong = [name for name, type_ in wanted.items() if not isinstance(line[name], type_)]

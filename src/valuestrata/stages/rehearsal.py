@@ -43,7 +43,7 @@ NO_TEXTS = "texts that are not written yet count as the longest"
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """What a job would ask.
 
     Attributes:
@@ -72,7 +72,7 @@ class Rehearsal:
         """Link the cached replies, so that none that is made up joins them."""
         self.study, self.folder = study, folder
         self.graph = Graph(study)
-        self._plans: dict[Node, Plan] = {}
+        self._plans: dict[Node, JobPlan] = {}
         self._doubts: dict[Node, set[str]] = {}
         quick = study.evaluation.replace(n_resamples=FEWEST_RESAMPLES)
         self._quick = study.replace(evaluation=quick)
@@ -81,7 +81,7 @@ class Rehearsal:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(shard.resolve())
 
-    def plans(self) -> list[Plan]:
+    def plans(self) -> list[JobPlan]:
         """What each job that asks a service would ask.
 
         Raises:
@@ -91,7 +91,7 @@ class Rehearsal:
         served = [node for node in asking if self.study.is_service(_asked(node))]
         for node in served:
             if self.graph.state(node).kind == DONE:
-                self._plans[node] = Plan(node, _asked(node), is_done=True)
+                self._plans[node] = JobPlan(node, _asked(node), is_done=True)
             else:
                 self._make(node)
         return [self._plans[node] for node in served]
@@ -124,7 +124,7 @@ class Rehearsal:
         else:
             module.run(job)
         if backend is not None:
-            self._plans[node] = Plan(
+            self._plans[node] = JobPlan(
                 node,
                 _asked(node),
                 tuple(backend.calls),

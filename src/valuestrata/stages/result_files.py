@@ -15,6 +15,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.settings import DisplaySettings, display_settings
 from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
 
 
@@ -69,5 +70,5 @@ def load_results(job: Job[Any]) -> Results:
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),
-        usage=io.read_table(job.path("usage"), tables.USAGE) if "usage" in job.files else None,
+        usage=io.read_table(job.path("usage"), USAGE) if "usage" in job.files else None,
     )

@@ -7,13 +7,37 @@ from typing import Any
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, paths
+from valuestrata.contracts import Column, Contract
 from valuestrata.inference.books import Account, Books, total
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import Part
 from valuestrata.study.study import Study
 
 NODE = ("stage", "model", "variant", "split", "judge")
+
+# amounts are missing where no call of a job has a price
+USAGE = Contract(
+    "usage",
+    (
+        Column("stage", "text", meaning="what the model was asked for: predict, generate, judge"),
+        Column("model", "text", meaning="name of the model in the study"),
+        Column("variant", "text", meaning="base, or in which prompt variant it was asked"),
+        Column("split", "text", meaning="split of the study"),
+        Column("judge", "text", meaning="judge that was asked, '' where it was the model"),
+        Column("calls", "int", low=0, meaning="attempts answered, or maybe billed"),
+        Column("by_usage", "int", low=0, meaning="calls whose tokens the service counted"),
+        Column("unsure", "int", low=0, meaning="calls that failed and may have been billed"),
+        Column("unbilled", "int", low=0, meaning="attempts that were turned down; no calls"),
+        Column("cached_replies", "int", low=0, meaning="replies of the last job not asked again"),
+        Column("prompt_tokens", "int", low=0, meaning="tokens of prompts"),
+        Column("cached_tokens", "int", low=0, meaning="of these, cached by the service"),
+        Column("completion_tokens", "int", low=0, meaning="tokens of replies, thoughts included"),
+        Column("amount", "float", optional=True, low=0, meaning="price of the calls with a price"),
+        Column("currency", "text", meaning="currency of the amount, '' without one"),
+        Column("unpriced", "int", low=0, meaning="calls without a price, not in the amount"),
+    ),
+)
 
 
 class Settings(Part):
@@ -57,7 +81,7 @@ def run(job: Job[Settings]) -> None:
     """Write report/usage.parquet."""
     assert job.study is not None, "the ledger is the study's"
     accounts = Books(at(job.study, paths.LEDGER)).accounts()
-    io.write_table(usage(accounts), job.path("usage"), tables.USAGE, job.record)
+    io.write_table(usage(accounts), job.path("usage"), USAGE, job.record)
 
 
 def usage(accounts: list[Account]) -> pd.DataFrame:
@@ -66,7 +90,7 @@ def usage(accounts: list[Account]) -> pd.DataFrame:
     for account in sorted(accounts, key=lambda account: account.started):
         jobs.setdefault(tuple(account.node.get(key, "") for key in NODE), []).append(account)
     rows = [dict(zip(NODE, node, strict=True)) | _row(of_job) for node, of_job in jobs.items()]
-    return pd.DataFrame(rows, columns=tables.USAGE.names).astype({"amount": "float64"})
+    return pd.DataFrame(rows, columns=USAGE.names).astype({"amount": "float64"})
 
 
 def _row(accounts: list[Account]) -> dict[str, Any]:
