@@ -25,8 +25,9 @@ COLUMNS = ("job", "calls", "cached", "prompt tokens", "reply tokens", "cost")
 
 @dataclass(frozen=True)
 class CostRange:
-    """What some calls take: tokens, and the least and most that they cost; None without a price."""
+    """What some calls take: at the least and at the most; no cost where there is no price."""
 
+    fewest: int
     calls: int
     prompt: int
     longest: int
@@ -91,7 +92,8 @@ def estimate(plan: JobPlan, model: OpenAIModel) -> CostRange:
             else model.prices.amount(round(prompt * (1 - FEWER)), len(plan.calls), batch=batch)
         )
         high = model.prices.amount(round(prompt * (1 + more)), longest, batch=batch)
-    return CostRange(len(plan.calls), prompt, longest, low, high)
+    fewest = 0 if plan.doubts else len(plan.calls)
+    return CostRange(fewest, len(plan.calls), prompt, longest, low, high)
 
 
 def _model(study: Study, plan: JobPlan) -> OpenAIModel:
@@ -149,6 +151,7 @@ def _sums(
     calls = sum(e.calls for e in estimates)
     unpriced = calls - sum(e.calls for e in priced)
     together = CostRange(
+        sum(e.fewest for e in estimates),
         calls,
         sum(e.prompt for e in estimates),
         sum(e.longest for e in estimates),
@@ -180,8 +183,7 @@ def _verdicts(study: Study, to_come: CostRange, spent: Spending, at_most: bool) 
         limit = money(budget.amount, budget.currency)
         verdicts.append(f"budget: {limit}, {_verdict(budget.amount, low, high)}: up to {shown}")
     if budget.calls is not None:
-        most = spent.calls + to_come.calls
-        least = spent.calls if at_most else most
+        least, most = (spent.calls + calls for calls in (to_come.fewest, to_come.calls))
         verdict = _verdict(budget.calls, least, most)
         verdicts.append(f"budget: {budget.calls:,} calls, {verdict}: {'up to ' * at_most}{most:,}")
     return verdicts
