@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +83,14 @@ def answer(says: Says, request: dict[str, Any]) -> tuple[int, Any]:
     return 200, {**body, "choices": [choice]}
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """Shows its own errors, and not that somebody hung up or was killed."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(says: Says) -> Iterator[Server]:
     """Run a server until the block ends."""
@@ -145,7 +154,7 @@ def serving(says: Says) -> Iterator[Server]:
                     state.at_once -= 1
             self.send_raw(body) if isinstance(body, Raw) else self.send(status, body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _QuietServer(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{server.server_port}/v1"
     thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

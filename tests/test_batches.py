@@ -194,8 +194,8 @@ def test_what_is_malformed_or_dropped_on_the_way_is_asked_again_and_nothing_is_d
     garbage: list[Answer | None] = [
         (200, b"<html>"), (200, b"null"), (200, b"[]"), (200, b'{"id": 3}'), (500, b"{"), None,
     ]  # fmt: skip
-    kinds = ["POST files", "POST batches", "GET batches/{}", "GET files/{}/content", "GET batches"]
-    for kind in kinds[:-1]:
+    kinds = ["POST files", "POST batches", "GET batches/{}", "GET files/{}/content"]
+    for kind in kinds:
         for moment in ("before", "after"):
             for n, answer in enumerate(garbage):
                 if kind == "GET files/{}/content" and answer and answer[0] == 200:
@@ -220,6 +220,31 @@ def test_what_is_malformed_or_dropped_on_the_way_is_asked_again_and_nothing_is_d
                     assert set(server.batches.submitted().values()) == {1}, (kind, moment, answer)
                     assert failed
                     assert not notes(folder)
+
+
+def test_a_batch_of_which_nobody_knows_is_never_submitted_again(tmp_path: Path) -> None:
+    """The answer to its making is lost, and then the list of batches cannot be read."""
+    for n, answer in enumerate(
+        [
+            (200, b"<html>"), (200, b"null"), (200, b"[]"), (200, b"{}"), (200, b'{"data": 3}'),
+            (200, b'{"data": [3]}'), (200, b'{"data": [{"id": "x"}]}'), (500, b"{"), (403, b"{"),
+        ]
+    ):  # fmt: skip
+
+        def around(moment: str, kind: str, answer: Answer = answer) -> Answer | None:
+            if (moment, kind) == ("after", "POST batches"):
+                raise ConnectionError
+            return answer if kind == "GET batches" else None
+
+        with serving(echo) as server:
+            server.batches.around = around
+            for _ in range(2):
+                with pytest.raises(InputError, match="cannot tell whether") as raised:
+                    ask(server, tmp_path / str(n), max_retries=1)
+                assert "\n" not in str(raised.value)
+            server.batches.around = lambda *_: None
+            assert ask(server, tmp_path / str(n)) == WHOLE
+            assert set(server.batches.submitted().values()) == {1}
 
 
 def test_a_batch_that_cannot_be_looked_up_is_one_line_and_is_not_lost(

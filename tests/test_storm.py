@@ -16,21 +16,18 @@ from tests.served import KEY, VARIABLE, Raw, serving
 
 ROOT = Path(__file__).parent.parent
 CONCURRENCY = 16
-CHILD = (
-    """
+CHILD = """
 import resource, sys
 from pathlib import Path
 import pytest
 from tests import served
 served.make_quick(pytest.MonkeyPatch())
-address, folder, n = sys.argv[1:]
-settings = {"max_retries": 4, "timeout": 20.0, "max_concurrency": %d}
+address, folder, n, concurrency = sys.argv[1:]
+settings = {"max_retries": 4, "timeout": 20.0, "max_concurrency": int(concurrency)}
 texts = served.ask(served.model(served.Server(None, address), **settings), Path(folder), int(n))
 wrong = [i for i, text in enumerate(texts) if text != f"To {i}"]
 print(len(texts), len(wrong), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
-    % CONCURRENCY
-)
 """A job; it prints its number of replies, how many are wrong, and its peak memory in MB."""
 
 FAULTS = [
@@ -77,11 +74,11 @@ def run(storm: Storm, address: str, folder: Path, kill_at: int = 0) -> list[int]
     """What a job prints; nothing where it is killed."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", VARIABLE: KEY}
-    command = [sys.executable, "-c", CHILD, address, str(folder), str(storm.n)]
+    command = [sys.executable, "-c", CHILD, address, str(folder), str(storm.n), str(CONCURRENCY)]
     with storm.lock:
         storm.kill_at = kill_at
         storm.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=None, text=True
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     out, _ = storm.process.communicate()
     assert storm.process.returncode == (-signal.SIGKILL if kill_at else 0)

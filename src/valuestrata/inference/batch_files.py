@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from valuestrata.inference.completions import completion, without_keys
-from valuestrata.inference.service import Failure, Result, words_of
+from valuestrata.inference.completions import without_keys
+from valuestrata.inference.service import GAVE_UP, Failure, Result, read_reply, words_of
 from valuestrata.provenance import text_digest
 
 MAX_BYTES = 200_000_000
@@ -59,10 +59,8 @@ def read_reply_line(line: bytes, key: str) -> tuple[str | None, Result]:
     if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
         if status != 200:
             words = words_of(response.get("body"), key)
-            return request_id, Failure(status, f"status {status}", *words)
-        try:
-            return request_id, completion(json.dumps(response.get("body")).encode())
-        except ValueError as malformed:
-            return request_id, Failure(None, f"a malformed reply: {malformed}")
+            billable = status in GAVE_UP
+            return request_id, Failure(status, f"status {status}", *words, is_billable=billable)
+        return request_id, read_reply(json.dumps(response.get("body")).encode(), key)
     code = without_keys(str(error.get("code")), key) if isinstance(error, dict) else "unknown"
     return request_id, Failure(None, f"error {code}", *words_of(error, key))

@@ -27,7 +27,7 @@ from valuestrata.inference.batch_files import (
 )
 from valuestrata.inference.batch_notes import BatchNote, new_note, read_notes, submitting
 from valuestrata.inference.completions import ServiceReply
-from valuestrata.inference.service import Failure, Result, failure_of, words_of
+from valuestrata.inference.service import Failure, Result, client_errors, failure_of, words_of
 
 log = logging.getLogger(__name__)
 
@@ -192,11 +192,9 @@ class _Submission:
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         """What a call gives, an object with an id, or its failure."""
-        import openai
-
         try:
             answer = call()
-        except (openai.OpenAIError, OSError, ValueError, RuntimeError) as error:
+        except client_errors() as error:
             return failure_of(error, self.client)
         is_whole = isinstance(getattr(answer, "id", None), str)
         return answer if is_whole else Failure(None, "an unreadable reply")
@@ -217,20 +215,17 @@ class _Submission:
 
     def _listed(self, note: BatchNote) -> str | None:
         """The id of the batch that was made of a note's file, None where none was."""
-        import openai
-
         time.sleep(max(0.0, note.submitted_at + LISTING_DELAY - time.time()))
+        errors: tuple[type[Exception], ...] = (AttributeError, TypeError, *client_errors())
         try:
-            for batch in self.client.batches.list(limit=100):
-                if batch.input_file_id == note.file_id:
-                    return str(batch.id)
-        except (openai.OpenAIError, OSError, ValueError, RuntimeError, AttributeError) as error:
+            files = _batches_by_file(self.client)
+        except errors as error:
             raise InputError(
                 f"{note.path}: cannot tell whether this batch was submitted "
                 f"({failure_of(error, self.client)}); try again later, or look at your service's "
                 f"batches and delete the file if none was made of {note.file_id}"
             ) from None
-        return None
+        return files.get(note.file_id)
 
     def _ended(self, waiting: list[BatchNote]) -> Iterator[tuple[BatchNote, Any]]:
         """Each batch once it has ended, with its note."""
@@ -327,16 +322,34 @@ class _Submission:
 
     def _download(self, file_id: str, file: BinaryIO) -> Failure | None:
         """Write a file of the service over one here."""
-        import openai
-
         file.seek(0)
         file.truncate()
         try:
             with self.client.files.with_streaming_response.content(file_id) as response:
                 file.writelines(response.iter_bytes())
-        except (openai.OpenAIError, OSError, RuntimeError) as error:
+        except client_errors() as error:
             return failure_of(error, self.client)
         return None
+
+
+def _batches_by_file(client: Any) -> dict[str, str]:
+    """Ids of all batches at a service, by the ids of their files.
+
+    Raises:
+        ValueError, AttributeError, TypeError: the list is malformed.
+        Exception: as a request of the client.
+    """
+    files: dict[str, str] = {}
+    for page in client.batches.list(limit=100).iter_pages():
+        if not isinstance(page.data, list):
+            raise ValueError("no list")
+        fresh = {batch.input_file_id: batch.id for batch in page.data}
+        if not all(isinstance(text, str) for text in (*fresh, *fresh.values())):
+            raise ValueError("no batches")
+        if fresh.keys() <= files.keys():  # the end, or a service that knows no pages
+            break
+        files |= fresh
+    return files
 
 
 def _missing(batch: Any, client: Any) -> Failure:
@@ -350,7 +363,7 @@ def _missing(batch: Any, client: Any) -> Failure:
         return Failure(None if is_passing else 400, "its batch failed", *words)
     if batch.status == "expired":
         return Failure(None, "its batch expired")
-    return Failure(None, "no reply in its batch")
+    return Failure(None, "no reply in its batch", is_billable=True)
 
 
 def _progress(batch: Any) -> str:

@@ -14,6 +14,7 @@ from valuestrata.inference.protocol import (
     Backend,
     Completion,
     Messages,
+    MeteredBackend,
     RenderedPrompt,
     Sampling,
     ScoringRequest,
@@ -72,6 +73,8 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     """
     prompts = _render(model, requests)
     keys = cache_keys(model, requests, prompts)
+    if isinstance(model, MeteredBackend):
+        model.note_cached(sum(cache.get(key) is not None for key in {*keys}))
 
     def compute(part: list[int]) -> Iterator[dict[int, CachedReply]]:
         model.check_load(requests.messages[0])
@@ -171,10 +174,7 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
     """Replies to the prompts at some positions."""
     if requests.options is None:
         messages = [requests.messages[i] for i in part]
-        return [
-            {"text": c.text, "finish_reason": c.finish_reason}
-            for c in model.generate(messages, requests.sampling)
-        ]
+        return [asdict(written) for written in model.generate(messages, requests.sampling)]
     return [
         {
             "text": r.text,
@@ -193,5 +193,5 @@ def _scoring_requests(requests: Requests, part: list[int]) -> list[ScoringReques
 
 
 def _completion(reply: CachedReply) -> Completion:
-    """What was written; a reply that was cached before there were reasons has none."""
+    """What was written; a reply that was cached before there were reasons or counts has none."""
     return Completion(**{name: reply.get(name) for name in WRITTEN})

@@ -7,12 +7,14 @@ answer: None. A thought that comes in a field of its own is put before the text 
 (prompting/thinking.py).
 """
 
+import contextlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -21,9 +23,11 @@ import numpy as np
 
 from valuestrata.errors import InputError
 from valuestrata.inference import service
+from valuestrata.inference.batch_accounts import BatchAccounts
 from valuestrata.inference.batch_notes import FOLDER
 from valuestrata.inference.batches import CANCELLED, TIMEOUT, BatchSettings, batch_calls
 from valuestrata.inference.completions import ServiceReply
+from valuestrata.inference.ledger import Ledger
 from valuestrata.inference.protocol import (
     CUT,
     REFUSED,
@@ -38,12 +42,15 @@ from valuestrata.inference.service import Failure, Limits, Result
 from valuestrata.inference.top_logprobs import option_masses
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.provenance import text_digest
+from valuestrata.study.budget import Budget
 from valuestrata.study.models import OpenAIModel
 
 log = logging.getLogger(__name__)
 
 FIRST_CALLS = 5
 """Calls that end a run when all of them fail alike and no call was ever answered."""
+NO_KEY = "no-key"
+"""What is sent in place of a key where none is needed: the package wants one."""
 _FIELD = "answer"
 _OPENING = f'{{"{_FIELD}":"'
 _WRAPPER_TOKENS = 16
@@ -79,6 +86,7 @@ class OpenAIBackend:
     def __init__(self, model: OpenAIModel) -> None:
         """Remember whom to ask."""
         self.model = model
+        self.ledger: Ledger | None = None
 
     @classmethod
     def open(cls, model: OpenAIModel, threads: int, adapter: Path | str | None = None) -> Self:
@@ -106,6 +114,15 @@ class OpenAIBackend:
         """What a service is sent where the log-probabilities of options are wanted."""
         shown = self.model.top_logprobs
         return () if shown is None else (f"top_logprobs={shown}",)
+
+    def charge_to(self, folder: Path, node: Mapping[str, str], budget: Budget | None) -> None:
+        """Charge all calls to a study's ledger, and keep to its budget."""
+        self.ledger = Ledger(folder, node, self.model.prices, budget)
+
+    def note_cached(self, n_replies: int) -> None:
+        """Say how many of the replies that are needed are cached already."""
+        if self.ledger is not None:
+            self.ledger.note_cached(n_replies)
 
     def connect(self, kind: str = "AsyncOpenAI", **settings: Any) -> Any:
         """A client of the package; retries and pauses of single calls are ours (service.py).
@@ -184,20 +201,23 @@ class OpenAIBackend:
 
         Raises:
             InputError: the service rejects the key, has no such model, turns down or fails the
-                first calls alike although it has never answered, or does not keep to the options.
+                first calls alike although it has never answered, or does not keep to the options;
+                or the budget has no room for the next call.
         """
         if not requests:
             return
         failures: list[Failure] = []
-        for i, result in self._results([self._payload(r, sampling) for r in requests], folder):
-            written = result if isinstance(result, Failure) else _written(result, requests[i])
-            if isinstance(written, Completion):
-                has_replies = True
-                yield i, written
-                continue
-            failures.append(written)
-            self._refuse(failures, has_replies, min(FIRST_CALLS, len(requests)), requests[i])
-            yield i, Completion(None)
+        payloads = [self._payload(request, sampling) for request in requests]
+        with contextlib.closing(self._results(payloads, folder)) as results:
+            for i, result in results:
+                written = result if isinstance(result, Failure) else _written(result, requests[i])
+                if isinstance(written, Completion):
+                    has_replies = True
+                    yield i, written
+                    continue
+                failures.append(written)
+                self._refuse(failures, has_replies, min(FIRST_CALLS, len(requests)), requests[i])
+                yield i, Completion(None)
         if failures:
             log.warning(
                 "%d of %d calls failed (%s); only these will be retried on the next run",
@@ -208,26 +228,28 @@ class OpenAIBackend:
 
     def _results(
         self, payloads: Sequence[dict[str, Any]], folder: Path
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Generator[tuple[int, Result], None, None]:
         """(position, result) of every payload, by single calls or in batches."""
         model = self.model
-        if model.batch:
-            client = self.connect("OpenAI", timeout=TIMEOUT, max_retries=model.max_retries)
-            settings = BatchSettings(
-                folder / FOLDER,
-                model.max_batch_requests,
-                model.batch_poll_seconds,
+        if not model.batch:
+            limits = Limits(
+                model.max_concurrency,
+                model.timeout,
                 model.max_retries,
+                model.requests_per_minute,
+                model.tokens_per_minute,
             )
-            return batch_calls(client, payloads, settings)
-        limits = Limits(
-            model.max_concurrency,
-            model.timeout,
+            yield from service.calls(self.connect(), payloads, limits, self.ledger)
+            return
+        settings = BatchSettings(
+            folder / FOLDER,
+            model.max_batch_requests,
+            model.batch_poll_seconds,
             model.max_retries,
-            model.requests_per_minute,
-            model.tokens_per_minute,
+            None if self.ledger is None else BatchAccounts(self.ledger),
         )
-        return service.calls(self.connect(), payloads, limits)
+        with self.connect("OpenAI", timeout=TIMEOUT, max_retries=model.max_retries) as client:
+            yield from batch_calls(client, payloads, settings)
 
     def _payload(self, request: ScoringRequest, sampling: Sampling) -> dict[str, Any]:
         """The body of a call: what the study leaves out is left to the service."""
@@ -324,13 +346,15 @@ def _written(reply: ServiceReply, request: ScoringRequest) -> Completion | Failu
 
 def _completion(reply: ServiceReply) -> Completion:
     """A service's reply with its thought between tags; a refusal's own words where it has them."""
+    usage = reply.usage
+    counts = (usage.prompt, usage.completion) if usage else (None, None)
     if not reply.text and reply.refusal:
-        return Completion(reply.refusal, REFUSED)
+        return Completion(reply.refusal, REFUSED, *counts)
     if not reply.thought:
-        return Completion(reply.text, reply.finish_reason)
+        return Completion(reply.text, reply.finish_reason, *counts)
     is_open = not reply.text and reply.finish_reason == CUT
     thought = f"<think>{reply.thought}" + ("" if is_open else "</think>")
-    return Completion(thought + reply.text, reply.finish_reason)
+    return Completion(thought + reply.text, reply.finish_reason, *counts)
 
 
 def _counted(failures: Sequence[Failure]) -> str:
@@ -351,11 +375,20 @@ def _response_format(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _api_key(model: OpenAIModel) -> str:
+    """The key from the environment.
+
+    Raises:
+        InputError: there is none, or it cannot be one; it is not shown.
+    """
     if model.api_key_env is None:
-        return "none"  # the package wants one; a server of one's own ignores it
+        return NO_KEY
     key = os.environ.get(model.api_key_env, "").strip()
     if not key:
         raise InputError(
             f"${model.api_key_env} is not set: export the API key of {model.base_url} in it"
+        )
+    if not re.fullmatch("[!-~]+", key):  # a header could not carry it
+        raise InputError(
+            f"${model.api_key_env}: holds blanks or characters that no key has; export it anew"
         )
     return key

@@ -4,7 +4,7 @@ Baselines keep to the same tables but not to this protocol: they answer from the
 answers, not from prompts (stages/predict_baseline.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -38,13 +38,16 @@ class Completion:
     """A text and why it ended: stop, length, what a service says, or None where nobody knows.
 
     `text` is None where the call failed. It holds the model's thought, if it has one, between the
-    model's own markers (prompting/thinking.py). Of a service that shows its likeliest tokens,
-    `logprobs` are log p of each option as far as they tell and `unread_mass` is what they leave
-    open (top_logprobs.py).
+    model's own markers (prompting/thinking.py). `prompt_tokens` were read and `completion_tokens`
+    written for it, thought and terminator included; None where nobody counted. Of a service that
+    shows its likeliest tokens, `logprobs` are log p of each option as far as they tell, and
+    `unread_mass` is what they leave open (top_logprobs.py).
     """
 
     text: str | None
     finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     logprobs: tuple[float, ...] | None = None
     unread_mass: float | None = None
 
@@ -206,3 +209,14 @@ class StreamingBackend(Protocol):
             has_replies: whether some reply of the same batch was had before.
             folder: of the reply cache, where it may note what it needs to go on after a kill.
         """
+
+
+@runtime_checkable
+class MeteredBackend(Protocol):
+    """A backend whose calls may cost money."""
+
+    def charge_to(self, folder: Path, node: Mapping[str, str], budget: Any) -> None:
+        """Charge all calls to the ledger in a folder, and keep to a study's budget."""
+
+    def note_cached(self, n_replies: int) -> None:
+        """Say how many of the replies that are needed are cached already."""

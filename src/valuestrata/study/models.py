@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from valuestrata.study.base import EMPTY, FrozenMap, Part, Seed, Text, Unique, Url, Variable
+from valuestrata.study.budget import Prices
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A revision that never moves; a branch or a tag may move."""
@@ -178,6 +179,7 @@ class OpenAIModel(_LanguageModel):
         "batch",
         "max_batch_requests",
         "batch_poll_seconds",
+        "prices",
     )
 
     backend: Literal["openai"] = Field(
@@ -230,6 +232,13 @@ class OpenAIModel(_LanguageModel):
     )
     extra_body: FrozenMap[str, Any] = Field(
         default=EMPTY, description="More of a request's body, as the service wants it."
+    )
+    prices: Prices | None = Field(
+        default=None,
+        description=(
+            "What the service charges. Calls without a price are counted, and said to have none; a "
+            "model that costs nothing has the prices 0 and 0."
+        ),
     )
     accepted_failures: float = Field(
         default=0.0,
