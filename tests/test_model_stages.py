@@ -154,6 +154,7 @@ def _predictions(pairs: pd.DataFrame) -> pd.DataFrame:
         logprobs=None,
         distribution=None,
         non_option_mass=np.nan,
+        unread_mass=np.nan,
         passes=None,
         prompt_tokens=7,
         thought=None,

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "check study files, and the survey's columns and questions",
     "status": "say which results are done, missing or stale, and why",
     "accept": "count a run's results as valid although they were made otherwise",
+    "cost": "say what a study's models at services will cost, before anything is paid",
     "pin": "write the commit of each hub model into study files",
     "convert": "convert a GGUF file into a folder that a study can name as a model",
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",

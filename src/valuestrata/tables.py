@@ -246,6 +246,10 @@ PREDICTIONS = Contract(
             meaning="probability of each code given any of them",
         ),
         _share("non_option_mass", meaning="probability mass on no option"),
+        _share(
+            "unread_mass",
+            meaning="part of it that a service's likeliest tokens leave open: it may be on options",
+        ),
         Column("passes", "text", optional=True, values=PASSES, meaning="how options were read"),
         _PROMPT_TOKENS,
         *_ANSWERED_BY,

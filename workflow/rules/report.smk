@@ -5,6 +5,12 @@ from valuestrata.report.captions import FIGURES
 
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 HUMAN_AGREEMENT = Path(RESULTS, "annotation/agreement.parquet")  # by `valuestrata agreement`
+USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
+
+
+def served(runs):
+    """The runs whose model, and the judgements whose judge, is asked at a service."""
+    return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
 
 
 rule compare:
@@ -31,6 +37,29 @@ rule compare:
         "valuestrata compare --study {input.study:q} 2> {log:q}"
 
 
+rule usage:
+    input:
+        study=STUDY_FILE,
+        predictions=of_runs(f"{RUN}/predictions.parquet", served(STUDY.runs())),
+        texts=of_runs(f"{RUN}/texts.parquet", served(STUDY.generation_runs())),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", served(STUDY.judgements())),
+    output:
+        usage=f"{RESULTS}/report/usage.parquet",
+    log:
+        f"{RESULTS}/logs/usage.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/usage.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("usage"),
+    message:
+        "counting what services cost"
+    shell:
+        "valuestrata usage --study {input.study:q} 2> {log:q}"
+
+
 rule tables:
     input:
         study=STUDY_FILE,
@@ -42,6 +71,7 @@ rule tables:
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        usage=USAGE,
     output:
         main=report(
             f"{RESULTS}/report/tables/main.csv",
@@ -55,6 +85,7 @@ rule tables:
         agreement=f"{RESULTS}/report/tables/agreement.csv",
         ceilings=f"{RESULTS}/report/tables/ceilings.csv",
         ties=f"{RESULTS}/report/tables/ties.csv",
+        usage=[f"{RESULTS}/report/tables/usage.csv" for _ in USAGE],
         record=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
@@ -120,6 +151,7 @@ rule report:
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        usage=USAGE,
         figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),

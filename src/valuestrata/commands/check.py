@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files
-from valuestrata.study.checks import unpinned
+from valuestrata.study.checks import uncounted, unpinned
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
@@ -170,7 +170,7 @@ def unreadable_models(study: Study) -> list[str]:
 
 def warnings(study: Study) -> list[str]:
     """What is doubtful and no fault: revisions that may move, a survey file that is not here."""
-    lines = unpinned(study)
+    lines = [*unpinned(study), *uncounted(study)]
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
     return [*lines, *merged_groups(study)]

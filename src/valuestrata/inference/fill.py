@@ -14,6 +14,7 @@ from valuestrata.inference.protocol import (
     Backend,
     Completion,
     Messages,
+    MeteredBackend,
     RenderedPrompt,
     Sampling,
     ScoringRequest,
@@ -72,13 +73,16 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     """
     prompts = _render(model, requests)
     keys = cache_keys(model, requests, prompts)
+    if isinstance(model, MeteredBackend):
+        model.note_cached(sum(cache.get(key) is not None for key in {*keys}))
 
     def compute(part: list[int]) -> Iterator[dict[int, CachedReply]]:
         model.check_load(requests.messages[0])
         if isinstance(model, StreamingBackend):
             has_replies = any(cache.get(key) is not None for key in keys)
             asked = _scoring_requests(requests, part)
-            for i, written in model.stream(asked, requests.sampling, has_replies):
+            texts = model.stream(asked, requests.sampling, has_replies, cache.folder)
+            for i, written in texts:
                 yield {part[i]: asdict(written)}
         else:
             yield dict(zip(part, _ask(model, requests, part), strict=True))
@@ -90,7 +94,7 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     return [
         Reply(
             _completion(reply),
-            reply.get("logprobs"),
+            None if (logprobs := reply.get("logprobs")) is None else list(logprobs),
             prompt.digest,
             prompt.num_tokens,
             reply.get("passes"),
@@ -111,6 +115,8 @@ def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPro
     if sampling.temperature > 0:
         asked.append(str(sampling.seed))
     asked += rest
+    if requests.options is not None and isinstance(model, StreamingBackend):
+        asked += model.numerics_of_options
     options = _encode_options(model, requests) or [[]] * len(prompts)
     if requests.constrained:
         asked.append("constrained")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from valuestrata.report.baseline_findings import best_baseline_finding
 from valuestrata.report.ceiling_findings import ceiling_finding
+from valuestrata.report.cost import cost_sentence
 from valuestrata.report.findings import (
     BEST_BASELINE,
     baselines_finding,
@@ -42,6 +43,8 @@ def headline(results: Results, notices: Sequence[str] = ()) -> str:
     else:
         lines += _wrapped(f"{BEST_BASELINE} {best_baseline_finding(results, split)[0]}")
         lines += _wrapped(ceiling_finding(results, split)[0])
+    if results.usage is not None:
+        lines += _wrapped(cost_sentence(results.usage))
     lines += _notices(notices)
     return "\n".join(lines) + "\n"
 

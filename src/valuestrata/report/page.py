@@ -12,6 +12,7 @@ from markupsafe import Markup
 from valuestrata.paths import resource
 from valuestrata.report import display
 from valuestrata.report.captions import FIGURES, alternative, caption_of
+from valuestrata.report.cost import cost_sentence, cost_table
 from valuestrata.report.display import Table
 from valuestrata.report.findings import findings
 from valuestrata.report.human_agreement import (
@@ -123,6 +124,8 @@ def render_page(
         accepted=accepted_table(provenance.accepted) if provenance.accepted else None,
         version=provenance.version,
         notes=provenance.notes,
+        cost=None if results.usage is None else cost_table(results.usage),
+        cost_sentence="" if results.usage is None else cost_sentence(results.usage),
     )
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 

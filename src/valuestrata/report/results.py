@@ -57,7 +57,7 @@ class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
-    people have annotated text pairs.
+    people have annotated text pairs, `usage` where a service was asked.
     """
 
     settings: DisplaySettings
@@ -70,6 +70,7 @@ class Results:
     ceilings: pd.DataFrame
     ties: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
+    usage: pd.DataFrame | None = None
 
     @cached_property
     def _runs(self) -> dict[Key, Estimate]:

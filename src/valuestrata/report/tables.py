@@ -19,8 +19,9 @@ NAMES = (
     "agreement",
     "ceilings",
     "ties",
+    "usage",
 )
-"""File names of the tables."""
+"""File names of the tables; usage is there where a service was asked."""
 
 
 def report_tables(results: Results) -> dict[str, pd.DataFrame]:
@@ -35,6 +36,8 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
         "ceilings": results.ceilings,
         "ties": ties_table(results),
     }
+    if results.usage is not None:
+        tables["usage"] = results.usage
     return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 

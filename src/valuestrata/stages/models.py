@@ -1,14 +1,14 @@
 """What the stages that ask a language model share: the model as it is loaded, and their options."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.protocol import Backend, Completion, LoadCheck
+from valuestrata.inference.protocol import Backend, Completion, LoadCheck, MeteredBackend
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
@@ -76,17 +76,33 @@ def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
 def open_job_model(job: Job[Any]) -> Backend:
     """The language model of a job's settings, with the run's adapter.
 
+    A service is asked at the pace that the study allows, and its calls are charged to the study.
+
     Raises:
         InputError: it needs a GPU and there is none; one line that names its key in the study.
     """
+    if job.backend is not None:
+        return cast(Backend, job.backend)
+    run = job.record.run
     if job.options.gpus:
         from valuestrata.inference import local
 
-        run = job.record.run
         where = f"judges.{run['judge']}.model" if "judge" in run else f"models.{run['model']}"
         local.require_gpu(job.options.gpus, where)
+    model, study = job.settings.model, job.study
+    if study is not None and isinstance(model, OpenAIModel):
+        model = study.model(asked_model(run))
     adapter = next(iter(job.paths("adapter")), None)
-    return open_model(job.settings.model, job.options.threads, adapter)
+    backend = open_model(model, job.options.threads, adapter)
+    if study is not None and isinstance(backend, MeteredBackend):
+        node = {"stage": job.record.stage, **run}
+        backend.charge_to(Path(at(study, paths.LEDGER)), node, study.budget)
+    return backend
+
+
+def asked_model(run: Mapping[str, str]) -> str:
+    """The model that a run asks: the judge's, where it has one."""
+    return run.get("judge") or run["model"]
 
 
 def note_failures(
@@ -104,7 +120,7 @@ def note_failures(
         "run snakemake again to retry them"
     )
     record = replace(job.record, n_failed=n_failed)
-    return record, replace(loaded, notes=(*loaded.notes, note))
+    return record, loaded.with_note(note)
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:

@@ -19,6 +19,7 @@ STAGES = {
     "score": "score predictions pair by pair",
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",
+    "usage": "count what services were asked, and what it cost",
     "tables": "write the report's tables",
     "figures": "draw the report's figures",
     "report": "write the report",

@@ -25,7 +25,7 @@ from valuestrata.report.runs import (
 from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
+from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
 from valuestrata.study.study import Study, variant_parts
 from valuestrata.tables import PAIR
 
@@ -47,6 +47,7 @@ def inputs(study: Study) -> Files:
     page = report_settings(study)
     files: dict[str, str | tuple[str, ...]] = {
         **result_inputs(study),
+        **usage_input(study),
         "summary": at(study, paths.SUMMARY),
         "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
         "texts": tuple(_of_run(study, paths.TEXTS, run) for run in text_runs(page)),

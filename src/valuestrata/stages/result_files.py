@@ -15,6 +15,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.settings import DisplaySettings, display_settings
 from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
 
 
@@ -37,6 +38,11 @@ def result_inputs(study: Study) -> Files:
         "ceilings": at(study, paths.CEILINGS),
         "ties": tuple(at(study, paths.TIES, split=split) for split in settings.strata),
     }
+
+
+def usage_input(study: Study) -> Files:
+    """Path of the table of what services cost; none where the study asks none."""
+    return {"usage": at(study, paths.USAGE)} if study.service_models() else {}
 
 
 def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:
@@ -64,4 +70,5 @@ def load_results(job: Job[Any]) -> Results:
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),
+        usage=io.read_table(job.path("usage"), USAGE) if "usage" in job.files else None,
     )

@@ -67,3 +67,19 @@ def unpinned(study: Study) -> list[str]:
         for where, model in study.local_models().items()
         if model.revision is not None and not COMMIT.fullmatch(model.revision)
     ]
+
+
+def uncounted(study: Study) -> list[str]:
+    """A line for each model at a service whose cost is not known, and one where none is limited."""
+    services = study.service_models()
+    lines = [
+        f"{place} has no prices: its calls are counted, and what they cost is not known"
+        for place, model in services.items()
+        if model.prices is None
+    ]
+    costly = [
+        k for k, m in services.items() if m.prices and (m.prices.prompt or m.prices.completion)
+    ]
+    if costly and study.budget is None:
+        lines.append(f"nothing limits what {', '.join(costly)} may cost: give the study a budget")
+    return lines

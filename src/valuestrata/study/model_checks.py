@@ -27,6 +27,7 @@ def problems(study: Study, root: Path) -> Iterator[str]:
     yield from generation_splits(study)
     for name in study.judges:
         yield from judge(study, name, root)
+    yield from budget(study)
 
 
 def recipe_split(study: Study, name: str, recipe: AnyRecipe) -> Iterator[str]:
@@ -158,3 +159,25 @@ def judge(study: Study, name: str, root: Path) -> Iterator[str]:
             f"{where}.reference.variant: {variant!r} is tuned on folds and writes no texts; "
             "choose another"
         )
+
+
+def budget(study: Study) -> Iterator[str]:
+    """Prices that cannot be added up, or a budget of money that a model has no price for."""
+    amounts = {
+        f"{place}.prices.currency": model.prices.currency
+        for place, model in study.service_models().items()
+        if model.prices
+    }
+    has_amount = study.budget is not None and study.budget.amount is not None
+    if study.budget is not None and has_amount:
+        amounts["budget.currency"] = study.budget.currency
+    for place, currency in amounts.items():
+        first, expected = next(iter(amounts.items()))
+        if currency != expected:
+            yield f"{place}: {currency}, and {first} is {expected}; give all in one currency"
+    for place, model in study.service_models().items():
+        if has_amount and model.prices is None:
+            yield (
+                f"{place}.prices: missing, so budget.amount cannot be kept; give its prices, or 0 "
+                "and 0 where it costs nothing"
+            )

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, RecipeName
+from valuestrata.study.budget import Budget
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
-from valuestrata.study.models import BaselineModel, LocalModel, Model
+from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -91,6 +92,13 @@ class Study(Part):
         description="Models that compare open-ended answers with a reference's, in both orders.",
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="Intervals and tests.")
+    budget: Budget | None = Field(
+        default=None,
+        description=(
+            "Most that all jobs together may spend on services; no job starts a call that could "
+            "pass it. By default there is no limit."
+        ),
+    )
 
     def to_json(self) -> str:
         """The study with every default filled in, as JSON that `from_json` reads."""
@@ -281,9 +289,15 @@ class Study(Part):
 
     def local_models(self) -> dict[str, LocalModel]:
         """Models and judges' models whose weights are here, by where the study says them."""
+        return {k: model for k, model in self._places().items() if isinstance(model, LocalModel)}
+
+    def service_models(self) -> dict[str, OpenAIModel]:
+        """Models and judges' models at a service, by where the study says them."""
+        return {k: model for k, model in self._places().items() if isinstance(model, OpenAIModel)}
+
+    def _places(self) -> dict[str, Model]:
         places = {f"models.{name}": model for name, model in self.models.items()}
-        places |= {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
-        return {place: model for place, model in places.items() if isinstance(model, LocalModel)}
+        return places | {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
 
     def model(self, name: str) -> Model:
         """A model, or a judge's model, by name."""
@@ -292,6 +306,10 @@ class Study(Part):
     def is_baseline(self, name: str) -> bool:
         """Whether a model is a rule that needs no language model."""
         return isinstance(self.model(name), BaselineModel)
+
+    def is_service(self, name: str) -> bool:
+        """Whether a model is asked at a service, which may cost money."""
+        return isinstance(self.model(name), OpenAIModel)
 
     def is_toy(self, name: str) -> bool:
         """Whether a model's weights are made by the graph."""
