@@ -17,7 +17,7 @@ FLOORS = [
     {"errors", "paths", "provenance", "contracts", "tables", "metrics"},
     {"records", "io", "study", "prefix"},
     {"survey", "prompting", "inference"},
-    {"training", "baselines", "report", "annotation"},
+    {"training", "baselines", "report", "annotation", "publication"},
     {"demo"},
     {"stages"},
     {"commands"},
