@@ -128,13 +128,6 @@ def test_nothing_in_a_text_leaves_the_script_element() -> None:
         assert json.loads(data) == [text]
 
 
-def test_criteria_are_the_rubrics_sentences() -> None:
-    text = "Which? Value: fits better. Is it? Persona: sounds like X!\n\nOverall: all in all"
-    assert page.criteria(text, ["Overall", "Value", "Persona", "Style"]) == {
-        "Overall": "", "Value": "fits better.", "Persona": "sounds like X!", "Style": "",
-    }  # fmt: skip
-
-
 # ---- annotate
 
 

@@ -413,7 +413,7 @@ def test_open_answers_and_verdicts_go_through_a_service(tmp_path: Path) -> None:
     rubric = judging.rubric("pairwise")
 
     def says(persona: str, user: str) -> Any:
-        if persona == rubric.system:
+        if persona.startswith("You are a judge"):
             return 500 if "Is work" in user else "\n".join(f"{d}: 1" for d in rubric.dimensions)
         return f"In my view, {user[-20:]}"
 

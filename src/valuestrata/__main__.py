@@ -21,6 +21,7 @@ COMMANDS = {
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "annotate": "write a page on which people judge text pairs blind, and its key",
     "agreement": "compare people's annotations with each other and with the judges",
+    "probe-judge": "try judges with texts that tell them what to answer, longer or equal ones",
     "export": "copy what may be published, without small cells",
     "schema": "write the JSON schema of study files",
 }
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == chosen and name in STAGES:
             _add_stage(command, name)
         elif name == chosen:
-            module = importlib.import_module(f"valuestrata.commands.{name}")
+            module = importlib.import_module(f"valuestrata.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     logging.basicConfig(

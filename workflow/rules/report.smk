@@ -13,6 +13,13 @@ def served(runs):
     return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
 
 
+def probes():
+    """Trials of judges: those that the study wants, and those that `valuestrata probe-judge` wrote."""
+    paths = {judge: f"{RESULTS}/probes/{judge}.parquet" for judge in STUDY.judge_models}
+    wanted = STUDY.probed_judges()
+    return [path for judge, path in paths.items() if judge in wanted or Path(path).exists()]
+
+
 rule compare:
     input:
         study=STUDY_FILE,
@@ -162,6 +169,7 @@ rule report:
         ),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
+        probes=probes(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
         human_agreement=[str(HUMAN_AGREEMENT)] if HUMAN_AGREEMENT.exists() else [],
     output:

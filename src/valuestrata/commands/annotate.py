@@ -97,12 +97,12 @@ def _write(
     study: Study, judge: str, name: str, chosen: pd.DataFrame, arguments: argparse.Namespace
 ) -> None:
     """Page and key; the name is a digest of the content, so no other sample is overwritten."""
-    rubric = judging.rubric(study.judges[judge].rubric)
+    rubric = judging.rubric(study.rubric(judge))
     task = page.Task(
         title="Which answer is better?",
         sample=name,
-        criteria=page.criteria(rubric.user, rubric.dimensions),
-        rubric=f"{rubric.system}\n\n{rubric.user}",
+        criteria=rubric.dimensions,
+        rubric=judging.rubric_text(rubric),
         minutes=arguments.minutes,
         caveat=study.caveat,
     )
@@ -140,10 +140,10 @@ def _planning(
     """What the sample can show, and what people and judge cost."""
     n, level = len(chosen), study.evaluation.confidence_level
     plan = cost.plan(verdicts, n, arguments.kappa, level)
-    rubric = judging.rubric(study.judges[judge].rubric)
+    rubric = judging.rubric(study.rubric(judge))
     tokens = study.judges[judge].max_new_tokens
     prices = tuple(arguments.prices) if arguments.prices else None
-    around = rubric.system + rubric.user
+    around = judging.rubric_text(rubric)
     return [
         f"precision: a weighted kappa of {arguments.kappa:g} within +-{plan.half_width:.2f} "
         f"({100 * level:g}%); {plan.needed} text pairs give +-{cost.HALF_WIDTH:g}, more where "

@@ -30,6 +30,7 @@ from valuestrata.report.model_provenance import (
     recipes_table,
 )
 from valuestrata.report.phrases import caveat_sentence, count, listed
+from valuestrata.report.probes import probes_table, swayed_lines
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import SUBGROUPS, Results, stratum_label
 from valuestrata.report.runs import (
@@ -114,6 +115,8 @@ def render_page(
         samples=samples,
         texts=texts,
         human=human_table(results),
+        probes=probes_table(results.probes, settings.judges),
+        swayed=swayed_lines(results.probes),
         human_sentences=_human_sentences(results),
         human_note=human_note,
         n_tested=len(tested),

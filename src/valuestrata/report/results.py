@@ -1,7 +1,7 @@
 """What the report is made of: the study's tables, their order, and looking numbers up. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -57,7 +57,8 @@ class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
-    people have annotated text pairs, `usage` where a service was asked.
+    people have annotated text pairs, `usage` where a service was asked, `probes` of each judge
+    that was tried with texts made for it.
     """
 
     settings: DisplaySettings
@@ -71,6 +72,7 @@ class Results:
     ties: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
     usage: pd.DataFrame | None = None
+    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def _runs(self) -> dict[Key, Estimate]:

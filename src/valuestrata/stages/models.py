@@ -65,8 +65,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
-    """The cache of a run's replies: the folder that was given, or the run's own."""
-    run = {name: job.record.run[name] for name in ("model", "variant")}
+    """The cache of a run's, or a judge's, replies: the folder that was given, or its own."""
+    named = job.record.run
+    run = {"model": named.get("model") or named["judge"], "variant": named.get("variant", BASE)}
     folder = job.options.cache
     if folder is None:
         folder = Path(job.options.study).parent / paths.CACHE.format(**run, stage=stage)

@@ -16,6 +16,8 @@ STAGES = {
     "pool": "combine the predictions of a k-fold recipe",
     "generate": "write open-ended answers",
     "judge": "compare open-ended answers with a reference's, in both orders",
+    "panel": "combine the verdicts of several judges",
+    "probe": "try a judge with texts that are told up, longer, or the same",
     "score": "score predictions pair by pair",
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",

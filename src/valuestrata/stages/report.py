@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judge_tables, paths, tables
 from valuestrata.records import Record, changed_inputs, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
 from valuestrata.report.model_provenance import Adapters, Origin, notes_lines
 from valuestrata.report.page import Provenance, render_page
+from valuestrata.report.probes import swayed_lines
 from valuestrata.report.runs import (
     ModelVariant,
     RunKey,
@@ -60,10 +61,18 @@ def inputs(study: Study) -> Files:
             at(study, paths.ADAPTER, model=model, recipe=recipe)
             for model, recipe in adapter_keys(page)
         ),
+        "probes": probe_paths(study),
     }
     by_people = {"accepted": paths.ACCEPTED, "human_agreement": paths.HUMAN_AGREEMENT}
     typed = {name: at(study, pattern) for name, pattern in by_people.items()}
     return {**files, **{name: path for name, path in typed.items() if Path(path).exists()}}
+
+
+def probe_paths(study: Study) -> tuple[str, ...]:
+    """Trials of judges: those that the study wants, and those that `probe-judge` wrote."""
+    by_judge = {judge: at(study, paths.PROBES, judge=judge) for judge in study.judge_models}
+    probed = study.probed_judges()
+    return tuple(p for judge, p in by_judge.items() if judge in probed or Path(p).exists())
 
 
 def outputs(study: Study) -> Files:
@@ -79,7 +88,7 @@ def outputs(study: Study) -> Files:
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
     human_agreement, human_note = _human_agreement(job)
-    results = replace(load_results(job), human_agreement=human_agreement)
+    results = replace(load_results(job), human_agreement=human_agreement, probes=_probes(job))
     figures = {Path(path).stem: path for path in job.paths("figures")}
     texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
@@ -95,7 +104,8 @@ def run(job: Job[Settings]) -> None:
     )
     io.write_text(page, job.path("page"))
     notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
-    notices = [*provenance.notes, *notes, *summary["notices"]]
+    swayed = swayed_lines(results.probes)
+    notices = [*provenance.notes, *notes, *swayed, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
@@ -117,6 +127,13 @@ def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
             "valuestrata agreement again."
         )
     return io.read_table(path, tables.HUMAN_AGREEMENT), ""
+
+
+def _probes(job: Job[Settings]) -> dict[str, pd.DataFrame]:
+    """The trial of each judge that has one."""
+    return {
+        Path(path).stem: io.read_table(path, judge_tables.PROBES) for path in job.paths("probes")
+    }
 
 
 def _texts(job: Job[Settings]) -> dict[str, dict[ModelVariant, pd.DataFrame]]:

@@ -284,8 +284,21 @@ class Study(Part):
 
     @cached_property
     def judge_models(self) -> dict[str, Model]:
-        """The judges' models by the judge's name."""
-        return {name: judge.model for name, judge in self.judges.items()}
+        """The judges' models by the judge's name; a panel has none."""
+        return {name: judge.model for name, judge in self.judges.items() if judge.model}
+
+    def panel(self, judge: str) -> tuple[str, ...]:
+        """The judges of a panel; none where a model judges."""
+        panel = self.judges[judge].panel
+        return panel.judges if panel else ()
+
+    def rubric(self, judge: str) -> str:
+        """The rubric of a judge; a panel has its judges'."""
+        return self.judges[next(iter(self.panel(judge)), judge)].rubric
+
+    def probed_judges(self) -> list[str]:
+        """The judges that the graph tries on texts made for it."""
+        return [name for name in self.judge_models if self.judges[name].probes]
 
     def local_models(self) -> dict[str, LocalModel]:
         """Models and judges' models whose weights are here, by where the study says them."""
@@ -297,11 +310,11 @@ class Study(Part):
 
     def _places(self) -> dict[str, Model]:
         places = {f"models.{name}": model for name, model in self.models.items()}
-        return places | {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
+        return places | {f"judges.{name}.model": model for name, model in self.judge_models.items()}
 
     def model(self, name: str) -> Model:
         """A model, or a judge's model, by name."""
-        return self.models[name] if name in self.models else self.judges[name].model
+        return self.models[name] if name in self.models else self.judge_models[name]
 
     def is_baseline(self, name: str) -> bool:
         """Whether a model is a rule that needs no language model."""
@@ -318,7 +331,7 @@ class Study(Part):
 
     def toys(self) -> list[str]:
         """Names of all models and judges whose weights the graph makes."""
-        return [name for name in [*self.models, *self.judges] if self.is_toy(name)]
+        return [name for name in [*self.models, *self.judge_models] if self.is_toy(name)]
 
 
 def dump(part: Part) -> dict[str, Any]:
