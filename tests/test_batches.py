@@ -17,6 +17,7 @@ from tests.batched import Answer
 from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata.errors import InputError
 from valuestrata.inference import batch_files, batches
+from valuestrata.inference.books import Books, total
 
 ROOT = Path(__file__).parent.parent
 N = 12
@@ -338,6 +339,38 @@ def test_requests_are_reserved_before_and_settled_after_and_a_full_budget_keeps_
     assert len(server.batches.batches) == 1
     assert sorted(till.settled) == sorted(till.open) == [f"r{i}" for i in range(5)]
     assert till.settled["r0"].status == 400
+
+
+def test_batches_are_held_against_the_budget_and_charged_at_their_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 5}
+    prices = {"prompt": 2.0, "completion": 8.0, "batch_discount": 0.5}
+
+    def says(_: str, user: str) -> Any:
+        return 400 if user == "0" else {"content": f"To {user}", "usage": usage}
+
+    def job(server: Server, name: str, calls: int) -> list[str | None]:
+        settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 0, "prices": prices}
+        model = served.model(server, **settings)
+        return served.ask(model, tmp_path / name, N, tmp_path / "ledger", amount=5, calls=calls)
+
+    with serving(says) as server:
+        with pytest.raises(InputError, match="budget of 11 calls"):
+            job(server, "small", 11)
+        assert not server.batches.batches
+        monkeypatch.setattr(batches, "MAX_MISSED_POLLS", 1)
+        server.batches.around = lambda _, kind: (503, b"") if kind == "GET batches/{}" else None
+        with pytest.raises(InputError, match="looked up"):  # one job submits, another collects
+            job(server, "cache", 12)
+        spent = total(Books(tmp_path / "ledger").accounts())
+        assert (spent.calls, spent.unsure) == (12, 12)
+        server.batches.around = lambda *_: None
+        assert job(server, "cache", 12) == [None, *WHOLE[1:]]
+        assert len(server.batches.batches) == 1
+    spent = total(Books(tmp_path / "ledger").accounts())
+    assert (spent.calls, spent.by_usage, spent.unsure) == (11, 11, 0)
+    assert spent.amount == pytest.approx(11 * (100 * 2 + 5 * 8) / 1e6 / 2)
 
 
 # ---- kill -9 at every moment
