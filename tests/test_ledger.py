@@ -206,8 +206,8 @@ def test_usage_of_all_forms_is_read_or_left_alone() -> None:
 
 
 def test_each_way_an_attempt_ends_is_charged_as_the_service_may_bill_it(tmp_path: Path) -> None:
-    estimated = Tokens(prompt=3, completion=2)  # of 11 bytes, and of 5
-    longest = Tokens(prompt=3, completion=8)
+    estimated = Tokens(prompt=3 + 10, completion=2)  # of 11 bytes in two messages, and of 5
+    longest = Tokens(prompt=3 + 10, completion=8)
     ways: dict[str, tuple[Any, Tokens | None, str]] = {
         "counted": (Raw(body(**usage(20, 3))), Tokens(20, 3), "by_usage"),
         "not counted": (Raw(body()), estimated, "calls"),

@@ -653,6 +653,28 @@ def test_headline_fits_a_terminal() -> None:
         assert any(line.startswith("Do baselines still win? Yes") for line in lines)
 
 
+def test_what_services_cost_is_on_the_page_and_in_table_and_closing_lines() -> None:
+    assert "Cost of models at a service" not in rendered(made())
+    assert "usage" not in report_tables(made())
+    run = {"stage": "judge", "model": "model-0", "variant": "base", "split": "ood", "judge": "j"}
+    tokens = {"prompt_tokens": 12_345, "cached_tokens": 678, "completion_tokens": 90}
+    counts = {"calls": 40, "by_usage": 33, "unsure": 2, "unbilled": 7, "cached_replies": 11}
+    usage = pd.DataFrame(
+        [{**run, **tokens, **counts, "amount": 1.5, "currency": "USD", "unpriced": 0}]
+    )
+    results = replace(made(), usage=usage)
+    html = unescape(rendered(results))
+    sentence = (
+        "Models at a service cost USD 1.50 in 40 calls; 5 of these by estimated tokens; 2 of these "
+        "failed and may have been billed."
+    )
+    assert sentence in html
+    for cell in ("model-0/base/ood/j", "estimated 5, unsure 2, turned down 7", "12,345"):
+        assert cell in html, cell
+    assert "Models at a service cost USD 1.50" in headline(results)
+    assert report_tables(results)["usage"]["calls"].to_list() == [40]
+
+
 # figures ---------------------------------------------------------------------------------------
 
 

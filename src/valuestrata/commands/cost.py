@@ -203,8 +203,8 @@ def _uncertainty(plans: Sequence[JobPlan]) -> list[str]:
     if not any(plan.calls for plan in plans):
         return []
     text = (
-        "how sure: prompts are taken to have a token for four bytes, and may have a third more or "
-        "fewer; replies are between one token and the longest that is allowed"
+        "how sure: prompts are taken to have a token for four bytes and five for each message, and "
+        "may have a third more or fewer; replies are between one token and the longest allowed"
     )
     if any(plan.other_script for plan in plans):
         text += "; prompts in other scripts than Latin may have twice as many tokens"

@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 4
 """Of prompts and replies in English, a rule of thumb."""
-MESSAGE_TOKENS = 64
+MESSAGE_TOKENS = 5
+"""That a chat template adds around a message, about."""
+MOST_ADDED = 64
 """More than a service adds around the messages of a call."""
 TRIES = 5
 """Attempts to fit a call into what is left while other jobs settle theirs."""
@@ -31,7 +33,7 @@ def at_most(payload: Mapping[str, Any]) -> Tokens:
     10
     """
     size = len(json.dumps(payload, ensure_ascii=False).encode())
-    return Tokens(size + MESSAGE_TOKENS, longest_reply(payload))
+    return Tokens(size + MOST_ADDED, longest_reply(payload))
 
 
 def estimated(payload: Mapping[str, Any], text: str | None = None) -> Tokens:
@@ -41,9 +43,11 @@ def estimated(payload: Mapping[str, Any], text: str | None = None) -> Tokens:
         payload: the body of the call.
         text: what was written; None counts the longest reply.
     """
-    prompt = sum(len(str(message["content"]).encode()) for message in payload["messages"])
+    messages, schema = payload["messages"], payload.get("response_format")
+    size = sum(len(str(message["content"]).encode()) for message in messages)
+    size += len(json.dumps(schema)) if schema else 0
     written = longest_reply(payload) if text is None else _tokens(len(text.encode()))
-    return Tokens(_tokens(prompt), written)
+    return Tokens(_tokens(size) + MESSAGE_TOKENS * len(messages), written)
 
 
 def longest_reply(payload: Mapping[str, Any]) -> int:

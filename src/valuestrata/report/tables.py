@@ -19,13 +19,14 @@ NAMES = (
     "agreement",
     "ceilings",
     "ties",
-    "usage",
 )
-"""File names of the tables; usage is there where a service was asked."""
+"""File names of the tables of every study."""
+USAGE = "usage"
+"""The table of what services cost, where a study asks one."""
 
 
 def report_tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Every table of the report by its name in NAMES."""
+    """Every table of the report by its name."""
     tables = {
         "main": main_table(results),
         "differences": differences_table(results),
@@ -37,7 +38,7 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
         "ties": ties_table(results),
     }
     if results.usage is not None:
-        tables["usage"] = results.usage
+        tables[USAGE] = results.usage
     return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from valuestrata import io, paths
 from valuestrata.report.settings import DisplaySettings, display_settings
-from valuestrata.report.tables import NAMES, report_tables
+from valuestrata.report.tables import NAMES, USAGE, report_tables
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import load_results, result_inputs, usage_input
 from valuestrata.study.study import Study
@@ -29,7 +29,7 @@ def inputs(study: Study) -> Files:
 
 def outputs(study: Study) -> Files:
     """A csv file a table, and their record."""
-    names = [name for name in NAMES if name != "usage" or study.service_models()]
+    names = (*NAMES, USAGE) if study.service_models() else NAMES
     return {
         "tables": tuple(at(study, paths.TABLE, name=name) for name in names),
         "record": str(Path(at(study, paths.TABLE, name="")).parent / paths.MADE_OF),

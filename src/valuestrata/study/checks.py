@@ -76,9 +76,8 @@ def uncounted(study: Study) -> list[str]:
         for place, model in services.items()
         if model.prices is None
     ]
-    costly = [
-        k for k, m in services.items() if m.prices and (m.prices.prompt or m.prices.completion)
-    ]
+    prices = {place: model.prices for place, model in services.items() if model.prices}
+    costly = [place for place, price in prices.items() if price.prompt or price.completion]
     if costly and study.budget is None:
         lines.append(f"nothing limits what {', '.join(costly)} may cost: give the study a budget")
     return lines
