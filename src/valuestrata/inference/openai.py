@@ -53,7 +53,7 @@ NO_KEY = "no-key"
 """What is sent in place of a key where none is needed: the package wants one."""
 _FIELD = "answer"
 _OPENING = f'{{"{_FIELD}":"'
-_WRAPPER_TOKENS = 16
+WRAPPER_TOKENS = 16
 """Tokens of a constrained reply beside its option, at most."""
 _NO_OPTION = "a reply that is none of the options"
 _ECHO = "a reply that repeats the whole prompt"
@@ -259,7 +259,7 @@ class OpenAIBackend:
             "model": model.model,
             "messages": [{"role": role, "content": content} for role, content in roles],
             model.length_parameter: sampling.max_new_tokens
-            + (_WRAPPER_TOKENS if request.constrained else 0),
+            + (WRAPPER_TOKENS if request.constrained else 0),
         }
         temperature = sampling.temperature if sampling.temperature > 0 else model.temperature
         if temperature is not None:
