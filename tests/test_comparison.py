@@ -110,8 +110,10 @@ def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing
         assert np.isnan(row["value"])
         assert cell(runs, model="m", metric=metric)["n"] == expected
     metrics = {model: set(rows["metric"]) for model, rows in differences.groupby("model")}
-    assert metrics["closed"] == {"accuracy", "nmae", "refusal"}
-    assert metrics["m"] == {*metrics["closed"], *distances, "calibration_error"}
+    readings = {"answered", "accuracy_all_pairs", "accuracy_upper_bound"}
+    assert metrics["closed"] == {"accuracy", "nmae", "refusal", *readings}
+    others = {*distances, "argmax_accuracy", "calibration_error"}
+    assert metrics["m"] == {*metrics["closed"], *others}
 
 
 def test_runs_are_compared_on_the_pairs_that_both_answered() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from valuestrata import evaluation_tables
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
@@ -22,9 +23,15 @@ from valuestrata.report.display import (
     labels_table,
     main_table,
 )
+from valuestrata.report.families import (
+    adjusted_differences,
+    adjusted_inequality,
+    adjusted_questions,
+)
 from valuestrata.report.figures_groups import spread
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
+from valuestrata.report.inequality import adjusted_changes
 from valuestrata.report.methods import methods
 from valuestrata.report.model_provenance import (
     Origin,
@@ -209,6 +216,35 @@ def agreement() -> list[Row]:
     ]
 
 
+def contrasts(settings: ReportSettings, gap: float, q: float) -> list[Row]:
+    """Each group against the rest, and each subgroup; smallest gaps are .25."""
+    rows = []
+    for model, variant in all_runs(settings):
+        for level, names in {**GROUPS, "subgroups": ["sex=male & age=young"]}.items():
+            for group in names:
+                row = {"model": model, "variant": variant, "split": "ood", "level": level}
+                row |= {"group": group, "other_group": "rest", "contrast": "rest"}
+                row |= {"metric": "accuracy", "judge": "", "dimension": "", "reading": "raw"}
+                row |= {**number(gap), "p_value": q, "q_value": q, "smallest_gap": 0.25}
+                rows.append(row)
+    return rows
+
+
+def changes(settings: ReportSettings, falls: float, rises: float) -> list[Row]:
+    """Inequality of every fine-tune against its base, with these one-sided p-values."""
+    rows = []
+    for model, variant in tuned_runs(settings):
+        for metric, change, p in (("accuracy", -0.1, falls), ("nmae", 0.1, rises)):
+            for statistic in ("norm_range", "cv"):
+                row = {"model": model, "variant": variant, "split": "ood", "level": "subgroups"}
+                row |= {"metric": metric, "statistic": statistic, **number(change)}
+                row |= {"raw_base": 0.4, "raw_tuned": 0.4 + change, "raw_by_mean": change / 2}
+                row |= {"base": 0.3, "tuned": 0.3 + change, "n_groups": 4, "questions": 9}
+                row |= {"p_value": 2 * p, "p_fall": falls, "p_rise": rises}
+                rows.append({**row, "p_joint": max(falls, rises)})
+    return rows
+
+
 def ceilings() -> list[Row]:
     rows = []
     places = [("all", "all"), *((level, g) for level, names in GROUPS.items() for g in names)]
@@ -233,6 +269,10 @@ def made(
     p: float = 0.001,
     tuned_accuracy: float = 0.3,
     tuned_nmae: float = 0.5,
+    group_gap: float = 0.1,
+    group_q: float = 0.5,
+    falls: float = 0.001,
+    rises: float = 0.001,
     **study: Any,
 ) -> Results:
     settings = make_settings(**study)
@@ -242,6 +282,13 @@ def made(
             differences(settings, against_base, against_rule, p),
             contracts.DIFFERENCES,
         ),
+        "contrasts": (contrasts(settings, group_gap, group_q), evaluation_tables.GROUP_CONTRASTS),
+        "consistency": ([], evaluation_tables.CONSISTENCY),
+        "inequality_changes": (
+            changes(settings, falls, rises),
+            evaluation_tables.INEQUALITY_CHANGES,
+        ),
+        "disparities": ([], evaluation_tables.DISPARITIES),
         "fairness": (inequality(settings, tuned_accuracy, tuned_nmae), contracts.FAIRNESS),
         "groups": (groups(settings), contracts.GROUPS),
         "diversity": (diversity(), contracts.DIVERSITY),
@@ -254,6 +301,10 @@ def made(
         for name, (table, contract) in rows.items()
     }
     frames["ties"] = frames["ties"].assign(split="ood")
+    frames["differences"] = adjusted_differences(frames["differences"], settings)
+    frames["inequality_changes"] = adjusted_changes(frames["inequality_changes"])
+    frames["fairness"] = adjusted_inequality(frames["fairness"])
+    frames["diversity"] = adjusted_questions(frames["diversity"])
     return Results(settings, **frames)
 
 
@@ -457,7 +508,7 @@ def test_interval_without_test_is_open() -> None:
     finding = found(made(p=0.3))[TUNING]
     assert "In none" in finding.answer
     assert (
-        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300)"
+        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300, q = 0.300)"
         in (finding.details[-1])
     )
 
@@ -473,21 +524,26 @@ def test_baseline_sentence_turns_with_the_difference() -> None:
     assert "best language model" in found(made(tuned=False))[BASELINES].answer
 
 
-def test_paradox_sentence_turns_with_the_ranges() -> None:
-    assert "is seen in 2 of 2 fine-tunes, and in 2 once" in found(made())[PARADOX].answer
-    for results in (made(tuned_nmae=0.3), made(tuned_accuracy=0.5)):
-        assert "is seen in none of 2 fine-tunes" in found(results)[PARADOX].answer
-    frame = made().fairness
-    change = (frame["value"] - 0.4).where(frame["variant"] == "sft", 0.0)
-    moved = frame.assign(null_mean=frame["null_mean"] + 2 * change)
-    answer = found(replace(made(), fairness=moved))[PARADOX].answer
-    assert "and in none once the null mean is subtracted" in answer
+def test_paradox_sentence_turns_with_the_joint_test() -> None:
+    shown = "is shown in 2 of 2 fine-tunes by Norm.Range and in 2 of 2 fine-tunes by CV"
+    assert shown in found(made())[PARADOX].answer
+    # the same signs, and either change within chance
+    for chances in ({"falls": 0.2}, {"rises": 0.2}):
+        finding = found(made(**chances))[PARADOX]
+        assert "is shown in none of 2 fine-tunes by Norm.Range and in none of" in finding.answer
+        assert "of which the mean alone makes −0.050" in finding.details[0]
+    untested = made().inequality_changes.assign(q_joint=float("nan"))
+    answer = found(replace(made(), inequality_changes=untested))[PARADOX].answer
+    assert answer == "A change of inequality with tuning could not be tested."
 
 
 def test_inequality_counts_runs_above_the_null() -> None:
     assert "accuracy in 4 by Norm.Range and 4 by CV" in found(made())[INEQUALITY].answer
-    equal = replace(made(), fairness=made().fairness.assign(p_value=0.5))
-    assert "accuracy in 0 by Norm.Range and 0 by CV" in found(equal)[INEQUALITY].answer
+    equal = replace(made(), fairness=adjusted_inequality(made().fairness.assign(p_value=0.5)))
+    finding = found(equal)[INEQUALITY]
+    assert "accuracy in 0 by Norm.Range and 0 by CV" in finding.answer
+    assert "not shown, which does not make it absent" in finding.details[0]
+    assert "0.250 in accuracy for 80% of such studies" in finding.details[0]
 
 
 def test_prompt_sensitivity_sentence_turns_with_the_difference() -> None:
@@ -521,9 +577,9 @@ def test_disagreement_names_what_is_above_its_null_and_what_is_not() -> None:
     finding = found(made())[DISAGREEMENT]
     assert "Most about religion" in finding.answer
     assert "least about trust" in finding.answer
-    assert "(p < 0.05) in 1 of 2 blocks, not in trust." in finding.answer
+    assert "(q < 0.05) in 1 of 2 blocks, not shown in trust." in finding.answer
     details = " ".join(finding.details)
-    assert "Modal Diversity Score 1 of 1 (about 0.1 expected by chance)" in details
+    assert "above their null (q < 0.05): Modal Diversity Score 1 of 1" in details
     assert "over 5 questions: Spearman's ρ 0.400 [0.350, 0.450]" in details
     assert "from 0.100 (sex) to 0.500 (sex × age)" in details
 

@@ -13,6 +13,7 @@ from valuestrata.stages.names import STAGES
 
 COMMANDS = {
     "check": "check study files, and the survey's columns and questions",
+    "power": "say which differences a study can find before a model runs",
     "status": "say which results are done, missing or stale, and why",
     "accept": "count a run's results as valid although they were made otherwise",
     "cost": "say what a study's models at services will cost, before anything is paid",

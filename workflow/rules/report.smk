@@ -67,11 +67,42 @@ rule usage:
         "valuestrata usage --study {input.study:q} 2> {log:q}"
 
 
+rule contrasts:
+    input:
+        study=STUDY_FILE,
+        scores=every_score(),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+        noise_ceiling=rules.ceiling.output.noise_ceiling,
+        groups=rules.clean.output.groups,
+    output:
+        contrasts=f"{RESULTS}/report/contrasts.parquet",
+        consistency=f"{RESULTS}/report/consistency.parquet",
+        inequality_changes=f"{RESULTS}/report/inequality_changes.parquet",
+        disparities=f"{RESULTS}/report/disparities.parquet",
+    log:
+        f"{RESULTS}/logs/contrasts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/contrasts.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("contrasts"),
+    message:
+        "comparing groups"
+    shell:
+        "valuestrata contrasts --study {input.study:q} 2> {log:q}"
+
+
 rule tables:
     input:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
@@ -86,6 +117,10 @@ rule tables:
             category="Tables",
         ),
         differences=f"{RESULTS}/report/tables/differences.csv",
+        contrasts=f"{RESULTS}/report/tables/contrasts.csv",
+        consistency=f"{RESULTS}/report/tables/consistency.csv",
+        inequality_changes=f"{RESULTS}/report/tables/inequality_changes.csv",
+        disparities=f"{RESULTS}/report/tables/disparities.csv",
         fairness=f"{RESULTS}/report/tables/fairness.csv",
         groups=f"{RESULTS}/report/tables/groups.csv",
         diversity=f"{RESULTS}/report/tables/diversity.csv",
@@ -114,6 +149,10 @@ rule figures:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
@@ -152,6 +191,10 @@ rule report:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,

@@ -266,6 +266,29 @@ def _baselines(settings: ReportSettings) -> Iterator[Method]:
         )
 
 
+def _groups(settings: ReportSettings) -> Iterator[Method]:
+    """How groups are compared with each other, and what a study can find."""
+    yield (
+        "Group against group",
+        "A group minus the rest of its axis, within each question that both have, by Student's t "
+        "over questions. Net: less what perfect knowledge of each subgroup would score. A "
+        "subgroup's rest is the rest of its stratum.",
+    )
+    yield (
+        "Smallest gap",
+        "The true difference that 80% of studies like this would find: (t of the test + t of the "
+        "power) standard errors, the test's level divided by the tests of its family. What is not "
+        "shown may be anything below it.",
+    )
+    if tuned_runs(settings):
+        yield (
+            "Change of inequality",
+            "On the pairs that base and fine-tune both answered, with sampling noise taken off; "
+            "tested by a jackknife over questions. The paradox needs both changes at once: the "
+            "larger of the two one-sided p (intersection-union test).",
+        )
+
+
 def _statistics(settings: ReportSettings) -> Iterator[Method]:
     evaluation = settings.evaluation
     n = f"{evaluation.n_resamples:,}"
@@ -281,5 +304,13 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
             "Paired test",
             f"Sign-flip test over whole questions, {n} permutations: the smallest p is "
             f"{1 / (1 + evaluation.n_resamples):.2g}. Calibration errors are tested by swapping "
-            "the runs within questions. p-values are not corrected for multiple tests.",
+            "the runs within questions.",
         )
+        yield (
+            "q-values",
+            "p-values after Benjamini and Hochberg, within families of tests that answer one "
+            f"question for one metric on one split: {'tuning, ' if tuned_runs(settings) else ''}"
+            "baselines, inequality over subgroups, inequality by axis, the questions. Sentences "
+            "and filled marks go by q.",
+        )
+    yield from _groups(settings)

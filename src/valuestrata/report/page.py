@@ -42,6 +42,7 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.statistics_tables import readings_table, statistics_tables
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
     differences = [display.differences_table(results, split, doubtful) for split in all_splits]
     return {
         "mains": [display.main_table(results, split, doubtful) for split in all_splits],
+        "readings": [readings_table(results, split) for split in all_splits if llm_runs(settings)],
+        "statistics": [t for split in all_splits for t in statistics_tables(results, split)],
         "distributions": [display.distributions_table(results, split) for split in all_splits],
         "sensitivity": [
             sensitivity_table(results, split, settings.prompt_rules)

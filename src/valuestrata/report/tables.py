@@ -2,17 +2,21 @@
 
 import pandas as pd
 
+from valuestrata.columns import METRIC
 from valuestrata.report.comparison import Metric
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
-from valuestrata.tables import METRIC
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
 ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
 NAMES = (
     "main",
     "differences",
+    "contrasts",
+    "consistency",
+    "inequality_changes",
+    "disparities",
     "fairness",
     "groups",
     "diversity",
@@ -30,6 +34,10 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
     tables = {
         "main": main_table(results),
         "differences": differences_table(results),
+        "contrasts": _by_level(results, results.contrasts),
+        "consistency": _by_level(results, results.consistency),
+        "inequality_changes": _by_level(results, results.inequality_changes),
+        "disparities": _by_level(results, results.disparities),
         "fairness": fairness_table(results),
         "groups": groups_table(results),
         "diversity": diversity_table(results),
@@ -90,6 +98,12 @@ def fairness_table(results: Results) -> pd.DataFrame:
     levels = [SUBGROUPS, *results.settings.axes]
     frame = in_order(results.fairness, results.settings, {"level": levels, **ORDERS})
     return _leading(frame, ["split", "level", "metric", "statistic"])
+
+
+def _by_level(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """A table by level: each axis' groups, then subgroups; runs in the study's order."""
+    orders = {"level": [*results.settings.axes, SUBGROUPS], "metric": list(METRICS)}
+    return _leading(in_order(frame, results.settings, orders), ["split", "level", "metric"])
 
 
 def groups_table(results: Results) -> pd.DataFrame:

@@ -22,6 +22,7 @@ STAGES = {
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",
     "usage": "count what services were asked, and what it cost",
+    "contrasts": "compare groups in every run, and inequality before and after tuning",
     "tables": "write the report's tables",
     "figures": "draw the report's figures",
     "report": "write the report",

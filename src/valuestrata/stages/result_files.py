@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import evaluation_tables, io, paths, tables
+from valuestrata.report.families import adjusted_inequality, adjusted_questions
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
     ModelVariant,
@@ -31,6 +32,10 @@ def result_inputs(study: Study) -> Files:
     return {
         "runs": at(study, paths.RUNS),
         "differences": at(study, paths.DIFFERENCES),
+        "contrasts": at(study, paths.CONTRASTS),
+        "consistency": at(study, paths.CONSISTENCY),
+        "inequality_changes": at(study, paths.INEQUALITY_CHANGES),
+        "disparities": at(study, paths.DISPARITIES),
         "fairness": tuple(at(study, paths.FAIRNESS, **run) for run in runs),
         "groups": tuple(at(study, paths.GROUPS, **run) for run in runs),
         "diversity": at(study, paths.DIVERSITY),
@@ -64,9 +69,15 @@ def load_results(job: Job[Any]) -> Results:
         settings=job.settings,
         runs=io.read_table(job.path("runs"), tables.RUNS),
         differences=io.read_table(job.path("differences"), tables.DIFFERENCES),
-        fairness=io.read_table(job.paths("fairness"), tables.FAIRNESS),
+        contrasts=io.read_table(job.path("contrasts"), evaluation_tables.GROUP_CONTRASTS),
+        consistency=io.read_table(job.path("consistency"), evaluation_tables.CONSISTENCY),
+        inequality_changes=io.read_table(
+            job.path("inequality_changes"), evaluation_tables.INEQUALITY_CHANGES
+        ),
+        disparities=io.read_table(job.path("disparities"), evaluation_tables.DISPARITIES),
+        fairness=adjusted_inequality(io.read_table(job.paths("fairness"), tables.FAIRNESS)),
         groups=io.read_table(job.paths("groups"), tables.GROUPS),
-        diversity=io.read_table(job.path("diversity"), tables.DIVERSITY),
+        diversity=adjusted_questions(io.read_table(job.path("diversity"), tables.DIVERSITY)),
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),

@@ -25,6 +25,7 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     if files:
         yield from file_checks.survey_files(study, root)
     yield from axis_names(study)
+    yield from contrast_groups(study)
     yield from split_checks.problems(study)
     if files:
         yield from file_checks.confidential_files(study, root)
@@ -48,6 +49,22 @@ def axis_names(study: Study) -> Iterator[str]:
     for name in study.survey.axes:
         if name in RESERVED:
             yield f"survey.axes.{name}: the name is reserved for tables; rename the axis"
+
+
+def contrast_groups(study: Study) -> Iterator[str]:
+    """Contrasts of axes or groups that the study does not have."""
+    axes = ", ".join(study.axes)
+    for axis in study.contrasts.ordered_axes or ():
+        if axis not in study.axes:
+            yield f"contrasts.ordered_axes: no axis {axis!r}; axes are {axes}"
+    for axis, group in study.contrasts.reference_groups.items():
+        if axis not in study.axes:
+            yield f"contrasts.reference_groups: no axis {axis!r}; axes are {axes}"
+        elif not study.axes[axis].is_auto and group not in (names := study.axes[axis].names()):
+            yield (
+                f"contrasts.reference_groups.{axis}: no group {group!r}; "
+                f"groups are {', '.join(names)}"
+            )
 
 
 def equal_prompt_variants(study: Study) -> Iterator[str]:

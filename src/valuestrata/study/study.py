@@ -9,7 +9,7 @@ from pydantic import Field
 
 from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, RecipeName
 from valuestrata.study.budget import Budget
-from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.evaluation import Contrasts, Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
 from valuestrata.study.prompts import Prompt, PromptVariant
@@ -99,6 +99,9 @@ class Study(Part):
             "pass it. By default there is no limit."
         ),
     )
+    contrasts: Contrasts = Field(
+        default=Contrasts(), description="Which groups of an axis are compared with which."
+    )
 
     def to_json(self) -> str:
         """The study with every default filled in, as JSON that `from_json` reads."""
@@ -161,6 +164,12 @@ class Study(Part):
     def axis_label(self, name: str) -> str:
         """What tables and figures call an axis."""
         return self.axes[name].label or name.replace("_", " ")
+
+    @property
+    def ordered_axes(self) -> tuple[str, ...]:
+        """The axes whose groups have an order."""
+        named = self.contrasts.ordered_axes
+        return tuple(a for a in self.axes if self.axes[a].is_ordered) if named is None else named
 
     # splits ----------------------------------------------------------------------------------
 
