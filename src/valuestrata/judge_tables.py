@@ -1,7 +1,7 @@
 """Contracts of tables about judges themselves; those of verdicts are in tables.py."""
 
+from valuestrata.columns import INTERVAL
 from valuestrata.contracts import Column, Contract
-from valuestrata.tables import _INTERVAL
 
 PROBES = Contract(
     "probes",
@@ -19,7 +19,7 @@ PROBES = Contract(
             values=("won", "lost", "first", "second"),
             meaning="the changed text won or lost, or one of two equal ones won by its place",
         ),
-        *_INTERVAL,
+        *INTERVAL,
         Column("judge_version", "text", meaning="model and revision, or hash of the weights"),
     ),
 )
