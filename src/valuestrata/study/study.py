@@ -330,8 +330,8 @@ class Study(Part):
         return isinstance(self.model(name), BaselineModel)
 
     def is_service(self, name: str) -> bool:
-        """Whether a model is asked at a service, which may cost money."""
-        return isinstance(self.model(name), OpenAIModel)
+        """Whether a model is asked at a service, which may cost money; a panel of judges is not."""
+        return isinstance({**self.judge_models, **self.models}.get(name), OpenAIModel)
 
     def is_toy(self, name: str) -> bool:
         """Whether a model's weights are made by the graph."""
