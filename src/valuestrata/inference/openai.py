@@ -31,6 +31,7 @@ from valuestrata.inference.ledger import Ledger
 from valuestrata.inference.protocol import (
     CUT,
     REFUSED,
+    WRAPPER_TOKENS,
     Completion,
     LoadCheck,
     Messages,
@@ -53,8 +54,6 @@ NO_KEY = "no-key"
 """What is sent in place of a key where none is needed: the package wants one."""
 _FIELD = "answer"
 _OPENING = f'{{"{_FIELD}":"'
-WRAPPER_TOKENS = 16
-"""Tokens of a constrained reply beside its option, at most."""
 _NO_OPTION = "a reply that is none of the options"
 _ECHO = "a reply that repeats the whole prompt"
 _LEAST_ECHO = 80

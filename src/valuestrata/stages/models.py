@@ -8,8 +8,13 @@ from typing import Any, cast
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.openai import WRAPPER_TOKENS
-from valuestrata.inference.protocol import Backend, Completion, LoadCheck, MeteredBackend
+from valuestrata.inference.protocol import (
+    WRAPPER_TOKENS,
+    Backend,
+    Completion,
+    LoadCheck,
+    MeteredBackend,
+)
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
