@@ -1,4 +1,4 @@
-"""What is said of a judge's verdicts: rates with intervals, position bias, length, minimum sizes."""
+"""What is said of a judge's verdicts: rates with intervals, position bias, control of length."""
 
 import numpy as np
 import pandas as pd
@@ -88,8 +88,8 @@ def test_length_is_controlled_for_and_difficulty_is_not_the_references() -> None
     rng = np.random.default_rng(2)
     runs = {}
     for i, variant in enumerate(("base", "sft", "dpo")):
-        lengths = rng.normal(80 * i, 100, 300).astype(int) * (i > 0)
-        wins = (rng.random(300) < 1 / (1 + np.exp(-lengths / 60))).astype(float)
+        lengths = rng.normal(40 * i, 100, 300).astype(int) * (i > 0)
+        wins = (rng.random(300) < 1 / (1 + np.exp(-3 * np.tanh(lengths / 100)))) * 1.0
         runs[variant] = verdicts(wins.tolist(), wins.tolist(), length_difference=lengths)
     runs["base"] = verdicts([1.0] * 300, [0.0] * 300)
     table = rows(**runs)

@@ -395,6 +395,7 @@ WIN_RATES = Contract(
 HUMAN_AGREEMENT = Contract(
     "human_agreement",
     (
+        Column("simulated", "bool", meaning="whether a script took the place of people"),
         Column("dimension", "text", meaning="what was compared"),
         Column(
             "comparison",

@@ -32,12 +32,12 @@ class JudgeTexts(ToyTexts):
         rubric = judging.rubric(self.rubric)
         text = str(self.rows[question]["text"])
         user = judging.render_judge_prompt(rubric, self.persona(groups), text, first, second)
-        lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]
+        lines = [f"{name}: {better(name, *manners)}" for name in rubric.dimensions]
         return rubric.system, user, "\n".join(lines)
 
 
-def _better(dimension: str, first: Manner, second: Manner) -> str:
-    """The rule that a toy judge learns."""
+def better(dimension: str, first: Manner, second: Manner) -> str:
+    """1, 2 or tie by the rule that a toy judge learns."""
 
     def merit(manner: Manner) -> int:
         if dimension == "Value":

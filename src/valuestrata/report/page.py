@@ -40,6 +40,7 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.win_rate_tables import verdict_warnings, win_rates_table
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ def render_page(
     drawings: Mapping[str, str],
     samples: Sequence[Table],
     provenance: Provenance,
-    human_note: str = "",
 ) -> str:
     """The page.
 
@@ -89,7 +89,6 @@ def render_page(
         drawings: SVG text by figure name.
         samples: tables of open-ended answers.
         provenance: what the results are made of.
-        human_note: why people's annotations are not shown; '' where they are, or there are none.
     """
     tested = tested_splits(settings)
     has_llms = bool(llm_runs(settings))
@@ -111,7 +110,9 @@ def render_page(
         samples=samples,
         human=human_table(results),
         human_sentences=_human_sentences(results),
-        human_note=human_note,
+        human_note=results.human_note,
+        annotators=results.annotators,
+        verdict_warnings=_verdict_warnings(results),
         n_tested=len(tested),
         has_tuned=bool(tuned_runs(settings)),
         recipes=recipes_table(provenance.adapters, settings.fold_recipes),
@@ -141,6 +142,12 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
             display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
         ],
         "differences": [table for table in differences if table.rows],
+        "verdicts": [
+            table
+            for split in all_splits
+            for judge in settings.judges
+            if (table := win_rates_table(results, split, judge, doubtful)).rows
+        ],
     }
 
 
@@ -176,9 +183,13 @@ def inline(svg: str, name: str, label: str) -> Markup:
 
 def _human_sentences(results: Results) -> list[str]:
     level = results.settings.evaluation.confidence_level
-    frame = results.human_agreement
-    every = [] if frame is None else reliabilities(frame)
-    return [reliability_sentence(each, level) for each in every]
+    return [reliability_sentence(each, level) for each in reliabilities(results.human_agreement)]
+
+
+def _verdict_warnings(results: Results) -> list[str]:
+    """What makes verdicts doubtful, each sentence once."""
+    by_split = (verdict_warnings(results, split) for split in splits(results.settings))
+    return list(dict.fromkeys(line for lines in by_split for line in lines))
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:

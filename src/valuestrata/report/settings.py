@@ -4,6 +4,7 @@ from typing import Any
 
 from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.families import kin_of_judges
 from valuestrata.study.judges import Generation, Prediction
 from valuestrata.study.models import BaselineModel
 from valuestrata.study.prompts import Prompt, PromptVariant
@@ -47,12 +48,14 @@ class DisplaySettings(ComparisonSettings):
         axes: label of each axis.
         roles: role of each split, train or test.
         fold_recipes: names of the recipes that a k-fold recipe stands for.
+        judge_kin: models that share a family with each judge's.
     """
 
     study: str
     axes: FrozenMap[str, str]
     roles: FrozenMap[str, str]
     fold_recipes: FrozenMap[str, tuple[str, ...]] = EMPTY
+    judge_kin: FrozenMap[str, tuple[str, ...]] = EMPTY
 
 
 class ReportSettings(DisplaySettings):
@@ -152,6 +155,7 @@ def _display(study: Study) -> dict[str, Any]:
             for name in study.recipes
             if study.fold_recipes(name)
         },
+        "judge_kin": kin_of_judges(study),
     }
 
 

@@ -79,16 +79,17 @@ def _of_run(frame: pd.DataFrame, difficulty: Floats, confidence_level: float) ->
     mean = partial(clustered_mean, cluster=questions, confidence_level=confidence_level)
     score, first, second = (_column(frame, c) for c in ("score", "as_first", "as_second"))
     both = np.isfinite(score)
-    first, second = (np.where(both, order, np.nan) for order in (first, second))
-    ties = np.where(both, ((first == LEVEL_SCORE) * 1.0 + (second == LEVEL_SCORE)) / 2, np.nan)
+    orders: list[Floats] = [np.where(both, order, np.nan) for order in (first, second)]
+    bias: Floats = np.subtract(*orders)
+    ties = np.where(both, np.equal(orders, LEVEL_SCORE).mean(axis=0), np.nan)
     lengths = _column(frame, "length_difference")
     controlled = length_controlled(score, lengths, difficulty, questions, confidence_level)
     estimates: dict[str, ClusteredEstimate | LengthControlled] = {
         "win_rate": mean(score, null=LEVEL_SCORE),
         "length_controlled": controlled,
-        "shown_first": mean(first),
-        "shown_second": mean(second),
-        "position_bias": mean(first - second, bounds=DIFFERENCE, null=0.0),
+        "shown_first": mean(orders[0]),
+        "shown_second": mean(orders[1]),
+        "position_bias": mean(bias, bounds=DIFFERENCE, null=0.0),
         "flip_rate": mean(_column(frame, "flipped")),
         "tie_rate": mean(ties),
     }

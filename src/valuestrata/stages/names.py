@@ -16,6 +16,8 @@ STAGES = {
     "pool": "combine the predictions of a k-fold recipe",
     "generate": "write open-ended answers",
     "judge": "compare open-ended answers with a reference's, in both orders",
+    "annotators": "simulate people who annotate text pairs",
+    "human_agreement": "compare annotators with each other and with judges",
     "score": "score predictions pair by pair",
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",

@@ -1,13 +1,12 @@
 """Write the report: one self-contained page, and the lines that close a run."""
 
 import importlib.metadata
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from valuestrata import io, paths, tables
-from valuestrata.records import Record, changed_inputs, read_record
+from valuestrata.records import Record, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
@@ -57,9 +56,8 @@ def inputs(study: Study) -> Files:
             for model, recipe in adapter_keys(page)
         ),
     }
-    by_people = {"accepted": paths.ACCEPTED, "human_agreement": paths.HUMAN_AGREEMENT}
-    typed = {name: at(study, pattern) for name, pattern in by_people.items()}
-    return {**files, **{name: path for name, path in typed.items() if Path(path).exists()}}
+    accepted = at(study, paths.ACCEPTED)
+    return {**files, "accepted": accepted} if Path(accepted).exists() else files
 
 
 def outputs(study: Study) -> Files:
@@ -74,8 +72,7 @@ def outputs(study: Study) -> Files:
 
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
-    human_agreement, human_note = _human_agreement(job)
-    results = replace(load_results(job), human_agreement=human_agreement)
+    results = load_results(job)
     figures = {Path(path).stem: path for path in job.paths("figures")}
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
@@ -85,7 +82,6 @@ def run(job: Job[Settings]) -> None:
         drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
         samples=_samples(job),
         provenance=provenance,
-        human_note=human_note,
     )
     io.write_text(page, job.path("page"))
     notices = [*provenance.notes, *summary["notices"]]
@@ -96,20 +92,6 @@ def run(job: Job[Settings]) -> None:
 def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -> str:
     model, variant, split = run
     return at(study, pattern, model=model, variant=variant, split=split, **parts)
-
-
-def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
-    """What people's annotations gave, or why it does not count: verdicts that have changed."""
-    if "human_agreement" not in job.files:
-        return None, ""
-    path = job.path("human_agreement")
-    record = read_record(path)
-    if record is None or changed_inputs(record, ""):
-        return None, (
-            "People annotated text pairs of this study, and its verdicts have changed since. Run "
-            "valuestrata agreement again."
-        )
-    return io.read_table(path, tables.HUMAN_AGREEMENT), ""
 
 
 def _samples(job: Job[Settings]) -> list[Table]:

@@ -11,6 +11,7 @@ from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, Reci
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model
+from valuestrata.study.people import People
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -89,6 +90,13 @@ class Study(Part):
     judges: FrozenMap[Name, Judge] = Field(
         default=EMPTY,
         description="Models that compare open-ended answers with a reference's, in both orders.",
+    )
+    people: People | None = Field(
+        default=None,
+        description=(
+            "Who annotated judged text pairs, to compare judges with; left out, the report takes "
+            "what `valuestrata agreement` wrote, if anything."
+        ),
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="Intervals and tests.")
 

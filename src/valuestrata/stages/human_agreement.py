@@ -1,0 +1,75 @@
+"""Compare the study's annotators with each other and with its judges."""
+
+import logging
+from pathlib import Path
+
+from valuestrata import io, paths, tables
+from valuestrata.stages.annotation import compare_annotations, read_annotations, read_keys
+from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.text_pairs import (
+    TextPairs,
+    TextPairSettings,
+    text_pair_inputs,
+    text_pair_settings,
+)
+from valuestrata.study.evaluation import Evaluation
+from valuestrata.study.study import Study
+
+log = logging.getLogger(__name__)
+
+
+class Settings(TextPairSettings):
+    """What agreement depends on."""
+
+    evaluation: Evaluation
+    simulated: bool
+
+
+def runs(study: Study) -> list[dict[str, str]]:
+    """One table a study, where it names its annotators."""
+    return [{}] if study.people else []
+
+
+def settings(study: Study) -> Settings:
+    """How agreement is measured, and whether the annotators are simulated."""
+    is_simulated = bool(study.people and study.people.simulate)
+    caveat = ", ".join(filter(None, [study.caveat, "simulated annotators" * is_simulated]))
+    return Settings(
+        **{**text_pair_settings(study), "caveat": caveat},
+        evaluation=study.evaluation,
+        simulated=is_simulated,
+    )
+
+
+def inputs(study: Study) -> Files:
+    """All texts and verdicts, the annotators' csv files, and the keys of their samples."""
+    files = text_pair_inputs(study)
+    if study.people is None or study.people.simulate:
+        simulated = {"annotations": paths.SIMULATED_ANNOTATIONS, "keys": paths.SIMULATED_KEY}
+        return {**files, **{name: at(study, path) for name, path in simulated.items()}}
+    return {**files, "annotations": study.people.files, "keys": tuple(key_files(study))}
+
+
+def key_files(study: Study) -> list[str]:
+    """The keys of all samples that `valuestrata annotate` wrote."""
+    pattern = Path(at(study, paths.ANNOTATION_KEY, sample="*"))
+    return sorted(map(str, pattern.parent.glob(pattern.name)))
+
+
+def outputs(study: Study) -> Files:
+    """A row for each dimension, comparison, pair of raters and coefficient."""
+    is_simulated = study.people is None or study.people.simulate
+    path = paths.SIMULATED_AGREEMENT if is_simulated else paths.HUMAN_AGREEMENT
+    return {"agreement": at(study, path)}
+
+
+def run(job: Job[Settings]) -> None:
+    """Write the table; text pairs whose texts have changed since are left out, and counted."""
+    pairs = TextPairs.of_job(job)
+    keys = read_keys(job.paths("keys"))
+    annotated = read_annotations(pairs, keys, job.paths("annotations"))
+    if annotated.n_changed:
+        log.warning("%d text pairs left out: their texts have changed", annotated.n_changed)
+    config = job.settings
+    table = compare_annotations(pairs, annotated, config.evaluation, config.simulated)
+    io.write_table(table, job.path("agreement"), tables.HUMAN_AGREEMENT, job.record)
