@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from valuestrata.contracts import check
+from valuestrata.judged_tables import WIN_RATE_STATISTICS, WIN_RATES
 from valuestrata.report.win_rates import win_rate_rows
-from valuestrata.tables import PAIR, WIN_RATE_STATISTICS, WIN_RATES
+from valuestrata.tables import PAIR
 
 REFERENCE = ("a", "base")
 

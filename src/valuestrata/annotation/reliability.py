@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.annotation.sample import ALL
+from valuestrata.judged_tables import COEFFICIENTS, HUMAN_AGREEMENT
 from valuestrata.metrics import agreement, resample
 from valuestrata.study.evaluation import Evaluation
-from valuestrata.tables import COEFFICIENTS, HUMAN_AGREEMENT
 
 Floats = NDArray[np.float64]
 Ratings = NDArray[np.intp]

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
+from valuestrata.judged_tables import HUMAN_AGREEMENT
 from valuestrata.report.comparison import Metric
 from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
-from valuestrata.tables import HUMAN_AGREEMENT, METRIC
+from valuestrata.tables import METRIC
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
 ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}

@@ -93,9 +93,9 @@ def _of_run(frame: pd.DataFrame, difficulty: Floats, confidence_level: float) ->
         "flip_rate": mean(_column(frame, "flipped")),
         "tie_rate": mean(ties),
     }
+    outcome = frame["outcome"].to_numpy(dtype=object)
     outcomes = {
-        name: mean((frame["outcome"] == name).to_numpy(dtype=np.float64))
-        for name in VERDICT_OUTCOMES[1:]
+        name: mean(np.equal(outcome, name).astype(np.float64)) for name in VERDICT_OUTCOMES[1:]
     }
     n = int(both.sum())
     return [

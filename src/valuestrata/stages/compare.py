@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judged_tables, paths, tables
 from valuestrata.report.comparison import Row, compare_split, run_values
 from valuestrata.report.runs import ModelVariant, judgements, run_keys, runs_on
 from valuestrata.report.settings import ComparisonSettings, comparison_settings
@@ -88,7 +88,7 @@ def run(job: Job[Settings]) -> None:
     for name, rows, contract in (
         ("runs", metrics, tables.RUNS),
         ("differences", differences, tables.DIFFERENCES),
-        ("win_rates", win_rates, tables.WIN_RATES),
+        ("win_rates", win_rates, judged_tables.WIN_RATES),
     ):
         frame = pd.DataFrame(rows, columns=contract.names)
         io.write_table(frame, job.path(name), contract, job.record)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judged_tables, paths
 from valuestrata.stages.annotation import compare_annotations, read_annotations, read_keys
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.text_pairs import (
@@ -72,4 +72,4 @@ def run(job: Job[Settings]) -> None:
         log.warning("%d text pairs left out: their texts have changed", annotated.n_changed)
     config = job.settings
     table = compare_annotations(pairs, annotated, config.evaluation, config.simulated)
-    io.write_table(table, job.path("agreement"), tables.HUMAN_AGREEMENT, job.record)
+    io.write_table(table, job.path("agreement"), judged_tables.HUMAN_AGREEMENT, job.record)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judged_tables, paths, tables
 from valuestrata.records import changed_inputs, read_record
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
@@ -78,7 +78,7 @@ def load_results(job: Job[Any]) -> Results:
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),
-        win_rates=io.read_table(job.path("win_rates"), tables.WIN_RATES),
+        win_rates=io.read_table(job.path("win_rates"), judged_tables.WIN_RATES),
         human_agreement=human_agreement,
         human_note=human_note,
     )
@@ -95,4 +95,4 @@ def _human_agreement(job: Job[Any]) -> tuple[pd.DataFrame | None, str]:
             "People annotated text pairs of this study, and its verdicts have changed since. Run "
             "valuestrata agreement again."
         )
-    return io.read_table(path, tables.HUMAN_AGREEMENT), ""
+    return io.read_table(path, judged_tables.HUMAN_AGREEMENT), ""
