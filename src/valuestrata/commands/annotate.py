@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     io.write_json(key, key_path, Record("annotate", {"judge": judge}, about))
     io.write_text(html, page_path)
     print(_sizes(drawn))
-    for line in _planning(study, judge, drawn.items, pairs.verdicts(judge), arguments):
+    for line in _planning(study, judge, drawn, pairs.verdicts(judge), arguments):
         print(line)
     print(f"page for annotators: {page_path}")
     print(f"key, not for annotators: {key_path}")
@@ -104,21 +104,28 @@ def _sizes(drawn: Drawn) -> str:
 def _planning(
     study: Study,
     judge: str,
-    chosen: pd.DataFrame,
+    drawn: Drawn,
     verdicts: pd.DataFrame,
     arguments: argparse.Namespace,
 ) -> list[str]:
     """What the sample can show, and what people and judge cost."""
-    n, level = len(chosen), study.evaluation.confidence_level
+    n, level = len(drawn.items), study.evaluation.confidence_level
     plan = cost.plan(verdicts, n, arguments.kappa, level)
     rubric = judging.rubric(study.judges[judge].rubric)
     tokens = study.judges[judge].max_new_tokens
     prices = tuple(arguments.prices) if arguments.prices else None
     around = rubric.system + rubric.user
+
+    def people(pairs: int) -> str:
+        return cost.people_line(pairs, arguments.annotators, arguments.minutes, arguments.wage)
+
     return [
         f"precision: a weighted kappa of {arguments.kappa:g} within +-{plan.half_width:.2f} "
-        f"({100 * level:g}%); {plan.needed} text pairs give +-{cost.HALF_WIDTH:g}, more where "
-        "many are on one question",
-        "people: " + cost.people_line(n, arguments.annotators, arguments.minutes, arguments.wage),
-        f"{judge}: " + cost.judge_line(chosen, around, tokens, prices),
+        f"({100 * level:g}%)",
+        "people: " + people(n),
+        f"{judge}: " + cost.judge_line(drawn.items, around, tokens, prices),
+        f"for +-{cost.HALF_WIDTH:g}: {plan.needed} text pairs, more where many are on one question"
+        f" (this study has {drawn.available}), "
+        f"{plan.needed * arguments.annotators * len(rubric.dimensions):,} choices; "
+        + people(plan.needed),
     ]

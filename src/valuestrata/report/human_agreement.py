@@ -106,7 +106,7 @@ def reliability_sentence(each: Reliability, confidence_level: float) -> str:
         "text pairs are needed)",
     }[each.direction(confidence_level)]
     doubt = ""
-    if each.people is not None and not each.people.ci_low > 0:
+    if each.people is not None and not (each.people.ci_low > 0 or each.people.value == 1):
         doubt = f" {sentence(who)[:-1]} do not clearly agree among themselves more than by chance."
     return f"On {each.dimension}, {verdict}: {numbers}.{doubt}"
 

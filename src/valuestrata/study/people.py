@@ -13,7 +13,7 @@ class SimulatedAnnotators(Part):
     """A script in the place of people, to see the whole path without them."""
 
     judge: Name | None = Field(
-        default=None, description="Whose text pairs they are given; needed with several judges."
+        default=None, description="Whose text pairs they are given; the first judge's by default."
     )
     n: int = Field(default=100, ge=1, description="Text pairs in the sample.")
     seed: Seed = Field(default=1, description="Seed of the sample and of the choices.")

@@ -27,8 +27,6 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
 
 def _simulated(study: Study, annotators: SimulatedAnnotators) -> Iterator[str]:
     names = ", ".join(study.judges)
-    if annotators.judge is None and len(study.judges) > 1:
-        yield f"people.simulate.judge: missing; choose one of {names}"
     if annotators.judge is not None and annotators.judge not in study.judges:
         yield f"people.simulate.judge: no judge {annotators.judge!r}; the judges are {names}"
     if ALL in annotators.slips:
