@@ -147,7 +147,9 @@ def test_annotate_says_before_people_start_what_it_costs_and_can_show(
     assert "60 of 211 text pairs (29 with twice the same text left out): 3 runs" in output
     assert "3 annotators x 60 text pairs x 2 minutes = 6.0 hours; at 20 an hour 120.00" in output
     assert re.search(r"0\.55 within \+-0\.1\d \(95%\)$", output, re.M)
-    assert re.search(r"for \+-0\.1: 2\d\d text pairs, .+\(this study has 211\), 1,998 choices", output)
+    assert re.search(
+        r"for \+-0\.1: 2\d\d text pairs, .+\(this study has 211\), 1,998 choices", output
+    )
     assert re.search(
         r"toy-judge: 120 calls, about [\d,]+ tokens in and at most 2,880 out; at", output
     )

@@ -82,7 +82,7 @@ if STUDY.people:
             **text_pairs(),
             study=STUDY_FILE,
             annotations=(STUDY.people.files or f"{ANNOTATION}/simulated/annotations.csv"),
-            keys=(
+            sample_keys=(
                 sorted(map(str, Path(ANNOTATION).glob("*.key.json")))
                 if STUDY.people.files
                 else f"{ANNOTATION}/simulated/key.json"

@@ -13,8 +13,10 @@ from valuestrata.errors import InputError
 from valuestrata.records import Record, content_digest
 from valuestrata.report.human_agreement import reliabilities, reliability_sentence
 from valuestrata.report.phrases import NONE, caveat_sentence, plural
+from valuestrata.report.results import annotators_name
 from valuestrata.stages.annotation import (
     Annotated,
+    annotation_caveat,
     compare_annotations,
     read_annotations,
     read_keys,
@@ -55,25 +57,28 @@ def run(arguments: argparse.Namespace) -> None:
         folder = Path(at(study, paths.ANNOTATION_KEY, sample="")).parent
         raise InputError(f"{folder}: no key of a sample; run `valuestrata annotate` first")
     annotated = read_annotations(pairs, keys, given)
-    frame = compare_annotations(pairs, annotated, study.evaluation, simulated=False)
+    frame = compare_annotations(pairs, annotated, study.evaluation)
     output = Path(at(study, paths.HUMAN_AGREEMENT))
     judges = {str(judge) for judge in frame["judge"].unique()}
     verdicts = [path for (*_, judge), path in pairs.verdict_files().items() if judge in judges]
-    _write(study, frame, output, [*verdicts, *given])
-    _print(study, annotated, frame, arguments.wage)
+    caveat = annotation_caveat(study.caveat, annotated.is_simulated)
+    _write(study, frame, caveat, output, [*verdicts, *given])
+    _print(study, annotated, frame, caveat, arguments.wage)
     print(f"wrote {output} and {output.with_suffix('.csv').name}")
 
 
-def _write(study: Study, frame: pd.DataFrame, output: Path, files: list[str]) -> None:
-    about = {**study.evaluation.model_dump(mode="json"), "caveat": study.caveat}
+def _write(study: Study, frame: pd.DataFrame, caveat: str, output: Path, files: list[str]) -> None:
+    about = {**study.evaluation.model_dump(mode="json"), "caveat": caveat}
     digests = {path: content_digest(path) for path in files}
     record = Record("agreement", {}, about, inputs=digests)
     io.write_table(frame, output, judged_tables.HUMAN_AGREEMENT, record)
-    shown = frame.assign(caveat=study.caveat) if study.caveat else frame
+    shown = frame.assign(caveat=caveat) if caveat else frame
     io.write_text(shown.to_csv(index=False, lineterminator="\n"), output.with_suffix(".csv"))
 
 
-def _print(study: Study, annotated: Annotated, frame: pd.DataFrame, wage: float | None) -> None:
+def _print(
+    study: Study, annotated: Annotated, frame: pd.DataFrame, caveat: str, wage: float | None
+) -> None:
     n_changed, answers = annotated.n_changed, annotated.answers
     if n_changed:
         print(f"{plural(n_changed, 'text pair')} left out: the texts have changed since the page")
@@ -85,8 +90,8 @@ def _print(study: Study, annotated: Annotated, frame: pd.DataFrame, wage: float 
         print("one annotator: how well people agree with each other takes two")
     for each in reliabilities(frame):
         print(reliability_sentence(each, study.evaluation.confidence_level))
-    if study.caveat:
-        print(caveat_sentence(study.caveat))
+    if caveat:
+        print(caveat_sentence(caveat))
 
 
 def _effort(rows: pd.DataFrame, n_items: int, wage: float | None) -> str:
@@ -106,11 +111,12 @@ def _effort(rows: pd.DataFrame, n_items: int, wage: float | None) -> str:
 def _coefficients(frame: pd.DataFrame) -> list[str]:
     """A table of every coefficient by dimension, among all annotators and with each judge."""
     overall = frame[frame["rater"] == "all"]
+    people = annotators_name(frame)
     rows = [["", *(name.replace("_", " ") for name in judged_tables.COEFFICIENTS)]]
     for (dimension, comparison, judge), group in overall.groupby(KEYS, sort=False):
         cells = {str(row["coefficient"]): _interval(row) for row in io.records(group)}
-        who = {"human_human": "people", "human_judge": f"people, {judge}"}
-        name = f"{dimension}: {who.get(str(comparison), f'{judge} minus people')}"
+        who = {"human_human": people, "human_judge": f"{people}, {judge}"}
+        name = f"{dimension}: {who.get(str(comparison), f'{judge} minus {people}')}"
         rows.append([name, *(cells.get(name, NONE) for name in judged_tables.COEFFICIENTS)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from valuestrata.annotation.sample import SIMULATED
 from valuestrata.demo.judge_texts import better
 from valuestrata.demo.toy_texts import Manner
 from valuestrata.provenance import text_digest
@@ -52,7 +53,7 @@ def annotations(
                     choice = str(rng.choice(list(CHOICES.values())))
                 yield {
                     "sample_id": item["id"],
-                    "annotator": f"{name} (simulated)",
+                    "annotator": name + SIMULATED,
                     "dimension": dimension,
                     "choice": choice,
                     "seconds": f"{rng.uniform(*SECONDS):.1f}",

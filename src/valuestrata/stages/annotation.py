@@ -118,6 +118,11 @@ class Annotated:
     items: pd.DataFrame
     n_changed: int
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether an annotator is a script, by its name."""
+        return bool(self.answers["annotator"].str.endswith(sample.SIMULATED).any())
+
 
 def read_annotations(pairs: TextPairs, keys: Sequence[Key], files: Sequence[str]) -> Annotated:
     """Read csv files of the page by the keys of the samples.
@@ -163,9 +168,11 @@ def _unchanged(
 
 
 def compare_annotations(
-    pairs: TextPairs, annotated: Annotated, evaluation: Evaluation, simulated: bool
+    pairs: TextPairs, annotated: Annotated, evaluation: Evaluation
 ) -> pd.DataFrame:
     """The table HUMAN_AGREEMENT: people with each other and with every judge of their reference.
+
+    It is called simulated where any of the annotators is.
 
     Raises:
         InputError: no judge has the sample's reference any more.
@@ -186,4 +193,9 @@ def compare_annotations(
     verdicts = pd.concat(frames, ignore_index=True)
     table = agreement_table(annotated.answers, verdicts, items, evaluation)
     missing = table["missing"] + annotated.n_changed
-    return table.assign(missing=missing, simulated=np.full(len(table), simulated))
+    return table.assign(missing=missing, simulated=np.full(len(table), annotated.is_simulated))
+
+
+def annotation_caveat(caveat: str, is_simulated: bool) -> str:
+    """The study's caveat, and that annotators are simulated."""
+    return ", ".join(filter(None, [caveat, "simulated annotators" * is_simulated]))

@@ -4,7 +4,12 @@ import logging
 from pathlib import Path
 
 from valuestrata import io, judged_tables, paths
-from valuestrata.stages.annotation import compare_annotations, read_annotations, read_keys
+from valuestrata.stages.annotation import (
+    annotation_caveat,
+    compare_annotations,
+    read_annotations,
+    read_keys,
+)
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.text_pairs import (
     TextPairs,
@@ -22,7 +27,6 @@ class Settings(TextPairSettings):
     """What agreement depends on."""
 
     evaluation: Evaluation
-    simulated: bool
 
 
 def runs(study: Study) -> list[dict[str, str]]:
@@ -31,13 +35,12 @@ def runs(study: Study) -> list[dict[str, str]]:
 
 
 def settings(study: Study) -> Settings:
-    """How agreement is measured, and whether the annotators are simulated."""
+    """How agreement is measured."""
     is_simulated = bool(study.people and study.people.simulate)
-    caveat = ", ".join(filter(None, [study.caveat, "simulated annotators" * is_simulated]))
+    caveat = annotation_caveat(study.caveat, is_simulated)
     return Settings(
         **{**text_pair_settings(study), "caveat": caveat},
         evaluation=study.evaluation,
-        simulated=is_simulated,
     )
 
 
@@ -45,9 +48,9 @@ def inputs(study: Study) -> Files:
     """All texts and verdicts, the annotators' csv files, and the keys of their samples."""
     files = text_pair_inputs(study)
     if study.people is None or study.people.simulate:
-        simulated = {"annotations": paths.SIMULATED_ANNOTATIONS, "keys": paths.SIMULATED_KEY}
+        simulated = {"annotations": paths.SIMULATED_ANNOTATIONS, "sample_keys": paths.SIMULATED_KEY}
         return {**files, **{name: at(study, path) for name, path in simulated.items()}}
-    return {**files, "annotations": study.people.files, "keys": tuple(key_files(study))}
+    return {**files, "annotations": study.people.files, "sample_keys": tuple(key_files(study))}
 
 
 def key_files(study: Study) -> list[str]:
@@ -66,10 +69,9 @@ def outputs(study: Study) -> Files:
 def run(job: Job[Settings]) -> None:
     """Write the table; text pairs whose texts have changed since are left out, and counted."""
     pairs = TextPairs.of_job(job)
-    keys = read_keys(job.paths("keys"))
+    keys = read_keys(job.paths("sample_keys"))
     annotated = read_annotations(pairs, keys, job.paths("annotations"))
     if annotated.n_changed:
         log.warning("%d text pairs left out: their texts have changed", annotated.n_changed)
-    config = job.settings
-    table = compare_annotations(pairs, annotated, config.evaluation, config.simulated)
+    table = compare_annotations(pairs, annotated, job.settings.evaluation)
     io.write_table(table, job.path("agreement"), judged_tables.HUMAN_AGREEMENT, job.record)
