@@ -150,18 +150,20 @@ def test_what_a_study_says_of_people_is_checked(demo: Study, tmp_path: Path) -> 
         ("people: {simulate: null, files: [a.csv]}", "people.files: no file a.csv"),
         ("people: {simulate: null, files: [a.csv, a.csv]}", "duplicate 'a.csv'"),
         ("people: {simulate: {judge: nobody}}", "no judge 'nobody'; the judges are toy-judge"),
-        ("people: {simulate: {slips: {all: 0.1}}}", "people.simulate.slips.all: the name is"),
         ("people: {simulate: {slips: {ada: 1.5}}}", "people.simulate.slips.ada"),
         ("people: {simulate: {n: 0}}", "people.simulate.n"),
         ("people: {simulate: {noise: 1}}", "noise"),
-        ("judges: null", "people: no judge compares texts here"),
-        ("generation: null", ""),
+        ("judges: null\npeople: {simulate: null, files: [a.csv]}", "people"),
     ):
         with pytest.raises(InputError) as error:
             overlay(tmp_path, text)
         assert problem in str(error.value), (text, str(error.value))
         assert "\n" not in str(error.value)
-    assert overlay(tmp_path, "people: null\njudges: null").people is None
+    # without a judge there is nothing to annotate
+    for text in ("people: null", "judges: null", "generation: null\njudges: null"):
+        study = overlay(tmp_path, text)
+        assert study.simulated_annotators is None
+        assert agreement_stage.runs(study) == []
 
 
 # ---- what intervals of agreement cover

@@ -53,6 +53,8 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "judges/toy-judge/model": {},
         "judges/toy-judge/model/toy": {},
         "judges/toy-judge/reference": {},
+        "people": {},
+        "people/simulate": {},
         "evaluation": {},
     }
     methods = ("sft", "soft", "ordinal", "dro", "dpo", "grpo")

@@ -49,7 +49,7 @@ HUMAN_AGREEMENT = f"{ANNOTATION}/agreement.parquet"
 human_agreement = [HUMAN_AGREEMENT] if Path(HUMAN_AGREEMENT).exists() else []
 
 
-if STUDY.people and STUDY.people.simulate:
+if STUDY.simulated_annotators:
 
     rule annotators:
         input:
@@ -75,20 +75,22 @@ if STUDY.people and STUDY.people.simulate:
             "valuestrata annotators --study {input.study:q} 2> {log:q}"
 
 
-if STUDY.people:
+if STUDY.annotator_files or STUDY.simulated_annotators:
 
     rule human_agreement:
         input:
             **text_pairs(),
             study=STUDY_FILE,
-            annotations=(STUDY.people.files or f"{ANNOTATION}/simulated/annotations.csv"),
+            annotations=(STUDY.annotator_files or f"{ANNOTATION}/simulated/annotations.csv"),
             sample_keys=(
                 sorted(map(str, Path(ANNOTATION).glob("*.key.json")))
-                if STUDY.people.files
+                if STUDY.annotator_files
                 else f"{ANNOTATION}/simulated/key.json"
             ),
         output:
-            HUMAN_AGREEMENT if STUDY.people.files else f"{ANNOTATION}/simulated/agreement.parquet",
+            HUMAN_AGREEMENT
+            if STUDY.annotator_files
+            else f"{ANNOTATION}/simulated/agreement.parquet",
         log:
             f"{RESULTS}/logs/human_agreement.log",
         benchmark:
@@ -103,5 +105,5 @@ if STUDY.people:
         shell:
             "valuestrata human_agreement --study {input.study:q} 2> {log:q}"
 
-    if STUDY.people.files or not human_agreement:  # people's own come before simulated ones
+    if STUDY.annotator_files or not human_agreement:  # people's own come before simulated ones
         human_agreement = rules.human_agreement.output

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not given:
         raise InputError("no csv file of annotators; the page of `valuestrata annotate` saves them")
     study = load_files(config or ["config.yaml"], Path(), files=False)
-    if study.people and study.people.files:
+    if study.annotator_files:
         raise InputError(
             f"{study.name}: people.files names the annotators' files, and snakemake compares them; "
             "add yours there"

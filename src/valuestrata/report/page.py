@@ -40,7 +40,7 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
-from valuestrata.report.win_rate_tables import verdict_warnings, win_rates_table
+from valuestrata.report.win_rate_tables import all_verdict_warnings, win_rates_table
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def render_page(
         human_sentences=_human_sentences(results),
         human_note=results.human_note,
         annotators=results.annotators,
-        verdict_warnings=_verdict_warnings(results),
+        verdict_warnings=all_verdict_warnings(results),
         n_tested=len(tested),
         has_tuned=bool(tuned_runs(settings)),
         recipes=recipes_table(provenance.adapters, settings.fold_recipes),
@@ -184,12 +184,6 @@ def inline(svg: str, name: str, label: str) -> Markup:
 def _human_sentences(results: Results) -> list[str]:
     level = results.settings.evaluation.confidence_level
     return [reliability_sentence(each, level) for each in reliabilities(results.human_agreement)]
-
-
-def _verdict_warnings(results: Results) -> list[str]:
-    """What makes verdicts doubtful, each sentence once."""
-    by_split = (verdict_warnings(results, split) for split in splits(results.settings))
-    return list(dict.fromkeys(line for lines in by_split for line in lines))
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:

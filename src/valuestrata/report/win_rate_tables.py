@@ -16,7 +16,7 @@ from valuestrata.report.phrases import (
     value_range,
 )
 from valuestrata.report.results import Results, to_estimate
-from valuestrata.report.runs import BASE, ModelVariant, llm_runs, tuned_runs
+from valuestrata.report.runs import BASE, ModelVariant, llm_runs, splits, tuned_runs
 from valuestrata.report.settings import DisplaySettings
 from valuestrata.tables import VERDICT_OUTCOMES
 
@@ -105,13 +105,14 @@ def _no_verdict(rows: Mapping[str, Mapping[str, Any]]) -> Cell:
     return Cell(percent(sum(shares.values())), small=", ".join(kinds))
 
 
-def verdict_warnings(results: Results, split: str) -> list[str]:
-    """What makes each judge's verdicts on a split doubtful, a sentence each."""
+def all_verdict_warnings(results: Results) -> list[str]:
+    """What makes verdicts doubtful, a sentence each."""
     lines = []
     for judge in results.settings.judges:
         lines += self_preference(results.settings, judge)
-        for dimension in results.dimensions(judge, split):
-            lines += _no_verdict_warning(results, split, judge, dimension)
+        for split in splits(results.settings):
+            for dimension in results.dimensions(judge, split):
+                lines += _no_verdict_warning(results, split, judge, dimension)
     return lines
 
 

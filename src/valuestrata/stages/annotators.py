@@ -36,7 +36,7 @@ class Settings(TextPairSettings):
 
 def runs(study: Study) -> list[dict[str, str]]:
     """One sample a study, where annotators are simulated."""
-    return [{}] if study.people and study.people.simulate else []
+    return [{}] if study.simulated_annotators else []
 
 
 def settings(study: Study) -> Settings:
@@ -45,7 +45,7 @@ def settings(study: Study) -> Settings:
     Raises:
         ValueError: the study has none.
     """
-    annotators = study.people.simulate if study.people else None
+    annotators = study.simulated_annotators
     if annotators is None:
         raise ValueError(f"{study.name} simulates no annotators")
     judge = annotators.judge or next(iter(study.judges))

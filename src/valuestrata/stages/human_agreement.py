@@ -31,13 +31,12 @@ class Settings(TextPairSettings):
 
 def runs(study: Study) -> list[dict[str, str]]:
     """One table a study, where it names its annotators."""
-    return [{}] if study.people else []
+    return [{}] if study.annotator_files or study.simulated_annotators else []
 
 
 def settings(study: Study) -> Settings:
     """How agreement is measured."""
-    is_simulated = bool(study.people and study.people.simulate)
-    caveat = annotation_caveat(study.caveat, is_simulated)
+    caveat = annotation_caveat(study.caveat, not study.annotator_files)
     return Settings(
         **{**text_pair_settings(study), "caveat": caveat},
         evaluation=study.evaluation,
@@ -47,10 +46,11 @@ def settings(study: Study) -> Settings:
 def inputs(study: Study) -> Files:
     """All texts and verdicts, the annotators' csv files, and the keys of their samples."""
     files = text_pair_inputs(study)
-    if study.people is None or study.people.simulate:
-        simulated = {"annotations": paths.SIMULATED_ANNOTATIONS, "sample_keys": paths.SIMULATED_KEY}
-        return {**files, **{name: at(study, path) for name, path in simulated.items()}}
-    return {**files, "annotations": study.people.files, "sample_keys": tuple(key_files(study))}
+    if study.annotator_files:
+        keys = tuple(key_files(study))
+        return {**files, "annotations": study.annotator_files, "sample_keys": keys}
+    simulated = {"annotations": paths.SIMULATED_ANNOTATIONS, "sample_keys": paths.SIMULATED_KEY}
+    return {**files, **{name: at(study, path) for name, path in simulated.items()}}
 
 
 def key_files(study: Study) -> list[str]:
@@ -61,8 +61,7 @@ def key_files(study: Study) -> list[str]:
 
 def outputs(study: Study) -> Files:
     """A row for each dimension, comparison, pair of raters and coefficient."""
-    is_simulated = study.people is None or study.people.simulate
-    path = paths.SIMULATED_AGREEMENT if is_simulated else paths.HUMAN_AGREEMENT
+    path = paths.HUMAN_AGREEMENT if study.annotator_files else paths.SIMULATED_AGREEMENT
     return {"agreement": at(study, path)}
 
 

@@ -234,7 +234,7 @@ def check_input(study: Study, path: str) -> None:
 
 def is_by_hand(study: Study, path: str) -> bool:
     """Whether an artefact is a command's, not a stage's."""
-    if study.people and study.people.files and path == at(study, paths.HUMAN_AGREEMENT):
+    if study.annotator_files and path == at(study, paths.HUMAN_AGREEMENT):
         return False
     by_hand = {at(study, paths.ACCEPTED), at(study, paths.HUMAN_AGREEMENT)}
     return path in by_hand or path.endswith(".key.json")

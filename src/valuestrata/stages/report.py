@@ -22,6 +22,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.samples import samples_table
 from valuestrata.report.settings import ReportSettings, report_settings
+from valuestrata.report.win_rate_tables import all_verdict_warnings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
 from valuestrata.study.study import Study, variant_parts
@@ -84,7 +85,8 @@ def run(job: Job[Settings]) -> None:
         provenance=provenance,
     )
     io.write_text(page, job.path("page"))
-    notices = [*provenance.notes, *summary["notices"]]
+    doubts = all_verdict_warnings(results)
+    notices = [*provenance.notes, *summary["notices"], *doubts]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 

@@ -46,10 +46,10 @@ def result_inputs(study: Study) -> Files:
 def agreement_input(study: Study) -> Files:
     """Agreement of people with judges: of the study's annotations, else what a command wrote."""
     path = at(study, paths.HUMAN_AGREEMENT)
-    if study.people and study.people.simulate and not Path(path).exists():
-        return {"human_agreement": at(study, paths.SIMULATED_AGREEMENT)}
-    is_there = Path(path).exists() or (study.people is not None and study.people.files)
-    return {"human_agreement": path} if is_there else {}
+    if study.annotator_files or Path(path).exists():
+        return {"human_agreement": path}
+    simulated = at(study, paths.SIMULATED_AGREEMENT)
+    return {"human_agreement": simulated} if study.simulated_annotators else {}
 
 
 def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:

@@ -36,7 +36,8 @@ class People(Part):
         default=None,
         description=(
             "Instead of files: simulated annotators, who look for the phrases of toy models and "
-            "are called simulated wherever they are shown. For studies of toys."
+            "are called simulated wherever they are shown. Without a judge and a toy that writes "
+            "they do nothing."
         ),
     )
 

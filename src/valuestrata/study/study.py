@@ -11,7 +11,7 @@ from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, Reci
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model
-from valuestrata.study.people import People
+from valuestrata.study.people import People, SimulatedAnnotators
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -279,6 +279,17 @@ class Study(Part):
     def judgements(self) -> list[tuple[str, str, str, str]]:
         """All (model, variant, split, judge)."""
         return [(*run, judge) for run in self.generation_runs() for judge in self.judges]
+
+    @property
+    def annotator_files(self) -> tuple[str, ...]:
+        """csv files of the people who annotated judged text pairs."""
+        return self.people.files if self.people else ()
+
+    @property
+    def simulated_annotators(self) -> SimulatedAnnotators | None:
+        """The script in the place of people, where a judge compares texts of toys; else None."""
+        of_toys = any(self.is_toy(model) for model, *_ in self.judgements())
+        return self.people.simulate if self.people and of_toys else None
 
     # models ----------------------------------------------------------------------------------
 
