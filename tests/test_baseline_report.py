@@ -1,6 +1,7 @@
 """A study of baselines alone: every number tested, every sentence true, nothing said of models."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -147,14 +148,14 @@ def test_the_ceiling_is_never_said_to_be_reached_where_no_run_has_a_gain() -> No
     # a study of models none of which has a score
     results = made()
     is_model = results.runs["model"].str.startswith("model")
-    mute = Results(**{**vars(results), "runs": results.runs[~is_model]})
+    mute = replace(results, runs=results.runs[~is_model])
     answer = found(mute)["How close do runs come to the noise ceiling?"].answer
     assert "no language model has a score, so there is no normalized gain" in answer
     # the ceiling is in doubt only where the baseline's own gain has no value
     runs = results.runs.assign(
         value=results.runs["value"].mask(results.runs["metric"].str.startswith("normalized"))
     )
-    answer = found(Results(**{**vars(results), "runs": runs}))[
+    answer = found(replace(results, runs=runs))[
         "How close do runs come to the noise ceiling?"
     ].answer
     assert "is not clearly above the best persona-agnostic baseline" in answer

@@ -643,6 +643,15 @@ def test_simulated_annotators_are_called_so_wherever_they_are_shown() -> None:
     assert csv["human_agreement"]["simulated"].all()
 
 
+def test_the_reports_tables_name_no_annotator() -> None:
+    everyone = people(0.3, 0.1)
+    by_name = pd.concat([everyone, everyone.assign(rater="anna", other_rater="ben")])
+    table = report_tables(replace(made(), human_agreement=by_name))["human_agreement"]
+    assert len(table) == len(everyone)
+    assert not table.isin(["anna", "ben"]).any(axis=None)
+    assert report_tables(made())["human_agreement"].empty
+
+
 def test_a_judge_that_people_doubt_is_grey_in_the_figure_and_in_the_csv() -> None:
     for frame, is_grey in ((people(0.3, 0.1), True), (people(0.3, 0.4), False), (None, False)):
         results = replace(made(), human_agreement=frame)
@@ -704,8 +713,9 @@ def test_what_length_and_tuning_change_is_said() -> None:
 def test_what_makes_verdicts_doubtful_is_on_the_page() -> None:
     kin = {"judge_kin": {"judge": ("model-0", "model-1")}}
     html = unescape(rendered(made(**{k: FrozenDict(v) for k, v in kin.items()})))
-    assert "judge is of the same family as model-0 and model-1, by their names" in html
-    assert "for or against them for that reason alone (self-preference)" in html
+    words = "judge is of the same family as model-0 and model-1, the reference among them, by their"
+    assert words in html
+    assert "may favour its own family's texts (self-preference)" in html
     assert "self-preference" not in unescape(rendered(made()))
     html = unescape(rendered(verdicts_of({"win_rate": {"n": 85, "missing": 15}})))
     assert "On Overall, ood, judge gave no verdict in 15.0% of the comparisons of 4 runs" in html

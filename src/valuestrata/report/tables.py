@@ -152,9 +152,14 @@ def win_rates_table(results: Results) -> pd.DataFrame:
 
 
 def human_agreement_table(results: Results) -> pd.DataFrame:
-    """Agreement of annotators with each other and with judges; no row without annotations."""
+    """Agreement of annotators with each other and with judges; no row without annotations.
+
+    Those of single annotators are left out: the report may be published, and they have names.
+    """
     frame = results.human_agreement
-    return pd.DataFrame(columns=HUMAN_AGREEMENT.names) if frame is None else frame
+    if frame is None:
+        return pd.DataFrame(columns=HUMAN_AGREEMENT.names)
+    return frame[frame["rater"] == "all"].reset_index(drop=True)
 
 
 def _leading(frame: pd.DataFrame, first: list[str]) -> pd.DataFrame:

@@ -121,11 +121,11 @@ def self_preference(settings: DisplaySettings, judge: str) -> list[str]:
     kin = settings.judge_kin.get(judge, ())
     if not kin:
         return []
-    reference = settings.references.get(judge)
-    side = " or against" if reference and reference[0] in kin else ""
+    reference = settings.references.get(judge, ("", ""))[0]
+    target = ", the reference among them," if reference in kin and len(kin) > 1 else ""
     return [
-        f"{judge} is of the same family as {listed(kin)}, by their names: its verdicts may be for"
-        f"{side} {'it' if len(kin) == 1 else 'them'} for that reason alone (self-preference)."
+        f"{judge} is of the same family as {listed(kin)}{target} by their names, and may favour "
+        "its own family's texts (self-preference)."
     ]
 
 
