@@ -10,6 +10,7 @@ import pandas as pd
 
 from tests import toys
 from valuestrata import io, tables
+from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.records import Record
 from valuestrata.stages import generate as generate_stage
 from valuestrata.stages import judge as judge_stage
@@ -77,12 +78,15 @@ def generate(
 ) -> pd.DataFrame:
     """Open-ended answers of a model."""
     settings = {"per_subgroup": 2, "max_new_tokens": 12, "temperature": 0.0, "seed": 1}
-    path = str(folder / output)
+    worded = {"open_questions": OpenQuestions(file="english")}
+    path, asked = str(folder / output), folder / "questions.parquet"
+    io.write_table(toys.question_table(), asked, tables.QUESTIONS, MADE_OF)
     generate_stage.run(
         job(
-            generate_stage.Settings(model=model, caveat="toy", **{**settings, **changes}),
+            generate_stage.Settings(model=model, caveat="toy", **{**settings, **worded, **changes}),
             {
                 "pairs": write_pairs(folder, pairs),
+                "questions": str(asked),
                 "adapter": str(adapter or ""),
                 "texts": path,
             },
@@ -98,13 +102,17 @@ def judge(
     reference: str = "texts.parquet",
     cache: str = "judge-cache",
     max_new_tokens: int = 16,
+    **changes: Any,
 ) -> pd.DataFrame:
     """Verdicts of a model on texts.parquet."""
     output = str(folder / "verdicts.parquet")
     judge_stage.run(
         job(
             judge_stage.Settings(
-                model=model, rubric="pairwise", max_new_tokens=max_new_tokens, caveat="toy"
+                model=model,
+                max_new_tokens=max_new_tokens,
+                caveat="toy",
+                **{"rubric": "pairwise", **changes},
             ),
             {
                 "pairs": str(folder / "pairs.parquet"),

@@ -40,7 +40,8 @@ def write_results(
     for i, (model, variant, split, judge) in enumerate(study.judgements()):
         run = {"model": model, "variant": variant, "split": split, "judge": judge}
         frame = verdicts_table(pair, dimensions, seed=i)
-        write(study, "judge", paths.VERDICTS, tables.VERDICTS, frame, **run)
+        stage = "panel" if study.panel(judge) else "judge"
+        write(study, stage, paths.VERDICTS, tables.VERDICTS, frame, **run)
 
 
 def write(
@@ -58,7 +59,6 @@ def pairs_table(pair: pd.DataFrame) -> pd.DataFrame:
         codes=[[1, 2, 3, 4]] * n, labels=[["a", "b", "c", "d"]] * n,
         distribution=[[0.25] * 4] * n, n=100, respondents=123456,
         persona=[f"You are {name}." for name in pair["subgroup"]], closed_prompt="a number?",
-        open_prompt=[f"What of {question}?" for question in pair["question"]],
     )  # fmt: skip
 
 
@@ -71,7 +71,8 @@ def texts_table(pair: pd.DataFrame, run: str, texts: dict[str, str]) -> pd.DataF
         written.append(texts.get(question, "") + " ".join([f"On {question}.", *parts]))
     return pair.assign(
         prompt=[f"What of {question}?" for question in pair["question"]], text=written,
-        outcome="answer", thought=None, finish_reason="stop",
+        wording="question", outcome="answer", declines=False, thought=None, finish_reason="stop",
+        prompt_tokens=9, completion_tokens=9,
         prompt_hash="h", model_version="w", adapter="", adapter_shift=None, notes="",
     )  # fmt: skip
 

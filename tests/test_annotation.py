@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from tests import judged
 from tests.graph import ROOT
-from valuestrata import io, judged_tables, paths, tables
+from valuestrata import io, judge_tables, paths, tables
 from valuestrata.__main__ import main
 from valuestrata.annotation import cost, page, sample
 from valuestrata.annotation.reliability import agreement_table, categories
@@ -126,13 +126,6 @@ def test_nothing_in_a_text_leaves_the_script_element() -> None:
         data = page.as_json([text])
         assert not set("<>&\u2028") & set(data)
         assert json.loads(data) == [text]
-
-
-def test_criteria_are_the_rubrics_sentences() -> None:
-    text = "Which? Value: fits better. Is it? Persona: sounds like X!\n\nOverall: all in all"
-    assert page.criteria(text, ["Overall", "Value", "Persona", "Style"]) == {
-        "Overall": "", "Value": "fits better.", "Persona": "sounds like X!", "Style": "",
-    }  # fmt: skip
 
 
 # ---- annotate
@@ -410,7 +403,7 @@ def test_the_commands_from_key_to_table(run: Run, study: Study, tmp_path: Path) 
     assert "(in the paper 0.568 with its judge, 0.552 among people)" in output
     assert re.search(r"^Value: people, toy-judge +0\.\d\d \[0\.", output, re.M)
     path = Path(at(study, paths.HUMAN_AGREEMENT))
-    table = io.read_table(path, judged_tables.HUMAN_AGREEMENT)
+    table = io.read_table(path, judge_tables.HUMAN_AGREEMENT)
     assert set(table["dimension"]) == set(judged.DIMENSIONS)
     assert io.caveat_of(path) == "simulated survey, toy models"
     written = pd.read_csv(path.with_suffix(".csv"))

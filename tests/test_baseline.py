@@ -317,7 +317,7 @@ def test_the_stage_says_that_it_is_cross_fitted(tmp_path: Path) -> None:
             "distribution": [[1.0, 0.0, 0.0]] * len(CROSSED),
             "n": 30,
             "respondents": 30,
-            **dict.fromkeys(("persona", "closed_prompt", "open_prompt"), "x"),
+            **dict.fromkeys(("persona", "closed_prompt"), "x"),
         }
     )
     files = {name: str(tmp_path / name) for name in ("pairs", "questions", "responses")}

@@ -201,7 +201,7 @@ def write_inputs(folder: Path) -> dict[str, Any]:
         pairs = pd.DataFrame(rows, columns=["stratum", "subgroup", "question"]).assign(
             block="x", measurement_level="ordinal", scale_min=1, scale_max=4, mode=1, tied=False,
             n=50, respondents=50, codes=[[1, 2, 3, 4]] * len(rows), labels=[[""] * 4] * len(rows),
-            distribution=[[0.25] * 4] * len(rows), persona="x", closed_prompt="x", open_prompt="x",
+            distribution=[[0.25] * 4] * len(rows), persona="x", closed_prompt="x",
         )  # fmt: skip
         pairs_paths.append(str(folder / f"{split}-pairs"))
         io.write_table(pairs.iloc[:-1], pairs_paths[-1], tables.PAIRS, record)

@@ -319,7 +319,7 @@ def test_a_reply_says_whether_it_ended_and_keeps_the_marks_of_a_thought() -> Non
     """Trap 32: a decoder that leaves special tokens out makes an answer of a thought."""
     plain = chat("llama")
     ids = list(plain.encode_reply("Answer: 1"))
-    assert plain.completion(ids) == Completion("Answer: 1", "stop")
+    assert plain.completion([*ids, 0]) == Completion("Answer: 1", "stop", None, len(ids))
     cut = plain.completion(ids[:-1])
     assert (cut.text, cut.is_cut) == ("Answer: 1", True)
     words = tokenizer("llama")
@@ -344,5 +344,5 @@ def test_the_channels_of_harmony_are_kept() -> None:
     )
     ids = words(f"{text}<|return|>", add_special_tokens=False)["input_ids"]
     written = Chat(words).completion(ids)
-    assert written == Completion(text, "stop")
+    assert written == Completion(text, "stop", None, len(ids))
     assert parse(written.text, [1, 2, 3]) == ("answer", 2)

@@ -12,9 +12,12 @@ import pytest
 from tests import judged
 from tests.graph import ROOT, Graph
 from tests.test_structure import FLOORS
-from valuestrata import io
+from valuestrata import io, tables
 from valuestrata.__main__ import COMMANDS, STAGES, main
+from valuestrata.prompting.verdicts import lines
+from valuestrata.study.judges import Generation
 from valuestrata.study.load import load, load_files
+from valuestrata.study.rubrics import read_rubric
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge, parse, read_mapping
 from valuestrata.survey.compressed import OPENERS
@@ -187,12 +190,41 @@ def test_the_folds_of_the_page_are_a_study() -> None:
     assert len(study.fold_recipes("cross")) == 5
 
 
+def test_the_judges_of_the_page_are_studies_and_its_rubric_is_one(tmp_path: Path) -> None:
+    for block in overlays("docs/judges.md"):
+        study = overlaid("config.yaml", block)
+        assert len(study.judges) > 1
+    assert study.panel("panel") == ("a", "b", "c")
+    ((name, text),) = files("docs/judges.md").items()
+    path = tmp_path / Path(name).name
+    path.write_text(text, encoding="utf-8")
+    assert [*read_rubric(path).dimensions] == ["Style"]
+    page = (ROOT / "docs/judges.md").read_text(encoding="utf-8")
+    forms = page.partition("| form |")[2].partition("\n\n")[0]
+    for form in re.findall(r"`([^`]*Value[^`]*)`", forms):
+        text = f"{form}\n1" if form.startswith("###") else form
+        assert lines(text, ["Overall", "Value", "Persona"])["Value"] is not None, form
+
+
 def test_the_countries_of_the_page_are_studies() -> None:
     named = {name: parse(text) for name, text in files("docs/countries.md").items()}
     for block in [*named.values(), *overlays("docs/countries.md")]:
         overlaid("studies/wvs-any.yaml", block)
     abroad = overlaid("studies/wvs-any.yaml", named["abroad.yaml"])
     assert abroad.several_countries
+
+
+def test_the_open_questions_of_the_page_are_a_study() -> None:
+    (block,) = overlays("docs/open-ended.md")
+    study = overlaid("config.yaml", block)
+    assert study.generation == Generation.model_validate(block["generation"])
+    page = (ROOT / "docs/open-ended.md").read_text(encoding="utf-8")
+    words = read_mapping(ROOT / "src/valuestrata/prompting/open_questions/english.yaml")["wordings"]
+    shown = re.findall(r"^\| `(\w+)` \| [A-Z*]", page, re.M)
+    assert [name for name in shown if name in words] == list(words)
+    described = set(re.findall(r"`(\w+)`", page))
+    columns = ("wording", "prompt", "text", "thought", "finish_reason", "outcome", "declines")
+    assert {*columns, "prompt_tokens", "completion_tokens"} <= described & set(tables.TEXTS.names)
 
 
 def test_files_and_functions_that_pages_name_exist() -> None:

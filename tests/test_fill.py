@@ -24,7 +24,6 @@ from valuestrata.inference.fill import Requests, cache_keys, fill
 from valuestrata.inference.protocol import Completion, Sampling, ScoredReply
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.inference.transformers import TransformersBackend
-from valuestrata.stages import generate as generate_stage
 from valuestrata.study.models import OpenAIModel, TransformersModel, VllmModel
 from valuestrata.training import lora
 
@@ -457,15 +456,3 @@ def test_sampled_answers_do_not_depend_on_what_is_cached(base: Path, tmp_path: P
     shutil.rmtree(tmp_path / "cache")
     whole = generate(tmp_path, toys.model(base), **hot)
     assert grown["text"].to_list() == whole["text"].to_list()
-
-
-def test_a_subgroups_draw_of_questions_is_its_own() -> None:
-    pairs, draw = toys.pairs(), generate_stage.draw
-    drawn = draw(pairs, 2, seed=1)
-    assert drawn.groupby("subgroup").size().to_list() == [2, 2, 2]
-    assert drawn.equals(draw(pairs, 2, seed=1))
-    assert any(not drawn.equals(draw(pairs, 2, seed=s)) for s in (2, 3, 4))
-    alone = draw(toys.pairs(toys.PERSONAS[1:2]), 2, seed=1)
-    group = drawn[drawn["subgroup"] == alone["subgroup"][0]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(alone, group)
-    assert len(draw(pairs, 99, seed=1)) == len(pairs)

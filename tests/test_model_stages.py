@@ -65,7 +65,11 @@ def test_stages_name_what_they_read_and_write() -> None:
         "weights": "results/demo/models/toy-llama/base",
         "adapter": "results/demo/models/toy-llama/sft/adapter",
     }
-    assert generate.inputs(made, **RUN) == predict.inputs(made, **RUN)
+    questions = {"questions": "results/demo/survey/questions.parquet"}
+    assert generate.inputs(made, **RUN) == {**predict.inputs(made, **RUN), **questions}
+    divided = study({"generation/stratify_by": "mds"})
+    diversity = generate.inputs(divided, **RUN)["diversity"]
+    assert diversity == "results/demo/survey/diversity.parquet"
     assert "adapter" not in predict.inputs(made, **BASE)
     assert predict.outputs(made, **RUN) == {"predictions": f"{run}/predictions.parquet"}
     assert generate.outputs(made, **RUN) == {"texts": f"{run}/texts.parquet"}
@@ -150,6 +154,7 @@ def _predictions(pairs: pd.DataFrame) -> pd.DataFrame:
         logprobs=None,
         distribution=None,
         non_option_mass=np.nan,
+        unread_mass=np.nan,
         passes=None,
         prompt_tokens=7,
         thought=None,
@@ -226,9 +231,13 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
     texts = pd.DataFrame(
         {
             **{name: toys.pairs()[name] for name in tables.PAIR},
+            "wording": "question",
             "prompt": "Why?",
             "text": "So.",
             "outcome": "answer",
+            "declines": False,
+            "prompt_tokens": None,
+            "completion_tokens": None,
             "thought": None,
             "finish_reason": None,
             "prompt_hash": "x",
@@ -240,9 +249,11 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
     )
     io.write_table(texts, tmp_path / "texts.parquet", tables.TEXTS, asking.MADE_OF)
     asking.write_pairs(tmp_path)
+    questions = toys.question_table()
+    io.write_table(questions, tmp_path / "questions.parquet", tables.QUESTIONS, asking.MADE_OF)
     for stage, files, where in (
         ("predict", ("pairs",), "models.big"),
-        ("generate", ("pairs",), "models.big"),
+        ("generate", ("pairs", "questions"), "models.big"),
         ("judge", ("pairs", "texts", "reference=texts"), "judges.big-judge.model"),
     ):
         command = [stage, "--study", "study.json", "--model", "big", "--variant", "base"]

@@ -13,7 +13,6 @@ from tests import asking, served, toys
 from tests.asking import predict
 from tests.served import KEY, VARIABLE, Raw, serving
 from valuestrata.errors import InputError
-from valuestrata.inference import service
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.fill import Requests, cache_keys
 from valuestrata.inference.openai import OpenAIBackend
@@ -24,9 +23,7 @@ from valuestrata.records import read_record
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(service, "LONGEST_WAIT", 0.02)  # pauses need not be slept through
+    served.make_quick(monkeypatch)
 
 
 def prompts(n: int) -> list[tuple[str, str]]:
@@ -112,6 +109,35 @@ def test_a_reply_that_its_length_or_a_filter_cut_is_no_answer(tmp_path: Path) ->
             table = predict(tmp_path / reason, served.model(server))
         assert set(table["outcome"]) == {outcome}
         assert table["answer"].isna().all()
+
+
+def test_a_reply_that_repeats_the_prompt_is_none(tmp_path: Path) -> None:
+    """As transformers serve sends where it takes a model's chat template for another one."""
+
+    def says(persona: str, user: str) -> str:
+        echo = f"<|system|>\n{persona}<|end|>\n<|user|>\n{user}<|end|>\n<|assistant|>\nAnswer: 2"
+        return echo if "family" in user else "Answer: 1"
+
+    with serving(says) as server:
+        table = predict(tmp_path, served.model(server))
+    assert table["outcome"].to_list() == ["failed", "answer", "answer", "answer"] * 3
+    with (
+        serving(lambda p, u: p + u) as server,
+        pytest.raises(InputError, match="repeats the whole"),
+    ):
+        predict(tmp_path / "all", served.model(server))
+
+
+def test_a_service_that_writes_more_than_it_is_told_is_said(tmp_path: Path) -> None:
+    """As transformers serve does, which knows max_tokens alone."""
+    for n_tokens, words in ((32, ""), (33, "12 of 12 replies are longer than max_new_tokens")):
+        usage = {"prompt_tokens": 9, "completion_tokens": n_tokens}
+        message = {"content": "Answer: 1", "usage": usage}
+        with serving(lambda *_, message=message: dict(message)) as server:
+            table = predict(tmp_path / words, served.model(server), max_new_tokens=16)
+        (note,) = set(table["notes"])
+        assert note.startswith(words)
+        assert bool(note) == note.endswith("try length_parameter: max_tokens") == bool(words)
 
 
 def test_no_more_calls_run_at_a_time_than_the_study_says() -> None:
@@ -207,11 +233,11 @@ def test_a_service_that_answers_nothing_ends_the_run() -> None:
         model.generate(prompts(3), Sampling(4))
 
 
-def test_prompts_that_a_service_always_turns_down_do_not_end_the_run() -> None:
+def test_prompts_that_a_service_always_turns_down_do_not_end_the_run(tmp_path: Path) -> None:
     """A re-run asks only for them; it must come to an end."""
     requests = [ScoringRequest(prompt, ()) for prompt in prompts(9)]
     with serving(lambda *_: 400) as server:
-        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True)
+        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True, tmp_path)
         assert {reply.text for _, reply in replies} == {None}
     assert len(server.asked) == 9
     with serving(lambda *_: 400) as server, pytest.raises(InputError, match="turned down"):
@@ -304,6 +330,20 @@ def test_a_service_without_structured_output_is_one_line() -> None:
             OpenAIBackend(served.model(server)).score(requests, 4)
 
 
+def test_a_reply_that_leaves_the_options_has_failed_and_the_others_stay(tmp_path: Path) -> None:
+    def says(_: str, user: str) -> str:
+        stray = {"family": '{"answer": "Answer: 9"}', "duty": "[" * 100_000}
+        return next((s for word, s in stray.items() if word in user), '{"answer": "Answer: 2"}')
+
+    with serving(says) as server:
+        model = served.model(server, structured_output=True, max_concurrency=1)
+        pairs = toys.pairs().sort_values("question", ascending=False)  # good ones first
+        table = predict(tmp_path, model, pairs, constrained=True, max_new_tokens=8)
+        assert server.asked[0]["max_completion_tokens"] > 16  # room for the JSON around an option
+    assert set(table.loc[table["question"].isin(["Q0", "Q1"]), "outcome"]) == {"failed"}
+    assert (table.loc[table["question"].isin(["Q2", "Q3"]), "answer"] == 2).all()
+
+
 def test_a_constrained_reply_may_still_be_a_refusal_cut_or_failed() -> None:
     cut = {"content": '{"answ', "finish_reason": "length"}
     messages = iter([{"content": None, "refusal": "No."}, cut, {"content": None}])
@@ -385,7 +425,7 @@ def test_open_answers_and_verdicts_go_through_a_service(tmp_path: Path) -> None:
     rubric = judging.rubric("pairwise")
 
     def says(persona: str, user: str) -> Any:
-        if persona == rubric.system:
+        if persona.startswith("You are a judge"):
             return 500 if "Is work" in user else "\n".join(f"{d}: 1" for d in rubric.dimensions)
         return f"In my view, {user[-20:]}"
 

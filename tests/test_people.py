@@ -10,7 +10,7 @@ import pytest
 
 from tests import judged
 from tests.graph import ROOT
-from valuestrata import io, judged_tables, paths
+from valuestrata import io, judge_tables, paths
 from valuestrata.__main__ import main
 from valuestrata.annotation.answers import COLUMNS
 from valuestrata.annotation.reliability import agreement_table
@@ -78,7 +78,7 @@ def test_simulated_annotators_go_by_phrases_and_slip() -> None:
 
 def test_the_stages_from_texts_to_agreement(demo: Study) -> None:
     run(demo, "annotators", "human_agreement")
-    table = io.read_table(at(demo, paths.SIMULATED_AGREEMENT), judged_tables.HUMAN_AGREEMENT)
+    table = io.read_table(at(demo, paths.SIMULATED_AGREEMENT), judge_tables.HUMAN_AGREEMENT)
     assert table["simulated"].all()
     assert set(table["dimension"]) == set(judged.DIMENSIONS)
     raters = set(table["rater"])
@@ -122,13 +122,13 @@ def test_peoples_own_files_take_the_same_path(
     study = overlay(tmp_path, people)
     run(study, "human_agreement")
     path = at(study, paths.HUMAN_AGREEMENT)
-    by_stage = io.read_table(path, judged_tables.HUMAN_AGREEMENT)
+    by_stage = io.read_table(path, judge_tables.HUMAN_AGREEMENT)
     assert not by_stage["simulated"].any()
     assert agreement_input(study) == {"human_agreement": path}
     assert not is_stale(study, path)
     # the command says the same of the same files, where the study names none
     assert main(["agreement", "config.yaml", *files]) == 0
-    by_command = io.read_table(path, judged_tables.HUMAN_AGREEMENT)
+    by_command = io.read_table(path, judge_tables.HUMAN_AGREEMENT)
     pd.testing.assert_frame_equal(by_stage, by_command)
     capsys.readouterr()
     assert main(["agreement", "config.yaml", "overlay.yaml", *files]) == 2
@@ -136,7 +136,7 @@ def test_peoples_own_files_take_the_same_path(
     # other files are other settings of nothing, but other inputs
     Path(files[0]).write_text(Path(files[1]).read_text().replace("ben", "cleo"), encoding="utf-8")
     run(study, "human_agreement")
-    changed = io.read_table(path, judged_tables.HUMAN_AGREEMENT)
+    changed = io.read_table(path, judge_tables.HUMAN_AGREEMENT)
     assert "cleo" in set(changed["rater"])
     shutil.rmtree(Path(at(study, paths.ANNOTATION_KEY, sample="")).parent)
     with pytest.raises(InputError, match="no key of a sample in results/demo/annotation"):

@@ -52,7 +52,6 @@ def test_wordings_with_braces_are_left_alone() -> None:
     text = prompts.closed(PROMPT, "Is {this} so?", [1, 2], ["{yes}", "no"], (1, 2))
     assert "Is {this} so?" in text
     assert "1 = {yes}" in text
-    assert "{this}" in prompts.open_ended(PROMPT, "Is {this} so?")
 
 
 def test_every_question_is_rendered_with_both_ends_labelled() -> None:
@@ -72,7 +71,6 @@ def test_every_question_is_rendered_with_both_ends_labelled() -> None:
         # codes off the scale are never offered
         options = prompt.split("\n", 1)[1]
         assert not any(label in options for label in question.extra.values())
-        assert question.text in prompts.open_ended(PROMPT, question.text)
 
 
 def test_every_reply_that_is_asked_for_is_parsed_as_its_code_and_no_prompt_is() -> None:
@@ -100,7 +98,7 @@ def test_a_template_has_every_sentence_with_its_fields() -> None:
         template = prompts.template(language)
         assert template.keys() == english.keys()
         assert template["persona"].keys() == english["persona"].keys()
-        for key in ("closed", "option", "scale", "reply", "answer", "open", "attribute"):
+        for key in ("closed", "option", "scale", "reply", "answer", "attribute"):
             assert fields(template[key]) == fields(english[key]), key
         for key, text in english["persona"].items():
             assert fields(template["persona"][key]) == fields(text), key

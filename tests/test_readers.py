@@ -545,7 +545,7 @@ def test_a_codebook_is_read_in_its_order(tmp_path: Path) -> None:
 
 def test_a_wrong_entry_of_a_codebook_is_one_line_with_the_question(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"topic": "gone"}, "no 'topic'"),
+        ({"text": "gone"}, "no 'text'"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"scale": [4, 1]}, "not below"),
         ({"scale": [1]}, "two integers"),

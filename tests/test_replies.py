@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.graph import ROOT
 from valuestrata.prompting.answers import free_outcome, parse
-from valuestrata.prompting.refusals import is_refusal
+from valuestrata.prompting.refusals import declines, is_refusal
 from valuestrata.prompting.thinking import split_thought
 
 IMPORTANCE = ["Very important", "Rather important", "Not very important", "Not at all important"]
@@ -22,6 +22,7 @@ SCALES = {
 }
 FOUR, TEN = SCALES["four"][0], SCALES["ten"][0]
 REPLIES = yaml.safe_load((ROOT / "tests/data/replies.yaml").read_text(encoding="utf-8"))
+OPEN_TEXTS = yaml.safe_load((ROOT / "tests/data/open_texts.yaml").read_text(encoding="utf-8"))
 TEXTS = yaml.safe_load((ROOT / "tests/data/refusals.yaml").read_text(encoding="utf-8"))
 PROPERTY = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
@@ -395,3 +396,29 @@ def test_labels_and_codes_belong_together() -> None:
     # a label that two options have names neither
     assert parse("agree", [1, 2, 3], ["agree", "agree", "disagree"]) == ("invalid", None)
     assert parse("disagree", [1, 2, 3], ["agree", "agree", "disagree"]) == ("answer", 3)
+
+
+def test_refusals_are_told_from_personas_in_texts_of_several_sentences() -> None:
+    """Quoted refusals, personas' own limits, and answers behind a refusal are answers."""
+    wanted = {"answers": "answer", "partial": "answer", "refusals": "refusal"}
+    for kind, outcome in wanted.items():
+        texts = [text for language in OPEN_TEXTS[kind].values() for text in language]
+        wrong = [text for text in texts if free_outcome(text) != outcome]
+        assert len(wrong) <= 0.04 * len(texts), wrong
+    partial = [text for language in OPEN_TEXTS["partial"].values() for text in language]
+    assert [text for text in partial if not declines(text)] == []
+    sizes = {kind: sum(map(len, OPEN_TEXTS[kind].values())) for kind in wanted}
+    assert min(sizes["answers"] - 60, sizes["refusals"] - 40, sizes["partial"] - 10) >= 0
+
+
+def test_what_is_quoted_is_not_what_the_speaker_says() -> None:
+    said = "I cannot answer that question."
+    for quote in ('"{}"', "“{}”", "'{}'", "「{}」", "«{}»"):
+        quoted = quote.format(said)
+        assert not is_refusal(f"My neighbour once told me {quoted} and so I never asked him again.")
+        # the whole reply, or the speaker's answer, in quotes
+        assert is_refusal(quoted)
+        assert is_refusal(f"Answer: {quoted}")
+    assert is_refusal(f'Taking everything into account, I would say: "{said}"')
+    assert is_refusal(f'He said "hello, my good old friend, how are you today?" {said}')
+    assert is_refusal("It's my parents' wish, and my brothers' too: I can't answer that.")

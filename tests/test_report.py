@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from valuestrata import judged_tables
+from valuestrata import evaluation_tables, judge_tables
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
-from valuestrata.report import findings, page, phrases
+from valuestrata.report import findings, page, phrases, samples
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.comparison import Metric
 from valuestrata.report.display import (
@@ -23,9 +23,15 @@ from valuestrata.report.display import (
     labels_table,
     main_table,
 )
+from valuestrata.report.families import (
+    adjusted_differences,
+    adjusted_inequality,
+    adjusted_questions,
+)
 from valuestrata.report.figures_groups import spread
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
+from valuestrata.report.inequality import adjusted_changes
 from valuestrata.report.methods import methods
 from valuestrata.report.model_provenance import (
     Origin,
@@ -42,7 +48,6 @@ from valuestrata.report.runs import (
     text_runs,
     tuned_runs,
 )
-from valuestrata.report.samples import samples_table
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.tables import NAMES, report_tables
 from valuestrata.study.base import FrozenDict
@@ -218,6 +223,35 @@ def agreement() -> list[Row]:
     ]
 
 
+def contrasts(settings: ReportSettings, gap: float, q: float) -> list[Row]:
+    """Each group against the rest, and each subgroup; smallest gaps are .25."""
+    rows = []
+    for model, variant in all_runs(settings):
+        for level, names in {**GROUPS, "subgroups": ["sex=male & age=young"]}.items():
+            for group in names:
+                row = {"model": model, "variant": variant, "split": "ood", "level": level}
+                row |= {"group": group, "other_group": "rest", "contrast": "rest"}
+                row |= {"metric": "accuracy", "judge": "", "dimension": "", "reading": "raw"}
+                row |= {**number(gap), "p_value": q, "q_value": q, "smallest_gap": 0.25}
+                rows.append(row)
+    return rows
+
+
+def changes(settings: ReportSettings, falls: float, rises: float) -> list[Row]:
+    """Inequality of every fine-tune against its base, with these one-sided p-values."""
+    rows = []
+    for model, variant in tuned_runs(settings):
+        for metric, change, p in (("accuracy", -0.1, falls), ("nmae", 0.1, rises)):
+            for statistic in ("norm_range", "cv"):
+                row = {"model": model, "variant": variant, "split": "ood", "level": "subgroups"}
+                row |= {"metric": metric, "statistic": statistic, **number(change)}
+                row |= {"raw_base": 0.4, "raw_tuned": 0.4 + change, "raw_by_mean": change / 2}
+                row |= {"base": 0.3, "tuned": 0.3 + change, "n_groups": 4, "questions": 9}
+                row |= {"p_value": 2 * p, "p_fall": falls, "p_rise": rises}
+                rows.append({**row, "p_joint": max(falls, rises)})
+    return rows
+
+
 def ceilings() -> list[Row]:
     rows = []
     places = [("all", "all"), *((level, g) for level, names in GROUPS.items() for g in names)]
@@ -237,7 +271,7 @@ def ties() -> list[Row]:
 
 def win_rates(settings: ReportSettings) -> list[Row]:
     """Of every judged run: win rates of .45, no position bias."""
-    values = dict.fromkeys(judged_tables.WIN_RATE_STATISTICS, 0.3)
+    values = dict.fromkeys(judge_tables.WIN_RATE_STATISTICS, 0.3)
     values |= {"win_rate": 0.45, "length_controlled": 0.47, "position_bias": 0.0}
     values |= dict.fromkeys(contracts.VERDICT_OUTCOMES[1:], 0.0)
     return [
@@ -258,6 +292,10 @@ def made(
     p: float = 0.001,
     tuned_accuracy: float = 0.3,
     tuned_nmae: float = 0.5,
+    group_gap: float = 0.1,
+    group_q: float = 0.5,
+    falls: float = 0.001,
+    rises: float = 0.001,
     **study: Any,
 ) -> Results:
     settings = make_settings(**study)
@@ -267,19 +305,30 @@ def made(
             differences(settings, against_base, against_rule, p),
             contracts.DIFFERENCES,
         ),
+        "contrasts": (contrasts(settings, group_gap, group_q), evaluation_tables.GROUP_CONTRASTS),
+        "consistency": ([], evaluation_tables.CONSISTENCY),
+        "inequality_changes": (
+            changes(settings, falls, rises),
+            evaluation_tables.INEQUALITY_CHANGES,
+        ),
+        "disparities": ([], evaluation_tables.DISPARITIES),
         "fairness": (inequality(settings, tuned_accuracy, tuned_nmae), contracts.FAIRNESS),
         "groups": (groups(settings), contracts.GROUPS),
         "diversity": (diversity(), contracts.DIVERSITY),
         "agreement": (agreement(), contracts.AGREEMENT),
         "ceilings": (ceilings(), contracts.CEILINGS),
         "ties": (ties(), contracts.TIES),
-        "win_rates": (win_rates(settings), judged_tables.WIN_RATES),
+        "win_rates": (win_rates(settings), judge_tables.WIN_RATES),
     }
     frames = {
         name: check(pd.DataFrame(table, columns=contract.names), contract)
         for name, (table, contract) in rows.items()
     }
     frames["ties"] = frames["ties"].assign(split="ood")
+    frames["differences"] = adjusted_differences(frames["differences"], settings)
+    frames["inequality_changes"] = adjusted_changes(frames["inequality_changes"])
+    frames["fairness"] = adjusted_inequality(frames["fairness"])
+    frames["diversity"] = adjusted_questions(frames["diversity"])
     return Results(settings, **frames)
 
 
@@ -342,9 +391,9 @@ def rendered(
         version="1.2.3",
         notes=notes,
     )
-    samples = samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
+    shown = samples.samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
     drawn = figures or dict.fromkeys(FIGURES, STUB)
-    return page.render_page(settings, results, SUMMARY, drawn, [samples], provenance)
+    return page.render_page(settings, results, SUMMARY, drawn, [shown], provenance)
 
 
 def found(results: Results) -> dict[str, findings.Finding]:
@@ -483,7 +532,7 @@ def test_interval_without_test_is_open() -> None:
     finding = found(made(p=0.3))[TUNING]
     assert "In none" in finding.answer
     assert (
-        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300)"
+        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300, q = 0.300)"
         in (finding.details[-1])
     )
 
@@ -499,21 +548,26 @@ def test_baseline_sentence_turns_with_the_difference() -> None:
     assert "best language model" in found(made(tuned=False))[BASELINES].answer
 
 
-def test_paradox_sentence_turns_with_the_ranges() -> None:
-    assert "is seen in 2 of 2 fine-tunes, and in 2 once" in found(made())[PARADOX].answer
-    for results in (made(tuned_nmae=0.3), made(tuned_accuracy=0.5)):
-        assert "is seen in none of 2 fine-tunes" in found(results)[PARADOX].answer
-    frame = made().fairness
-    change = (frame["value"] - 0.4).where(frame["variant"] == "sft", 0.0)
-    moved = frame.assign(null_mean=frame["null_mean"] + 2 * change)
-    answer = found(replace(made(), fairness=moved))[PARADOX].answer
-    assert "and in none once the null mean is subtracted" in answer
+def test_paradox_sentence_turns_with_the_joint_test() -> None:
+    shown = "is shown in 2 of 2 fine-tunes by Norm.Range and in 2 of 2 fine-tunes by CV"
+    assert shown in found(made())[PARADOX].answer
+    # the same signs, and either change within chance
+    for chances in ({"falls": 0.2}, {"rises": 0.2}):
+        finding = found(made(**chances))[PARADOX]
+        assert "is shown in none of 2 fine-tunes by Norm.Range and in none of" in finding.answer
+        assert "of which the mean alone makes −0.050" in finding.details[0]
+    untested = made().inequality_changes.assign(q_joint=float("nan"))
+    answer = found(replace(made(), inequality_changes=untested))[PARADOX].answer
+    assert answer == "A change of inequality with tuning could not be tested."
 
 
 def test_inequality_counts_runs_above_the_null() -> None:
     assert "accuracy in 4 by Norm.Range and 4 by CV" in found(made())[INEQUALITY].answer
-    equal = replace(made(), fairness=made().fairness.assign(p_value=0.5))
-    assert "accuracy in 0 by Norm.Range and 0 by CV" in found(equal)[INEQUALITY].answer
+    equal = replace(made(), fairness=adjusted_inequality(made().fairness.assign(p_value=0.5)))
+    finding = found(equal)[INEQUALITY]
+    assert "accuracy in 0 by Norm.Range and 0 by CV" in finding.answer
+    assert "not shown, which does not make it absent" in finding.details[0]
+    assert "0.250 in accuracy for 80% of such studies" in finding.details[0]
 
 
 def test_prompt_sensitivity_sentence_turns_with_the_difference() -> None:
@@ -547,9 +601,9 @@ def test_disagreement_names_what_is_above_its_null_and_what_is_not() -> None:
     finding = found(made())[DISAGREEMENT]
     assert "Most about religion" in finding.answer
     assert "least about trust" in finding.answer
-    assert "(p < 0.05) in 1 of 2 blocks, not in trust." in finding.answer
+    assert "(q < 0.05) in 1 of 2 blocks, not shown in trust." in finding.answer
     details = " ".join(finding.details)
-    assert "Modal Diversity Score 1 of 1 (about 0.1 expected by chance)" in details
+    assert "above their null (q < 0.05): Modal Diversity Score 1 of 1" in details
     assert "over 5 questions: Spearman's ρ 0.400 [0.350, 0.450]" in details
     assert "from 0.100 (sex) to 0.500 (sex × age)" in details
 
@@ -590,7 +644,7 @@ def people(gap: float, half: float, n: int = 100, simulated: bool = False) -> pd
     published = {"human_human": 0.552, "human_judge": 0.568}
     rows = [{"other_rater": "judge", **common, **row} for row in rows]
     rows = [{**row, "published": published.get(str(row["comparison"]))} for row in rows]
-    contract = judged_tables.HUMAN_AGREEMENT
+    contract = judge_tables.HUMAN_AGREEMENT
     return check(pd.DataFrame(rows, columns=contract.names), contract)
 
 
@@ -768,12 +822,52 @@ def test_samples_are_shown_without_a_judge_and_say_where_a_text_was_cut() -> Non
         {**pair, "question": "Q1", "text": "All of it.", "finish_reason": "stop"},
         {**pair, "question": "Q2", "text": "Half of", "finish_reason": "length"},
     ]
-    table = samples_table(settings, "ood", {("model-0", "base"): pd.DataFrame(rows)}, {})
+    table = samples.samples_table(settings, "ood", {("model-0", "base"): pd.DataFrame(rows)}, {})
     assert table.columns == ("Persona, question", "Run", "Answer")
     assert [row[-1].text for row in table.rows] == [
         "All of it.",
         "Half of (cut at its token limit)",
     ]
+
+
+def test_texts_are_counted_by_run_and_what_is_no_answer_is_said() -> None:
+    settings = made(judge=False).settings
+    rows = [
+        ("answer", False, "stop", 10), ("answer", True, "stop", 12),
+        ("answer", False, "length", 48), ("refusal", True, "stop", 8),
+        ("truncated", False, "length", 48), ("invalid", False, "stop", 1),
+        ("failed", False, None, None),
+    ]  # fmt: skip
+    columns = ["outcome", "declines", "finish_reason", "completion_tokens"]
+    frame = pd.DataFrame(rows, columns=columns)
+    whole, runs = frame[:1], [("model-0", "base"), ("model-1", "base")]
+    texts = dict(zip(runs, (frame, whole), strict=True))
+    table = samples.texts_table(settings, "ood", texts)
+    assert [column.text for column in table.rows[0][1:]] == [
+        "7",
+        "3",
+        "1",
+        "1",
+        "1",
+        "1",
+        "1",
+        "2",
+        "11",
+    ]
+    assert len(table.rows[0]) == len(table.columns)
+    assert samples.text_notes("ood", texts) == [
+        "Of 8 open-ended texts on ood, 1 decline to answer, 2 were cut at their token limit, "
+        "2 are empty or unfinished and 1 failed."
+    ]
+    assert samples.text_notes("ood", {runs[0]: whole}) == []
+    assert samples.text_notes("ood", {}) == []
+
+
+def test_texts_of_small_cells_are_not_shown() -> None:
+    pair = {"stratum": "s", "subgroup": "sex=male"}
+    sizes = [("Q1", 30, 30), ("Q2", 29, 99), ("Q3", 30, 29), ("Q4", 99, 99)]
+    rows = [{**pair, "question": q, "n": n, "respondents": m} for q, n, m in sizes]
+    assert samples.large_pairs(pd.DataFrame(rows))["question"].to_list() == ["Q1", "Q4"]
 
 
 def test_headline_fits_a_terminal() -> None:
@@ -785,6 +879,28 @@ def test_headline_fits_a_terminal() -> None:
         assert lines[1] == phrases.caveat_sentence(CAVEAT)
         assert any("rule" in line and "100" in line for line in lines)
         assert any(line.startswith("Do baselines still win? Yes") for line in lines)
+
+
+def test_what_services_cost_is_on_the_page_and_in_table_and_closing_lines() -> None:
+    assert "Cost of models at a service" not in rendered(made())
+    assert "usage" not in report_tables(made())
+    run = {"stage": "judge", "model": "model-0", "variant": "base", "split": "ood", "judge": "j"}
+    tokens = {"prompt_tokens": 12_345, "cached_tokens": 678, "completion_tokens": 90}
+    counts = {"calls": 40, "by_usage": 33, "unsure": 2, "unbilled": 7, "cached_replies": 11}
+    usage = pd.DataFrame(
+        [{**run, **tokens, **counts, "amount": 1.5, "currency": "USD", "unpriced": 0}]
+    )
+    results = replace(made(), usage=usage)
+    html = unescape(rendered(results))
+    sentence = (
+        "Models at a service cost USD 1.50 in 40 calls; 5 of these by estimated tokens; 2 of these "
+        "failed and may have been billed."
+    )
+    assert sentence in html
+    for cell in ("model-0/base/ood/j", "estimated 5, unsure 2, turned down 7", "12,345"):
+        assert cell in html, cell
+    assert "Models at a service cost USD 1.50" in headline(results)
+    assert report_tables(results)["usage"]["calls"].to_list() == [40]
 
 
 # figures ---------------------------------------------------------------------------------------
@@ -910,6 +1026,19 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     assert "additive" not in plain["Baselines"]
     assert "No value below 30 comparisons" in plain["Length-controlled win rate (0 to 1)"]
     assert "Win rate (0 to 1)" in plain
+    assert (
+        "4 questions a subgroup, the same for every run, in the wording question"
+        in (plain["Open-ended answers"])
+    )
+    for rule, words in (
+        ({"per_subgroup": "all"}, "on all pairs"),
+        ({"per_block": 2}, "all questions a subgroup with at most 2 of a block"),
+        ({"per_subgroup": 6, "stratify_by": "mds"}, "6 questions a subgroup, drawn in turn"),
+        ({"wordings": ["topic", "stance"]}, "one of the wordings topic and stance, drawn for"),
+    ):
+        generation = Generation.model_validate({"splits": ["ood"], **rule})
+        unjudged = make_settings(judge=False, generation=generation)
+        assert words in dict(methods(unjudged))["Open-ended answers"]
     assert not {"Prompt variants", "Constrained answers"} & plain.keys()
     limited = dict(methods(make_settings(prediction=Prediction(constrained=True))))
     assert "limited to the options" in limited["Constrained answers"]

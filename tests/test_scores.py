@@ -35,7 +35,7 @@ def pairs_table() -> pd.DataFrame:
     frame["labels"] = [["a", "b", "c"]] * len(frame)
     frame["distribution"] = [[0.5, 0.25, 0.25]] * len(frame)
     frame = frame.assign(block="values", scale_min=1, scale_max=3, tied=False, n=40)
-    return frame.assign(respondents=50, persona="p", closed_prompt="c", open_prompt="o")
+    return frame.assign(respondents=50, persona="p", closed_prompt="c")
 
 
 def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:

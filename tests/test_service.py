@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests import served
 from tests.served import KEY, Raw, Server, serving
-from valuestrata.inference import service
 from valuestrata.inference.completions import ServiceReply, completion, without_keys
 from valuestrata.inference.service import Failure, Limits, Result, calls
 
@@ -21,8 +21,7 @@ QUICK = Limits(concurrency=4, timeout=2.0, max_retries=2)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(service, "LONGEST_WAIT", 0.01)
+    served.make_quick(monkeypatch)
 
 
 def ask(server: Server, n: int, limits: Limits = QUICK) -> Iterator[tuple[int, Result]]:

@@ -33,7 +33,7 @@ PAIRS = pd.DataFrame(
         "labels": [["a", "b", "c"]] * 2,
         "distribution": [[0.5, 0.25, 0.25]] * 2,
         **SIZES,
-        **dict.fromkeys(("persona", "closed_prompt", "open_prompt"), "p"),
+        **dict.fromkeys(("persona", "closed_prompt"), "p"),
     }
 )
 QUESTIONS = pd.DataFrame(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from valuestrata.contracts import check
-from valuestrata.judged_tables import WIN_RATE_STATISTICS, WIN_RATES
+from valuestrata.judge_tables import WIN_RATE_STATISTICS, WIN_RATES
 from valuestrata.report.win_rates import win_rate_rows
 from valuestrata.tables import PAIR
 

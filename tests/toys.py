@@ -342,9 +342,29 @@ def pairs(personas: Sequence[str] = PERSONAS[:3]) -> pd.DataFrame:
             "respondents": 100,
             "persona": persona,
             "closed_prompt": CLOSED[text],
-            "open_prompt": prompts.open_ended(PROMPT, text),
         }
         for persona in personas
+        for q, (text, (codes, labels)) in enumerate(SCALES.items())
+    ]
+    return pd.DataFrame(rows)
+
+
+def question_table() -> pd.DataFrame:
+    """The table of the questions of `pairs`."""
+    rows = [
+        {
+            "question": f"Q{q}",
+            "topic": f"topic {q}",
+            "text": text,
+            "block": "values",
+            "measurement_level": "ordinal",
+            "scale_min": codes[0],
+            "scale_max": codes[-1],
+            "codes": codes,
+            "labels": labels,
+            "n": 100,
+            "missing": 0,
+        }
         for q, (text, (codes, labels)) in enumerate(SCALES.items())
     ]
     return pd.DataFrame(rows)

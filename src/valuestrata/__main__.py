@@ -13,13 +13,16 @@ from valuestrata.stages.names import STAGES
 
 COMMANDS = {
     "check": "check study files, and the survey's columns and questions",
+    "power": "say which differences a study can find before a model runs",
     "status": "say which results are done, missing or stale, and why",
     "accept": "count a run's results as valid although they were made otherwise",
+    "cost": "say what a study's models at services will cost, before anything is paid",
     "pin": "write the commit of each hub model into study files",
     "convert": "convert a GGUF file into a folder that a study can name as a model",
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "annotate": "write a page on which people judge text pairs blind, and its key",
     "agreement": "compare people's annotations with each other and with the judges",
+    "probe-judge": "try judges with texts that tell them what to answer, longer or equal ones",
     "export": "copy what may be published, without small cells",
     "schema": "write the JSON schema of study files",
 }
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == chosen and name in STAGES:
             _add_stage(command, name)
         elif name == chosen:
-            module = importlib.import_module(f"valuestrata.commands.{name}")
+            module = importlib.import_module(f"valuestrata.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     logging.basicConfig(

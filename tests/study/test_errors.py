@@ -14,8 +14,10 @@ SEX = CONFIG["survey"]["axes"]["sex"]
 SFT = CONFIG["recipes"]["sft"]
 STRATA = CONFIG["splits"]["ood"]["strata"]
 JUDGE = CONFIG["judges"]["toy-judge"]
+PANEL = {"panel": {"judges": ["toy-judge", "x"]}, "reference": JUDGE["reference"]}
 PREFERENCE = {"split": "train", "learning_rate": 1e-5}
 TOY = {"backend": "transformers", "toy": {"architecture": "llama"}}
+PRICES = {"prompt": 2.0, "completion": 8.0}
 SERVED = {"backend": "openai", "model": "gpt", "base_url": "http://x/v1"}
 VLLM = {"backend": "vllm", "model": "a/b", "revision": "main"}
 CV = {"role": "test", "strata": ["sex"], "folds": {"of": 5}}
@@ -45,6 +47,7 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "models/toy-llama/toy": {},
         "models/axis-mode": {},
         "models/served": {"models/served": SERVED},
+        "models/served/prices": {"models/served": SERVED, "models/served/prices": PRICES},
         "models/fast": {"models/fast": VLLM},
         "recipes/sft/validation": {},
         "prediction": {},
@@ -53,9 +56,11 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "judges/toy-judge/model": {},
         "judges/toy-judge/model/toy": {},
         "judges/toy-judge/reference": {},
+        "judges/both/panel": {"judges/both": PANEL},
         "people": {},
         "people/simulate": {},
         "evaluation": {},
+        "budget": {"budget": {"calls": 9}},
     }
     methods = ("sft", "soft", "ordinal", "dro", "dpo", "grpo")
     for method in methods:

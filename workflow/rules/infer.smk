@@ -3,6 +3,7 @@
 
 LANGUAGE_MODELS = [model for model in STUDY.models if not STUDY.is_baseline(model)]
 BASELINES = [model for model in STUDY.models if STUDY.is_baseline(model)]
+DRAWS_BY_CONFLICT = STUDY.generation is not None and STUDY.generation.stratify_by == "mds"
 FOLDED_RECIPES = [recipe for recipe in STUDY.recipes if STUDY.fold_recipes(recipe)]
 
 
@@ -100,6 +101,8 @@ rule generate:
     input:
         study=STUDY_FILE,
         pairs=f"{RESULTS}/pairs/{{split}}.parquet",
+        questions=rules.clean.output.questions,
+        diversity=rules.diversity.output.diversity if DRAWS_BY_CONFLICT else [],
         weights=weights,
         adapter=adapter,
     output:

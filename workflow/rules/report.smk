@@ -4,6 +4,19 @@
 from valuestrata.report.captions import FIGURES
 
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
+USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
+
+
+def served(runs):
+    """The runs whose model, and the judgements whose judge, is asked at a service."""
+    return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
+
+
+def probes():
+    """Trials of judges: those that the study wants, and those that `valuestrata probe-judge` wrote."""
+    paths = {judge: f"{RESULTS}/probes/{judge}.parquet" for judge in STUDY.judge_models}
+    wanted = STUDY.probed_judges()
+    return [path for judge, path in paths.items() if judge in wanted or Path(path).exists()]
 
 
 rule compare:
@@ -31,17 +44,72 @@ rule compare:
         "valuestrata compare --study {input.study:q} 2> {log:q}"
 
 
+rule usage:
+    input:
+        study=STUDY_FILE,
+        predictions=of_runs(f"{RUN}/predictions.parquet", served(STUDY.runs())),
+        texts=of_runs(f"{RUN}/texts.parquet", served(STUDY.generation_runs())),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", served(STUDY.judgements())),
+    output:
+        usage=f"{RESULTS}/report/usage.parquet",
+    log:
+        f"{RESULTS}/logs/usage.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/usage.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("usage"),
+    message:
+        "counting what services cost"
+    shell:
+        "valuestrata usage --study {input.study:q} 2> {log:q}"
+
+
+rule contrasts:
+    input:
+        study=STUDY_FILE,
+        scores=every_score(),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+        noise_ceiling=rules.ceiling.output.noise_ceiling,
+        groups=rules.clean.output.groups,
+    output:
+        contrasts=f"{RESULTS}/report/contrasts.parquet",
+        consistency=f"{RESULTS}/report/consistency.parquet",
+        inequality_changes=f"{RESULTS}/report/inequality_changes.parquet",
+        disparities=f"{RESULTS}/report/disparities.parquet",
+    log:
+        f"{RESULTS}/logs/contrasts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/contrasts.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("contrasts"),
+    message:
+        "comparing groups"
+    shell:
+        "valuestrata contrasts --study {input.study:q} 2> {log:q}"
+
+
 rule tables:
     input:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        usage=USAGE,
         win_rates=rules.compare.output.win_rates,
         human_agreement=human_agreement,
     output:
@@ -51,12 +119,17 @@ rule tables:
             category="Tables",
         ),
         differences=f"{RESULTS}/report/tables/differences.csv",
+        contrasts=f"{RESULTS}/report/tables/contrasts.csv",
+        consistency=f"{RESULTS}/report/tables/consistency.csv",
+        inequality_changes=f"{RESULTS}/report/tables/inequality_changes.csv",
+        disparities=f"{RESULTS}/report/tables/disparities.csv",
         fairness=f"{RESULTS}/report/tables/fairness.csv",
         groups=f"{RESULTS}/report/tables/groups.csv",
         diversity=f"{RESULTS}/report/tables/diversity.csv",
         agreement=f"{RESULTS}/report/tables/agreement.csv",
         ceilings=f"{RESULTS}/report/tables/ceilings.csv",
         ties=f"{RESULTS}/report/tables/ties.csv",
+        usage=[f"{RESULTS}/report/tables/usage.csv" for _ in USAGE],
         win_rates=f"{RESULTS}/report/tables/win_rates.csv",
         human_agreement=f"{RESULTS}/report/tables/human_agreement.csv",
         record=f"{RESULTS}/report/tables/made_of.json",
@@ -80,6 +153,10 @@ rule figures:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
@@ -120,18 +197,28 @@ rule report:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        usage=USAGE,
         figures=[path for path in rules.figures.output if path.endswith(".svg")],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
         texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
+        open_pairs=expand(
+            f"{RESULTS}/pairs/{{split}}.parquet",
+            split=dict.fromkeys(split for _, _, split in STUDY.generation_runs()),
+        ),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
+        probes=probes(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
         win_rates=rules.compare.output.win_rates,
         human_agreement=human_agreement,

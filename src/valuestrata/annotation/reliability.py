@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.annotation.sample import ALL
-from valuestrata.judged_tables import COEFFICIENTS, HUMAN_AGREEMENT
+from valuestrata.judge_tables import COEFFICIENTS, HUMAN_AGREEMENT
 from valuestrata.metrics import agreement, resample
 from valuestrata.metrics.clustered import MIN_CLUSTERS, NAN, extreme_interval
 from valuestrata.study.evaluation import Evaluation

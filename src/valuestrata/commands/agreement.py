@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from valuestrata import io, judged_tables, paths
+from valuestrata import io, judge_tables, paths
 from valuestrata.errors import InputError
 from valuestrata.records import Record, content_digest
 from valuestrata.report.human_agreement import reliabilities, reliability_sentence
@@ -71,7 +71,7 @@ def _write(study: Study, frame: pd.DataFrame, caveat: str, output: Path, files: 
     about = {**study.evaluation.model_dump(mode="json"), "caveat": caveat}
     digests = {path: content_digest(path) for path in files}
     record = Record("agreement", {}, about, inputs=digests)
-    io.write_table(frame, output, judged_tables.HUMAN_AGREEMENT, record)
+    io.write_table(frame, output, judge_tables.HUMAN_AGREEMENT, record)
     shown = frame.assign(caveat=caveat) if caveat else frame
     io.write_text(shown.to_csv(index=False, lineterminator="\n"), output.with_suffix(".csv"))
 
@@ -112,12 +112,12 @@ def _coefficients(frame: pd.DataFrame) -> list[str]:
     """A table of every coefficient by dimension, among all annotators and with each judge."""
     overall = frame[frame["rater"] == "all"]
     people = annotators_name(frame)
-    rows = [["", *(name.replace("_", " ") for name in judged_tables.COEFFICIENTS)]]
+    rows = [["", *(name.replace("_", " ") for name in judge_tables.COEFFICIENTS)]]
     for (dimension, comparison, judge), group in overall.groupby(KEYS, sort=False):
         cells = {str(row["coefficient"]): _interval(row) for row in io.records(group)}
         who = {"human_human": people, "human_judge": f"{people}, {judge}"}
         name = f"{dimension}: {who.get(str(comparison), f'{judge} minus {people}')}"
-        rows.append([name, *(cells.get(name, NONE) for name in judged_tables.COEFFICIENTS)])
+        rows.append([name, *(cells.get(name, NONE) for name in judge_tables.COEFFICIENTS)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

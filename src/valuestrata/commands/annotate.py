@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     judge = chosen_judge(study, arguments.judge)
     pairs = TextPairs.of_study(study)
     drawn = draw_sample(pairs, judge, arguments.n, arguments.seed)
-    html, key = page_and_key(pairs, drawn, judge, study.judges[judge].rubric, arguments.minutes)
+    html, key = page_and_key(pairs, drawn, judge, study.rubric(judge), arguments.minutes)
     page_path = at(study, paths.ANNOTATION_PAGE, sample=drawn.name)
     key_path = at(study, paths.ANNOTATION_KEY, sample=drawn.name)
     about = {"n": arguments.n, "seed": arguments.seed, "caveat": study.caveat}
@@ -111,10 +111,10 @@ def _planning(
     """What the sample can show, and what people and judge cost."""
     n, level = len(drawn.items), study.evaluation.confidence_level
     plan = cost.plan(verdicts, n, arguments.kappa, level)
-    rubric = judging.rubric(study.judges[judge].rubric)
+    rubric = judging.rubric(study.rubric(judge))
     tokens = study.judges[judge].max_new_tokens
     prices = tuple(arguments.prices) if arguments.prices else None
-    around = rubric.system + rubric.user
+    around = judging.rubric_text(rubric)
 
     def people(pairs: int) -> str:
         return cost.people_line(pairs, arguments.annotators, arguments.minutes, arguments.wage)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files
-from valuestrata.study.checks import unpinned
+from valuestrata.study.checks import uncounted, unpinned
+from valuestrata.study.families import kin_of_judges
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
 from valuestrata.survey.columns import check_columns
 from valuestrata.survey.files import open_survey
+from valuestrata.survey.open_questions import check_open_questions
 from valuestrata.survey.reference import (
     Counts,
     comparison,
@@ -72,8 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def findings(study: Study) -> tuple[list[str], list[str]]:
     """What is to be told of a study, its survey's file and its local models; and what is wrong."""
-    wrong = [*check_columns(study, Path()), *unreadable_models(study)]
-    lines = [f"warning: {warning}" for warning in warnings(study)]
+    wrong = check_columns(study, Path())
+    wordless, doubtful = ([], []) if wrong else check_open_questions(study, Path())
+    wrong += [*wordless, *unreadable_models(study)]
+    lines = [f"warning: {warning}" for warning in [*warnings(study), *doubtful]]
     if not wrong:
         try:
             lines += survey_lines(study)
@@ -142,10 +146,12 @@ def described(study: Study) -> str:
     """What a study is, in one line."""
     splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
     variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    n_writing = len(study.generation_runs())
+    texts = f", {n_writing} of which write open-ended answers" if n_writing else ""
     return (
         f"study {study.name}: {study.survey.name}; axes {', '.join(study.axes)}; splits {splits}; "
         f"{len(study.models)} models, {len(study.recipes)} recipes, {len(study.judges)} judges"
-        f"{variants}; {len(study.runs())} runs"
+        f"{variants}; {len(study.runs())} runs{texts}"
     )
 
 
@@ -165,10 +171,27 @@ def unreadable_models(study: Study) -> list[str]:
 
 def warnings(study: Study) -> list[str]:
     """What is doubtful and no fault: revisions that may move, a survey file that is not here."""
-    lines = unpinned(study)
+    lines = [*unpinned(study), *uncounted(study)]
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *merged_groups(study)]
+    return [*lines, *kin_lines(study), *merged_groups(study)]
+
+
+def kin_lines(study: Study) -> list[str]:
+    """A line for each judge that is of the family of what it judges or compares with."""
+    writers = {model for model, _, _ in study.generation_runs()}
+    kin = kin_of_judges(study)
+    lines = []
+    for judge, config in study.judges.items():
+        of_judge = {name for member in study.panel(judge) or (judge,) for name in kin[member]}
+        related = [name for name in study.models if name in of_judge & writers]
+        if related:
+            named = [f"{n} (its reference)" if n == config.reference.model else n for n in related]
+            lines.append(
+                f"judge {judge} shares a family with {', '.join(named)}: a judge may prefer texts "
+                "of its own kind"
+            )
+    return lines
 
 
 def merged_groups(study: Study) -> list[str]:

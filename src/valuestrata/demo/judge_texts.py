@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from valuestrata.demo.toy_texts import Manner, Message, ToyTexts
 from valuestrata.prompting import judging
+from valuestrata.prompting.open_questions import open_question
 
 FLIP_RATE = 0.8
 """How often the second answer differs from the first in each part of its manner."""
@@ -30,10 +31,11 @@ class JudgeTexts(ToyTexts):
         manners = [Manner(*values.tolist()) for values in (traits, flipped)]
         first, second = (self.opinion(question, groups, manner) for manner in manners)
         rubric = judging.rubric(self.rubric)
-        text = str(self.rows[question]["text"])
-        user = judging.render_judge_prompt(rubric, self.persona(groups), text, first, second)
+        _, text = open_question(self.open_questions, self.rows[question])
+        comparison = judging.PairwiseComparison(self.persona(groups), text, first, second)
+        system, user = judging.render_judge_prompt(rubric, comparison)
         lines = [f"{name}: {better(name, *manners)}" for name in rubric.dimensions]
-        return rubric.system, user, "\n".join(lines)
+        return system, user, "\n".join(lines)
 
 
 def better(dimension: str, first: Manner, second: Manner) -> str:

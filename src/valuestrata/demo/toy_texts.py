@@ -14,10 +14,12 @@ import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.prompting import prompts
+from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.study.models import Toy
 from valuestrata.study.splits import COUNTRY
 from valuestrata.survey.groups import Groups
+from valuestrata.survey.open_questions import open_question
 
 Message = tuple[str, str, str]
 """Persona, user message, reply."""
@@ -50,6 +52,7 @@ class ToyTexts:
         rubric: a judge's rubric, '' for a toy that answers.
         questions: the study's questions table.
         groups: the axes' groups.
+        open_questions: how open questions are worded.
     """
 
     toy: Toy
@@ -57,6 +60,7 @@ class ToyTexts:
     rubric: str
     questions: pd.DataFrame
     groups: Groups
+    open_questions: OpenQuestions
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +144,7 @@ class ToyTexts:
     def _open(self) -> Message:
         groups = self.draw_groups()
         question = self.draw_question()
-        user = prompts.open_ended(self.prompt, str(self.rows[question]["text"]))
+        _, user = open_question(self.open_questions, self.rows[question])
         opinion = self.opinion(question, groups, self._manner(question, groups))
         return self.persona(groups), user, opinion
 

@@ -160,9 +160,11 @@ class Chat:
             self._replies[text] = (*ids, *self.terminator)
         return self._replies[text]
 
-    def completion(self, ids: list[int]) -> Completion:
-        """Text of new tokens, and whether one of them ended it."""
-        return Completion(self.decode(ids), CUT if self.ends.isdisjoint(ids) else "stop")
+    def completion(self, ids: list[int], prompt_tokens: int | None = None) -> Completion:
+        """Text of new tokens, whether one of them ended it, and how many were written."""
+        end = next((i for i, token in enumerate(ids) if token in self.ends), None)
+        written = len(ids) if end is None else end + 1
+        return Completion(self.decode(ids), CUT if end is None else "stop", prompt_tokens, written)
 
     def decode(self, ids: list[int]) -> str:
         """Text of new tokens up to the first that ends it.

@@ -4,12 +4,20 @@ A reply that cannot be read whole is an error here and is asked for again; it is
 """
 
 import json
+import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+from valuestrata.inference.ledger import Tokens
+from valuestrata.inference.top_logprobs import ShownTokens
 
 WORDS = 160
 """Characters of a service's own words that are shown."""
+MOST_SHOWN = 1.01
+"""Largest sum of the probabilities at a place, which services round."""
+MOST_TOKENS = 100_000_000
+"""More tokens than any call takes."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +29,16 @@ class ServiceReply:
         refusal: its words of refusal, where the service gives them apart; else ''.
         finish_reason: the service's: stop, length, content_filter, ...
         thought: what it wrote before its answer, where the service gives that; else ''.
+        usage: the tokens that it took, as the service counts them; None where it does not.
+        tokens: its tokens with the likeliest ones at each place; none where the service gives none.
     """
 
     text: str
     finish_reason: str
     refusal: str = ""
     thought: str = ""
+    usage: Tokens | None = None
+    tokens: tuple[ShownTokens, ...] = ()
 
 
 def completion(body: bytes) -> ServiceReply:
@@ -67,7 +79,71 @@ def completion(body: bytes) -> ServiceReply:
         finish_reason=finish_reason or "stop",
         refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
+        usage=usage_of(content),
+        tokens=_tokens(choice.get("logprobs"), text),
     )
+
+
+def _tokens(logprobs: Any, text: str) -> tuple[ShownTokens, ...]:
+    """The tokens of a text; none where they are malformed or do not spell it."""
+    try:
+        places = tuple(_place(place) for place in logprobs["content"])
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+        return ()
+    spelled = b"".join(place.token for place in places).strip()
+    return places if places and spelled.startswith(text.strip().encode()) else ()
+
+
+def _place(place: Any) -> ShownTokens:
+    """A place of a reply; the token that was written counts as shown.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is malformed.
+    """
+    shown: dict[bytes, float] = {}
+    for entry in place["top_logprobs"]:
+        token = _token(entry)
+        shown[token] = shown.get(token, 0.0) + math.exp(entry["logprob"])
+    token = _token(place)
+    shown.setdefault(token, math.exp(place["logprob"]))
+    if not sum(shown.values()) <= MOST_SHOWN:  # NaN, too
+        raise ValueError("no probabilities")
+    return ShownTokens(token, shown)
+
+
+def _token(entry: Any) -> bytes:
+    """A token's bytes; its text may be escaped where it is part of a character."""
+    spelled = entry.get("bytes")
+    return bytes(spelled) if isinstance(spelled, list) else entry["token"].encode()
+
+
+def usage_of(content: Any) -> Tokens | None:
+    """The tokens that a body says a call took; None where it says nothing that can be right.
+
+    >>> usage_of({"usage": {"prompt_tokens": 9, "completion_tokens": 2}})
+    Tokens(prompt=9, completion=2, cached=0)
+    """
+    usage = content.get("usage") if isinstance(content, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    if not (_is_count(prompt) and _is_count(completion)):
+        return None
+    return Tokens(prompt, completion, cached if _is_count(cached) and cached <= prompt else 0)
+
+
+def reported_usage(body: bytes) -> Tokens | None:
+    """The tokens that a body says a call took although it holds no reply that can be read."""
+    try:
+        return usage_of(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MOST_TOKENS
 
 
 def _text(value: Any, name: str) -> str:
@@ -93,6 +169,17 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def without_key(reply: ServiceReply, key: str) -> ServiceReply:
+    """A reply without the key, which a service could send back in it.
+
+    >>> without_key(ServiceReply("Your key is sk-1.", "stop"), "sk-1").text
+    'Your key is ***.'
+    """
+    names = ("text", "finish_reason", "refusal", "thought")
+    texts = {name: getattr(reply, name).replace(key, "***") for name in names}
+    return replace(reply, **texts)
 
 
 def without_keys(words: str, key: str) -> str:

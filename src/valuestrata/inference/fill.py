@@ -7,13 +7,14 @@ reaches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 from valuestrata.errors import InputError
 from valuestrata.inference.protocol import (
     Backend,
     Completion,
     Messages,
+    MeteredBackend,
     RenderedPrompt,
     Sampling,
     ScoringRequest,
@@ -21,6 +22,9 @@ from valuestrata.inference.protocol import (
 )
 from valuestrata.inference.reply_cache import CachedReply, ReplyCache, get_or_compute
 from valuestrata.provenance import code_digest, text_digest
+
+WRITTEN = tuple(field.name for field in fields(Completion))
+"""What the reply cache holds of each text."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,17 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     """
     prompts = _render(model, requests)
     keys = cache_keys(model, requests, prompts)
+    if isinstance(model, MeteredBackend):
+        model.note_cached(sum(cache.get(key) is not None for key in {*keys}))
 
     def compute(part: list[int]) -> Iterator[dict[int, CachedReply]]:
         model.check_load(requests.messages[0])
         if isinstance(model, StreamingBackend):
             has_replies = any(cache.get(key) is not None for key in keys)
             asked = _scoring_requests(requests, part)
-            for i, written in model.stream(asked, requests.sampling, has_replies):
-                yield {part[i]: {"text": written.text, "finish_reason": written.finish_reason}}
+            texts = model.stream(asked, requests.sampling, has_replies, cache.folder)
+            for i, written in texts:
+                yield {part[i]: asdict(written)}
         else:
             yield dict(zip(part, _ask(model, requests, part), strict=True))
 
@@ -87,7 +94,7 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     return [
         Reply(
             _completion(reply),
-            reply.get("logprobs"),
+            None if (logprobs := reply.get("logprobs")) is None else list(logprobs),
             prompt.digest,
             prompt.num_tokens,
             reply.get("passes"),
@@ -108,6 +115,8 @@ def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPro
     if sampling.temperature > 0:
         asked.append(str(sampling.seed))
     asked += rest
+    if requests.options is not None and isinstance(model, StreamingBackend):
+        asked += model.numerics_of_options
     options = _encode_options(model, requests) or [[]] * len(prompts)
     if requests.constrained:
         asked.append("constrained")
@@ -165,10 +174,7 @@ def _ask(model: Backend, requests: Requests, part: list[int]) -> list[CachedRepl
     """Replies to the prompts at some positions."""
     if requests.options is None:
         messages = [requests.messages[i] for i in part]
-        return [
-            {"text": c.text, "finish_reason": c.finish_reason}
-            for c in model.generate(messages, requests.sampling)
-        ]
+        return [asdict(written) for written in model.generate(messages, requests.sampling)]
     return [
         {
             "text": r.text,
@@ -187,5 +193,5 @@ def _scoring_requests(requests: Requests, part: list[int]) -> list[ScoringReques
 
 
 def _completion(reply: CachedReply) -> Completion:
-    """Text and finish reason; a reply that was cached before there were reasons has none."""
-    return Completion(reply["text"], reply.get("finish_reason"))
+    """What was written; a reply that was cached before there were reasons or counts has none."""
+    return Completion(**{name: reply.get(name) for name in WRITTEN})

@@ -4,8 +4,8 @@ Baselines keep to the same tables but not to this protocol: they answer from the
 answers, not from prompts (stages/predict_baseline.py).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -38,11 +38,18 @@ class Completion:
     """A text and why it ended: stop, length, what a service says, or None where nobody knows.
 
     `text` is None where the call failed. It holds the model's thought, if it has one, between the
-    model's own markers (prompting/thinking.py).
+    model's own markers (prompting/thinking.py). `prompt_tokens` were read and `completion_tokens`
+    written for it, thought and terminator included; None where nobody counted. Of a service that
+    shows its likeliest tokens, `logprobs` are log p of each option as far as they tell, and
+    `unread_mass` is what they leave open (top_logprobs.py).
     """
 
     text: str | None
     finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    logprobs: tuple[float, ...] | None = None
+    unread_mass: float | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -93,6 +100,10 @@ class LoadCheck:
 
     adapter_shift: float | None = None
     notes: tuple[str, ...] = ()
+
+    def with_note(self, note: str) -> Self:
+        """The same with one more note, if it says anything."""
+        return replace(self, notes=(*self.notes, note)) if note else self
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -179,13 +190,33 @@ class Backend(Protocol):
 class StreamingBackend(Protocol):
     """A backend whose replies come one by one, so that each is kept as soon as it is paid for."""
 
+    @property
+    def numerics_of_options(self) -> tuple[str, ...]:
+        """What it is sent beside `numerics` where options are asked for."""
+
     def stream(
-        self, requests: Sequence[ScoringRequest], sampling: Sampling, has_replies: bool
+        self,
+        requests: Sequence[ScoringRequest],
+        sampling: Sampling,
+        has_replies: bool,
+        folder: Path,
     ) -> Iterator[tuple[int, Completion]]:
         """(position, text) of each request as it arrives; no text where a call failed.
 
         Args:
-            requests: prompts; their options count where they are constrained.
+            requests: prompts with their options.
             sampling: how texts are written.
             has_replies: whether some reply of the same batch was had before.
+            folder: of the reply cache, where it may note what it needs to go on after a kill.
         """
+
+
+@runtime_checkable
+class MeteredBackend(Protocol):
+    """A backend whose calls may cost money."""
+
+    def charge_to(self, folder: Path, node: Mapping[str, str], budget: Any) -> None:
+        """Charge all calls to the ledger in a folder, and keep to a study's budget."""
+
+    def note_cached(self, n_replies: int) -> None:
+        """Say how many of the replies that are needed are cached already."""

@@ -12,13 +12,22 @@ import email.utils
 import queue
 import random
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.inference.completions import ServiceReply, completion, without_keys
+from valuestrata.inference.completions import (
+    ServiceReply,
+    completion,
+    reported_usage,
+    without_key,
+    without_keys,
+)
+from valuestrata.inference.ledger import Basis, Ledger, Tokens
+from valuestrata.inference.metering import Meter, estimated
 
 BODY_LIMIT = 2_000_000
 """Largest body that is read, in bytes; an answer of 8,000 tokens with its thought takes 100,000."""
@@ -28,6 +37,8 @@ LONGEST_RETRY_AFTER = 600.0
 """Longest pause that a service may ask for, in seconds; a longer one fails the call."""
 PASSING = {408, 409, 425, 429}
 """Statuses below 500 after which a call is tried again."""
+GAVE_UP = {408, 502, 504}
+"""Statuses by which a gateway says that it waited no longer; the model may have written."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +50,16 @@ class Failure:
         kind: what went wrong, in a few words of ours.
         words: the service's own, without anything that looks like a key.
         param: the parameter of the request that the service complains of, '' for none.
+        is_billable: whether the service may have billed it.
+        usage: the tokens that it took, where the service says so all the same.
     """
 
     status: int | None
     kind: str
     words: str = ""
     param: str = ""
+    is_billable: bool = False
+    usage: Tokens | None = None
 
     @property
     def is_refused(self) -> bool:
@@ -98,19 +113,11 @@ class Rate:
         return start - now
 
 
-def estimated_tokens(payload: Mapping[str, Any]) -> int:
-    """Tokens that a call may take: four bytes of prompt a token, and all that it may write.
-
-    >>> estimated_tokens({"messages": [{"content": "12345678"}], "max_tokens": 10})
-    12
-    """
-    prompt = sum(len(str(message["content"]).encode()) for message in payload["messages"])
-    written = payload.get("max_completion_tokens", payload.get("max_tokens", 0))
-    return prompt // 4 + int(written)
-
-
 def calls(
-    client: Any, payloads: Sequence[Mapping[str, Any]], limits: Limits
+    client: Any,
+    payloads: Sequence[Mapping[str, Any]],
+    limits: Limits,
+    ledger: Ledger | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """(position, result) of every payload, in the order in which they end.
 
@@ -118,11 +125,15 @@ def calls(
         client: an `openai.AsyncOpenAI` that makes no retries of its own.
         payloads: bodies of requests.
         limits: of the service.
+        ledger: where attempts are charged; None where nobody counts.
+
+    Raises:
+        BudgetError: the next attempt could pass the budget; what was under way has been given.
 
     Ending the iteration early cancels what is under way.
     """
     arrived: queue.SimpleQueue[tuple[int, Result] | BaseException | None] = queue.SimpleQueue()
-    runner = _Runner(client, payloads, limits, arrived)
+    runner = _Runner(client, payloads, limits, arrived, Meter(ledger))
     thread = threading.Thread(target=runner.run, daemon=True)
     thread.start()
     try:
@@ -145,8 +156,10 @@ class _Runner:
         payloads: Sequence[Mapping[str, Any]],
         limits: Limits,
         arrived: "queue.SimpleQueue[Any]",
+        meter: Meter,
     ) -> None:
         self.client, self.payloads, self.limits, self.arrived = client, payloads, limits, arrived
+        self.meter = meter
         self.requests = Rate(limits.requests_per_minute)
         self.tokens = Rate(limits.tokens_per_minute)
         self.resume_at = 0.0
@@ -159,6 +172,9 @@ class _Runner:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 self.loop.run_until_complete(self.main)
+            self.meter.show()
+            if self.meter.error is not None:
+                self.arrived.put(self.meter.error)
         except* Exception as errors:  # a bug of ours: the caller's thread shows it
             self.arrived.put(errors.exceptions[0])
         finally:
@@ -180,16 +196,29 @@ class _Runner:
         async with self.client, asyncio.TaskGroup() as group:
             for position, payload in enumerate(self.payloads):
                 await self.untaken.acquire()
+                if self.meter.error is not None:
+                    break
                 group.create_task(self._deliver(position, payload))
 
     async def _deliver(self, position: int, payload: Mapping[str, Any]) -> None:
-        self.arrived.put((position, await self._call(payload)))
+        result = await self._call(payload)
+        if result is None:
+            self.untaken.release()
+        else:
+            self.arrived.put((position, result))
 
-    async def _call(self, payload: Mapping[str, Any]) -> Result:
-        """The result of a call, after as many attempts as it takes and may have."""
+    async def _call(self, payload: Mapping[str, Any]) -> Result | None:
+        """The result of a call, after as many attempts as it takes and may have.
+
+        None where the budget has no room for one of them.
+        """
         for attempt in range(self.limits.max_retries + 1):
             await self._pace(payload)
+            reservation = await self.meter.reserve(payload)
+            if reservation is None:
+                return None
             result, wait = await _attempt(self.client, payload, self.limits.timeout)
+            self.meter.settle(reservation, *_charged(result, payload))
             if isinstance(result, ServiceReply) or result.is_refused:
                 return result
             if attempt == self.limits.max_retries or (wait or 0) > LONGEST_RETRY_AFTER:
@@ -204,9 +233,10 @@ class _Runner:
     async def _pace(self, payload: Mapping[str, Any]) -> None:
         """Wait for the limits, and for as long as the service has asked."""
         now = time.monotonic()
+        tokens = estimated(payload)
         waits = (
             self.requests.wait(1, now),
-            self.tokens.wait(estimated_tokens(payload), now),
+            self.tokens.wait(tokens.prompt + tokens.completion, now),
         )
         await asyncio.sleep(max(*waits, self.resume_at - now))
         while (wait := self.resume_at - time.monotonic()) > 0:
@@ -223,20 +253,67 @@ async def _attempt(
         async with asyncio.timeout(timeout):  # the package's own begins anew with each byte
             body = await _body(client, payload)
     except TimeoutError:
-        return Failure(None, f"no whole reply within {timeout:g} s"), None
+        return Failure(None, f"no whole reply within {timeout:g} s", is_billable=True), None
     except openai.APIStatusError as error:
-        failure = Failure(error.status_code, f"status {error.status_code}", *_words(error, client))
-        return failure, retry_after(error.response.headers)
-    except (openai.APIConnectionError, OSError):
-        return Failure(None, "no connection"), None
-    except (openai.OpenAIError, ValueError, RuntimeError) as error:
-        return Failure(None, f"an unreadable reply ({type(error).__name__})"), None
+        return failure_of(error, client), retry_after(error.response.headers)
+    except client_errors() as error:
+        return failure_of(error, client), None
     if body is None:
-        return Failure(None, f"a reply of over {BODY_LIMIT:,} bytes"), None
+        return Failure(None, f"a reply of over {BODY_LIMIT:,} bytes", is_billable=True), None
+    return read_reply(body, str(client.api_key)), None
+
+
+def read_reply(body: bytes, key: str) -> Result:
+    """The reply in the body of a chat completion, without the key; a failure for none."""
     try:
-        return completion(body), None
+        return without_key(completion(body), key)
     except ValueError as error:
-        return Failure(None, f"a malformed reply: {error}"), None
+        kind = f"a malformed reply: {error}"
+        return Failure(None, kind, is_billable=True, usage=reported_usage(body))
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """All that a request of the package's client may raise; `failure_of` says what it means."""
+    import openai
+
+    return (openai.OpenAIError, OSError, ValueError, RuntimeError, *_transport_errors())
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the package beneath openai raises while a body arrives; it goes by two names."""
+    packages = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return tuple(package.HTTPError for package in packages)
+
+
+def _was_sent(error: Exception) -> bool:
+    """Whether a connection was lost once there was one; without any, nothing was asked."""
+    cause = error.__cause__ or error
+    return not {kind.__name__ for kind in type(cause).__mro__} & {"ConnectError", "ConnectTimeout"}
+
+
+def _charged(result: Result, payload: Mapping[str, Any]) -> tuple[Tokens | None, Basis]:
+    """The tokens that an attempt is charged, and how they are known."""
+    if result.usage is not None:
+        return result.usage, "usage"
+    if isinstance(result, ServiceReply):
+        return estimated(payload, result.thought + result.text + result.refusal), "estimated"
+    if result.is_billable:
+        return estimated(payload), "unsure"
+    return None, "unbilled"
+
+
+def failure_of(error: Exception, client: Any) -> Failure:
+    """What went wrong with a request of the package's client, in words without keys."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        status = error.status_code
+        words = words_of(error.body, str(client.api_key))
+        return Failure(status, f"status {status}", *words, is_billable=status in GAVE_UP)
+    if isinstance(error, (openai.APIConnectionError, OSError, *_transport_errors())):
+        return Failure(None, "no connection", is_billable=_was_sent(error))
+    kind = f"an unreadable reply ({type(error).__name__})"
+    return Failure(None, kind, is_billable=True)
 
 
 async def _body(client: Any, payload: Mapping[str, Any]) -> bytes | None:
@@ -274,12 +351,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _words(error: Any, client: Any) -> tuple[str, str]:
+def words_of(body: Any, key: str) -> tuple[str, str]:
     """A service's own words on a failure without keys, and the parameter that it names."""
-    body = error.body if isinstance(error.body, dict) else {}
+    body = body if isinstance(body, dict) else {}
     inner = body.get("error")
     body = inner if isinstance(inner, dict) else body
-    message = body.get("message")
+    message = body.get("message") or body.get("detail")  # the latter of servers by FastAPI
     param = body.get("param")
-    words = without_keys(message, str(client.api_key)) if isinstance(message, str) else ""
-    return words, param if isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param) else ""
+    words = without_keys(message, key) if isinstance(message, str) else ""
+    if not (isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param)) or key in param:
+        param = ""
+    return words, param

@@ -334,7 +334,10 @@ class TransformersBackend(LocalBackend):
             options["logits_processor"] = [_gumbel_sampler(prompts, sampling)]
         ids = [prompt.ids for prompt in prompts]
         written = self._write(ids, sampling.max_new_tokens, **options)
-        return [self.chat.completion(tokens) for tokens in written]
+        return [
+            self.chat.completion(tokens, len(prompt))
+            for tokens, prompt in zip(written, ids, strict=True)
+        ]
 
     @torch.no_grad()
     def _write(

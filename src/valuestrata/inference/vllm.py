@@ -14,6 +14,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,10 @@ class VllmBackend(LocalBackend):
             for prompt in rendered
         ]
         completions = self._complete([prompt.ids for prompt in rendered], params)
-        return [self._completion(c) for c in completions]
+        return [
+            replace(self._completion(c), prompt_tokens=len(prompt.ids))
+            for c, prompt in zip(completions, rendered, strict=True)
+        ]
 
     def _score_part(
         self, prompts: list[Tokens], options: list[list[Tokens]], max_new_tokens: int
@@ -157,7 +161,7 @@ class VllmBackend(LocalBackend):
     def _completion(self, completion: Any) -> Completion:
         """The engine's text, and why it says that it ended."""
         written = self.chat.completion(list(completion.token_ids))
-        return Completion(written.text, completion.finish_reason)
+        return replace(written, finish_reason=completion.finish_reason)
 
     def _stopping(self, max_new_tokens: int) -> dict[str, Any]:
         """How far a text goes."""

@@ -134,11 +134,6 @@ def closed(
     return f"{render_question(prompt, question, codes, labels, scale)}\n{reply}"
 
 
-def open_ended(prompt: PromptSettings, question: str) -> str:
-    """User message that asks for a free answer."""
-    return str(template(prompt.template)["open"]).format(question=question)
-
-
 def answer(prompt_template: str, code: int) -> str:
     """The reply that gives a code, in the form that a template asks for."""
     return str(template(prompt_template)["answer"]).format(code=code)

@@ -45,20 +45,25 @@ _VIEW = (
         (?:choice|selection|option)(?! between)
     """)
     + r"\b(?! (?:of|on|about|to|with|at|in)? ?"
-    r"(?:freely|openly|loudly|publicly|public|work|home|school|my|our|others|front))"
+    r"(?:freely|openly|loudly|publicly|public|work|home|school|my|our|others|front|class|there|when))"
 )
 _OPTION = r"(?:options?|numbers?|answers?|responses?|ratings?|values?|scores?|\d)\b"
 _DISCUSS = (
-    r"(?:discuss|address|debate|speculate|engage|participate|take part|go|get|weigh in)(?:ing)?"
-    r"(?: in| on| with| about| into)?"
+    r"(?:discuss|address|debate|speculate|engage|participate|take part|(?:go|get)(?= into)"
+    r"|weigh in)(?:ing)?(?: in| on| with| about| into)?"
 )
 _REQUEST = (
     r"(?:this|that|your|the|such|these)(?:(?: \w+)? (?:request|task|prompt|conversation|survey"
     r"|question|instruction|role-?play)s?\b| ?[.!;]| ?$)"
 )
 _PERSON = (
-    r"(?:an?|the|this|that|such a|any) (?:[\w-]+ ){0,3}?"
+    r"(?:an?|the|this|that|such a|any|one|each|every) (?:[\w-]+ ){0,3}?"
     r"(?:person|individual|woman|man|respondent|group)\b"
+)
+_GIVEN = (
+    r"(?:(?:an?|any|the|such|this) )*(?:particular|specific|certain|given|real|ethnic|religious"
+    r"|racial|individual|persona|someone|person|m[ae]n|wom[ae]n|member|character|muslim|hindu"
+    r"|buddhist|christian|catholic|malay|chinese|indian)s?\b"
 )
 _ANSWERING = any_of(rf"""
     (?:answer|respond|reply)(?:ing)?(?:{_END}|{_ABOUT}(?:{_ASKED}|in (?:a|the|this) \w+)|[: ]*\d)
@@ -82,11 +87,14 @@ _ANSWERING = any_of(rf"""
     (?:comply|complying|proceed|proceeding){_END}
     (?:role-? ?play|impersonat\w+|simulat\w+ (?:an?|the|this)|embody (?:an?|the|this))
     pretend\w* to be (?:an?|someone|this|that|somebody)\b
-    (?:adopt|assum|tak)\w*(?: on)? (?:an?|the|this|that) (?:\w+ )?(?:persona|identity|role)\b
-    speak\w* (?:for|on behalf of|as) (?:an?|this|any|someone)\b
+    (?:adopt|assum|tak)\w*(?: on)? (?:an?|the|this|that) (?:\w+ )?(?:persona|identity|role(?! of))\b
+    (?:speak|answer|respond)\w* (?:for|on behalf of|as) (?:an?|this|any|someone)\b
+    (?:adopt|assum|tak|shar|voic)\w*(?: on)? the (?:views?|perspectives?|voice|role) of @GIVEN
+    claim to (?:have|hold) (?:an? |any |personal )*(?:beliefs?|opinions?|views?) (?:myself|of my)
+    (?:provide|offer|give)(?: you)?(?: with)? the (?:help|support) (?:that )?you (?:need|seek)
     (?:generat|creat|produc|writ)(?:e|ing) (?:this|that|such|content|a response|an answer|responses)
     have (?:any |my own )*(?:personal )?(?:opinions?|preferences?|beliefs)\b
-""")
+""").replace("@GIVEN", _GIVEN)
 _MACHINE = (
     r"(?:(?:an?|just|only|simply|merely|large|digital|virtual|helpful|artificial|responsible|neutral"
     r"|impartial|unbiased|text-based|conversational) )*"
@@ -106,24 +114,36 @@ _INFORMATION = r"(?:information|context|data|details)"
 ENGLISH = (
     rf"\bi(?: |')?(?:'m |'d |'ll )?{_ADVERBS}{_CANNOT} {_ADVERBS}(?:be able to )?{_ANSWERING}",
     rf"(?:^|[.!:] ?|\band |\b{_SORRY}\b[,.]? (?:but )?){_CANNOT} {_ADVERBS}{_ANSWERING}",
-    r"\bi (?:must |have to |will |would |'ll )?(?:respectfully |politely )?"
-    r"(?:decline|refuse|abstain)(?: ?[.!,;:]| ?$)",
+    r"\bi(?: ?(?:'m|am|'ll|will|'d|would|must|need to|have to|going to))* "
+    r"(?:respectfully |politely )?(?:decline|refuse|abstain)"
+    r"(?: to (?:answer|respond|comment)\b(?! when| back)| ?[.!,;:]| ?$)",
+    rf"\bi (?:do not|don't) (?:offer|give|provide|express|take|hold) (?:an? |any |personal )*"
+    rf"(?:opinions?|judge?ments?|positions?|views?|stances?) on (?:it|this|that|such|{_TOUCHY})\b",
+    r"\b(?:outside|beyond) the scope of (?:what i can|my \w+)",
+    r"\bi(?:'d| would)? (?:choose|prefer|have|want|like|rather)(?: to)? stay out of "
+    r"(?:this|that|the) (?:debate|discussion|question|topic)",
+    r"\b(?:asks?|asking|requires?|invites?) me to (?:stereotyp|generali[sz]|role-?play|impersonat)",
     r"\b(?:prefer|rather) not (?:to )?(?:say|answer|respond|disclose|comment)\b",
     r"\bi(?:'d| would)? (?:rather|prefer) not(?: to)?[.!]?$",
     r"\b(?:rather|prefer to|like to) keep (?:that|this|it|my (?:opinions?|views?|thoughts|answer))"
     r" (?:to myself|private)",
-    r"\bi(?:'ll| will| would|'d|'m going to| have to)*(?: like to| have to)? (?:pass on|skip)"
-    r" (?:this|that)",
-    r"\bnot something (?:that )?i(?:'m| am)? ?(?:can|will|want to|wish to|able to|comfortable"
-    r"|willing to) (?:answer|discuss\w*|shar\w+|comment\w*|respond|talk)",
-    r"\blet(?:'s| us) (?:talk about something else|change the (?:subject|topic))",
+    r"\bi(?:'ll| will| would|'d|'m going to| have to)*(?: like to| have to| prefer to| rather)?"
+    r" (?:pass on|skip) (?:this|that)",
+    r"(?:\bnot|n't) (?:something|an? (?:question|topic|subject|matter)|one) (?:that )?i"
+    r"(?:'m| am)? ?(?:can|will|want to|wish to|able to|comfortable"
+    r"|willing to) (?:answer|discuss\w*|shar\w+|comment\w*|respond|talk|weigh in)",
+    r"\blet(?:'s| us) (?:talk about something else|change the (?:subject|topic)"
+    r"|move on to (?:the next|another|a different))",
+    r"\bnot my place to (?:answer|comment|take (?:an? )?(?:sides?|position|stance)|say which"
+    r"|(?:give|offer|share) (?:an? )?(?:opinion|answer|view))",
+    r"\bwould require (?:me to )?(?:generali[sz]|stereotyp|(?:make|making) (?:assum|generali))\w*",
     r"^\W*(?:no comment|no answer|none of your business|pass|skip|refused|declined"
     r"|refuse(?:d)? to (?:answer|say)|decline to (?:answer|respond|state|say))\W*$",
     r"^\W*(?:sorry\W+|unfortunately\W+)?i (?:can't|cannot|won't|will not) do (?:that|this)\W*$",
     r"\bi have no comment\b|\bnot within my (?:ability|abilities|power|capabilities|remit)",
     r"\bmy (?:programming|guidelines|developers?|creators?) (?:does not|do not|doesn't|don't"
     r"|prevents?|forbids?|prohibits?)",
-    r"\b(?:strive|must|aim|designed|programmed)(?: to)? (?:remain|stay|be) "
+    r"\b(?:strive|must|need|aim|designed|programmed)(?: to)? (?:remain|stay|be) "
     r"(?:neutral|impartial|unbiased|objective)",
     rf"\b(?:it|that)(?: is|'s| would be| would not be| wouldn't be| isn't|'d be)? {_TOO}"
     r"(?:appropriate|inappropriate|possible|impossible|ethical|unethical|respectful|right|fair"
@@ -138,7 +158,9 @@ ENGLISH = (
     rf"\b(?:do not|don't|does not|doesn't) have (?:enough|sufficient|the necessary) {_INFORMATION}"
     r" (?:to (?:answer|determine|choose|respond|provide|make|give|select|form|accurately)"
     r"|about (?:you|this person|the person))\b",
-    rf"\bnot enough {_INFORMATION} to (?:answer|choose)|\bcannot be (?:determined|answered)\b",
+    rf"(?:\bnot|n't) enough {_INFORMATION} (?:to (?:answer|choose|say)"
+    r"|(?:about|on) (?:you|th(?:is|e) (?:person|individual|respondent))\b)"
+    r"|\bcannot be (?:determined|answered)\b",
     rf"^\W*(?:not enough|insufficient) {_INFORMATION}\b",
     rf"\bneed more {_INFORMATION}(?: to (?:answer|choose)| before i can answer|[.!]?$)",
     r"\b(?:please|could you(?: please)?|can you(?: please)?) (?:provide|clarify|give)(?: me)?"
@@ -157,24 +179,28 @@ _ZH_CANNOT = any_of("""
 """)
 MANDARIN = (
     r"(?:^|[,.!?:;\n ]|我|本人|恐怕|暂时|目前|而|但)"
-    rf"{_ZH_CANNOT}(?:直接|对此|就此|就这个(?:问题|话题)|为[你您]|在此|继续|针对(?:该|这个|此)问题|给[你您])*"
+    rf"{_ZH_CANNOT}(?:直接|对此|就此|就这个(?:问题|话题)|为[你您]|在此|继续|针对(?:该|这个|此)问题|给[你您]"
+    r"|以[^.,!?\n]{1,14}(?:身份|角度|口吻)(?:来)?|(?:对|就)[^.,!?我\n]{1,12}?(?=发表|作出|做出))*"
     + any_of(r"""
-        回答(?!不了)|作答|答复|回应这|回应[\W]|置评|扮演|协助|透露
+        回答(?!不了)|作答|表态|答复|回应这|回应[\W]|置评|扮演|协助|透露
         (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:意见|看法|观点|答案|回答|建议|立场|信息|评价|数字)
-        (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:评分|判断|选择|评论|帮助)
+        (?:提供|给出|发表|表达|做出|作出)[^.,!?\n]{0,10}(?:评分|判断|选择|评论|帮助|评价)
         选择?(?:任何|一个|其中|具体|哪)*(?:一个)?(?:选项|答案|数字|[\W\d]|$)
         (?:讨论|谈论|评论|评价)(?:这个|这类|此类|这种|该|政治|宗教|敏感|这样|\W|$)
         参与(?:这个|这类|此类|该|\W|$)
-        代表(?:任何|他人|别人)|满足(?:这个|你的|您的)|对(?:这个|此|该)[^.,\n]{0,6}(?:发表|评论|置评)
+        代表(?:任何|他人|别人|所有|某个|整个)|继续(?:这|该|此|我们)[^.,\n]{0,3}(?:对话|讨论|话题)
+        满足(?:这个|你的|您的)|对(?:这个|此|该)[^.,\n]{0,6}(?:发表|评论|置评)
         帮助?[你您]
     """),
-    r"(?:^|我|选择|决定)不(?:回答|作答)(?:这|该|此|\W|$)",
+    r"(?:^|我|选择|决定)不(?:回答|作答)(?:这|该|此|\W|$)|没有(?:任何|个人)?立场(?=[,.;!\s]|$)"
+    r"|不(?:会|能|便)?选边站(?=[.!]|$)",
     r"没有足够的?信息来?(?:回答|判断|选择)|请提供更多(?:信息|背景|上下文)",
     r"(?:这|该|此)(?:个)?(?:问题|话题)?(?:属于|涉及|是)[^.,\n]{0,6}隐私",
     r"^\W*(?:很?抱歉|对不起|不好意思)\W*(?:我(?:不能|无法)?)?\W*$|无可奉告|不予置评",
 )
 MALAY = (
-    r"\b(?:tidak|tak) (?:dapat|boleh|mahu|akan|mampu|bersedia|selesa|sesuai|ingin|layak)"
+    r"\b(?:tidak|tak) "
+    r"(?:dapat|boleh|mahu|akan|mampu|bersedia|selesa|sesuai|ingin|layak|wajar|patut)"
     r"(?: untuk)?(?: saya)? "
     + any_of(r"""
         (?:men)?jawab(?! panggilan)
@@ -182,7 +208,9 @@ MALAY = (
         memilih (?:mana-mana|satu|nombor|jawapan|antara|pilihan|salah)|memilih\W*$
         (?:membincangkan|mengulas|membicarakan)(?: tentang)? (?:soalan|topik|perkara|isu|hal)
         mengulas\W|mengulas$
-        membantu (?:anda|dengan|dalam (?:hal|soalan))|memenuhi permintaan|meneruskan
+        (?:mengambil|memainkan|melakonkan) watak|menyamar sebagai|menyebelahi mana-mana
+        membantu (?:anda|dengan|dalam (?:hal|soalan))|memenuhi permintaan
+        meneruskan (?:perbualan|permintaan|tugas(?:an)?|perbincangan|ini)|meneruskan\W*$
     """)
     .replace("@SHARE", r"(?:memberi(?:kan)?|berkongsi|menyatakan|mengemukakan|membuat|mempunyai)")
     .replace(
@@ -193,21 +221,26 @@ MALAY = (
     r"\benggan (?:untuk )?(?:menjawab|mengulas|menyatakan|memberi(?:kan)? (?:jawapan|pandangan"
     r"|pendapat|komen)|memilih\W*$|berkongsi pendapat)",
     r"\b(?:menolak untuk|lebih (?:suka|selesa) (?:untuk )?tidak|memilih untuk tidak)"
-    r" (?:menjawab|mengulas|memberi)",
+    r" (?:menjawab|mengulas|memberi"
+    r"|bercakap (?:tentang|mengenai) (?:hal|perkara|soalan|topik|isu) i)",
     r"\b(?:soalan|perkara|ini)(?: ini)? (?:terlalu|adalah|bersifat)(?: terlalu)?"
     r" (?:peribadi|sensitif)",
+    r"\bsoalan (?:ini )?di luar (?:kemampuan|bidang|skop)",
     r"\bmaaf\b[^.\n]{0,20}\btidak (?:dapat|boleh) membantu\W*$",
     r"\bmaklumat (?:yang )?(?:tidak )?(?:mencukupi|cukup)(?: untuk)? menjawab",
     r"^\W*maaf(?:,? (?:tetapi )?saya(?: tidak(?: dapat| boleh)?)?)?\W*$",
 )
 _TA_CANNOT = any_of("""
     முடியாது|முடியவில்லை|இயலாது|இயலவில்லை|விரும்பவில்லை|மாட்டேன்|மறுக்கிறேன்|தயாராக இல்லை
+    முடியாத நிலை|(?:எனக்கு )?அனுமதி ?(?:இல்லை|கிடையாது)
 """)
 TAMIL = (
     any_of(r"""
         பதிலளிக்க|பதில் ?(?:அளிக்க|சொல்ல|கூற|தர|வழங்க)|கருத்துரைக்க
         கருத்து(?:க்களை|களை)? ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)|கருத்தை[தக்]* ?(?:சொல்ல|கூற|தெரிவிக்க|வழங்க)
         (?:எண்ணை|எண்ணையும்|எண்|விருப்பத்தை|பதிலை|எதையும்)[தக்]* ?(?:தேர்ந்தெடுக்க|தேர்வு செய்ய)
+        பதிலை[க்த்]* ?(?:என்னால் )?(?:வழங்க|அளிக்க|தர|கூற)|உரையாடலை[த்]* ?(?:என்னால் )?தொடர
+        கோரிக்கையை[த்]* ?(?:என்னால் )?நிறைவேற்ற
         (?:உங்களுக்கு|இதில்|இதற்கு) உதவ|(?:இதை|இதைப் பற்றி|இது குறித்து) (?:விவாதிக்க|பேச)
     """)
     + rf" ?(?:என்னால் )?{_TA_CANNOT}",
@@ -219,32 +252,38 @@ TAMIL = (
 MACHINE = (
     rf"\b(?:as|being) {_MACHINE}",
     rf"\bi(?:'m| am) (?:[\w-]+, )?{_MACHINE}",
+    r"\b(?:someone|something) (?:who|that)(?: is|'s) not a (?:real )?(?:person|human)\b",
     r"\bi(?:'m| am) (?:just|only|merely|simply) an? (?:machine|computer|program|robot|bot)\b"
     r"(?! \w+er\b)",
-    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)|human\b"
-    r"|capable of (?:having|forming|feeling|holding))",
+    r"\bi(?:'m| am)(?: just| only)? not (?:a (?:real )?(?:person|human)\b"
+    r"(?! (?:of|who|that|with))|human\b|capable of (?:having|forming|feeling|holding))",
     r"\b(?:do not|don't|cannot|can't) (?:actually |really )?(?:have|hold|possess|form)(?: or \w+)?"
-    r" (?:any )?(?:personal (?:opinion|belief|view|preference|value|thought|emotion|stance"
+    r" (?:any |an? )?(?:personal (?:opinion|belief|view|preference|value|thought|emotion|stance"
     r"|feelings?\b(?! (?:against|for|towards?|about)))|personal experiences?(?! (?:with|of|in))"
-    r"|human (?:experiences|emotions|feelings)"
+    r"|lived experiences?(?! (?:with|of|in))|human (?:experiences|emotions|feelings)"
     r"|(?:feelings|emotions|opinions|beliefs|consciousness),? (?:or|and)"
     r" (?:personal |emotion|belief|opinion))",
     r"\b(?:do not|don't|lack) (?:have )?the (?:ability|capacity|capability) to"
     r" (?:have|hold|form|feel|express|experience|answer|provide|choose)",
-    r"(?:作为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
+    r"(?:作为|身为|我(?:只是|仅仅?是|是))(?:一个|一名|一款|一位|一种|个)?(?:基于)?"
     r"(?:AI|人工智能|大?型?语言模型|大模型|聊天机器人|虚拟助手|智能助手"
     r"|[^.,\n]{1,8}, ?由[^.\n]{1,12}模型)"
     r"(?!工程|研究|专家|从业|行业|公司|领域|专业|开发|科学家|老师|创业|产品)",
+    r"我(?:只是|仅仅?是|是)一?[个种]?(?:计算机|电脑)?(?:程序|软件)(?!员|工程|开发|设计|行业|公司)",
+    r"我(?:并)?不是(?:真人|人类|真正?的人|真实的人)",
     r"(?:没有|不具备|不具有)(?:任何)?(?:个人|自身|主观)的?(?:观点|看法|意见|情感|感受|偏好|立场|信念|体验)",
     r"\b(?:sebagai|saya(?: ini)? (?:hanya(?:lah)?|cuma|ialah|adalah|merupakan))"
     r" (?:sebuah |satu |seorang |pembantu |hanya )*"
-    r"(?:AI|model bahasa|kecerdasan buatan|chatbot|pembantu maya)\b(?! (?:engineer|jurutera))",
+    r"(?:AI|model bahasa|kecerdasan buatan|chatbot|pembantu maya|program komputer)\b"
+    r"(?! (?:engineer|jurutera))",
+    r"\bsaya (?:ini )?AI(?=[,.])|\bsaya bukan manusia\b(?! yang)",
     r"\b(?:tidak|tak|tiada) (?:mempunyai |ada |memiliki )?(?:sebarang )?"
     r"(?:pendapat|pandangan|kepercayaan|perasaan|emosi) peribadi",
     r"நான்[^.!?\n]{0,12}(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு|AI)"
     r"(?! ?(?:பொறியாளர்|ஆராய்ச்சி|நிபுணர்|துறை|நிறுவன|பற்றி|குறித்து|கண்டு|பயன்))",
     r"(?:மொழி மாதிரி|செயற்கை நுண்ணறிவு(?: (?:மாதிரி|உதவியாளர்))?|AI)"
     r" ?(?:மாதிரி)?(?:யாக|ஆக|யாகிய|என்பதால்|என்ற முறையில்)|செயற்கை நுண்ணறிவாக",
+    r"நான்(?: ஒரு)?(?: உண்மையான)? (?:மனிதன்|மனிதர்|நபர்) (?:அல்ல|இல்லை)(?!வா)",
     r"தனிப்பட்ட (?:கருத்து|நம்பிக்கை|உணர்வு)[^.,\n]{0,8} (?:இல்லை|கிடையாது)",
 )
 """A speaker who is no person. That alone may be followed by the person's answer."""
@@ -261,3 +300,9 @@ PERSONA = (
     r"|如果我是|我会|我的答案|ஒருவராக|என் பதில்|நான் [^.]*வேன்"
 )
 """How an answer in a persona's voice begins after a disclaimer."""
+ANSWER_IN_QUOTES = (
+    r"\b(?:(?:i would|i'd|they would|she would|he would) (?:\w+ ){0,2}(?:say|answer|reply|respond)"
+    r"|my (?:answer|reply|response) (?:is|would be))(?: \w+){0,2}[,:]? ?[\"'“]"
+    r"|我会(?:说|回答)[:, ]*[\"“「]|saya akan (?:berkata|menjawab|mengatakan)[,:]? ?[\"“]"
+)
+"""What comes before the speaker's own answer in quotes."""

@@ -17,6 +17,10 @@ _REFUSAL = re.compile(
 _MACHINE = re.compile("|".join(words.MACHINE), _FLAGS)
 _CONTRAST = re.compile(words.CONTRAST, _FLAGS)
 _PERSONA = re.compile(words.PERSONA, _FLAGS)
+_QUOTED = re.compile(
+    r"""\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|«[^»\n]*»|(?<!\w)'(?=\w)(?:[^'\n]|'(?=\w)){1,600}+'"""
+)
+_ANSWER_IN_QUOTES = re.compile(words.ANSWER_IN_QUOTES, _FLAGS)
 _CURLY = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "，": ", ", "。": ". ", "：": ": "})
 
 
@@ -52,16 +56,25 @@ def is_refusal(text: str) -> bool:
     >>> [is_refusal(text) for text in ("I cannot give up my faith.", "I'm sorry for the poor.")]
     [False, False]
 
-    A disclaimer that goes on in the persona's voice is an answer:
+    A text that goes on in the persona's voice is an answer, and what others are quoted to say is
+    no refusal:
 
     >>> is_refusal("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
     False
+    >>> is_refusal("My boss says, 'I cannot answer that', so I do not trust companies.")
+    False
     """
-    text = " ".join(text.translate(_CURLY).replace("\n", " \n ").split(" "))
-    return any(
-        not (refusal.is_disclaimer and _goes_on(text, refusal.end))
-        for refusal in find_refusals(text)
-    )
+    text = _spoken(_even(text))
+    return any(not _goes_on(text, refusal.end) for refusal in find_refusals(text))
+
+
+def declines(text: str) -> bool:
+    """Whether a text declines or disclaims anywhere, in an answer too.
+
+    >>> declines("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
+    True
+    """
+    return bool(find_refusals(_spoken(_even(text))))
 
 
 def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> bool:
@@ -80,6 +93,22 @@ def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> 
     if refusal.is_disclaimer and re.search(f"[{ends}]", before + after):
         return True
     return _CONTRAST.search(after) is not None
+
+
+def _even(text: str) -> str:
+    """A text with straight quotes, and marks of other scripts as English has them."""
+    return " ".join(text.translate(_CURLY).replace("\n", " \n ").split(" "))
+
+
+def _spoken(text: str) -> str:
+    """A text without what is quoted in it, unless quotes are most of it or its speaker's answer."""
+    rest = _QUOTED.sub("...", text)
+    is_framed = _letters(rest) < _letters(text) - _letters(rest)
+    return text if is_framed or _ANSWER_IN_QUOTES.search(text) else rest
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))
 
 
 def _goes_on(text: str, end: int) -> bool:

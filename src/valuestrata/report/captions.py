@@ -32,8 +32,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "fairness": (
         "Inequality against its null",
         "Norm.Range and CV of accuracy and NMAE over the subgroups. Grey bar: null of equal "
-        "groups, from its mean to its 95th percentile. Filled marks are above it, hollow ones are "
-        "not.",
+        "groups, from its mean to its 95th percentile. Filled marks are above it (by q); "
+        "hollow ones are not shown to be, and the findings say how large a gap would have been.",
     ),
     "groups": (
         "Accuracy by group",

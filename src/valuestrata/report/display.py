@@ -19,6 +19,7 @@ from valuestrata.report.phrases import (
     metric_name,
     p_value,
     percent,
+    tested,
 )
 from valuestrata.report.results import (
     SUBGROUPS,
@@ -49,9 +50,24 @@ OF_DISTRIBUTIONS = (
     "calibration_error",
     "non_option_mass",
 )
-OF_TEXTS = ("refusal", "invalid", "truncated", "failed", "non_option_mass")
+OF_TEXTS = (
+    "answered",
+    "accuracy_all_pairs",
+    "accuracy_upper_bound",
+    "refusal",
+    "invalid",
+    "truncated",
+    "failed",
+    "non_option_mass",
+)
 """What only a language model can have: a rule always answers with an option."""
-NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
+NOT_IN_DIFFERENCES = (
+    "jensen_shannon",
+    "total_variation",
+    "disagreement_rate",
+    "accuracy_gap_lower",
+    "accuracy_gap_upper",
+)
 
 
 @dataclass(frozen=True)
@@ -204,7 +220,8 @@ def _against_null(row: dict[str, Any] | None, extra: str = "") -> tuple[Cell, Ce
     estimate, mean, high = to_estimate(row), float(row["null_mean"]), float(row["null_p95"])
     null = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
     p = p_value(estimate.p_value).removeprefix("p ").removeprefix("= ").replace(" ", NO_BREAK)
-    return cell(estimate, extra=extra), null, Cell(p)
+    q = "" if estimate.q_value is None else p_value(estimate.q_value).replace("p", "q", 1)
+    return cell(estimate, extra=extra), null, Cell(p, small=q.replace(" ", NO_BREAK))
 
 
 def groups_table(results: Results, split: str, metric: str) -> Table:
@@ -256,7 +273,7 @@ def differences_table(
 
 def difference_cell(difference: Estimate | None, metric: Metric) -> Cell:
     """A signed difference with its p-value."""
-    p = "" if difference is None else p_value(difference.p_value)
+    p = "" if difference is None else tested(difference)
     return cell(difference, is_rate(metric.metric), signed=True, extra=p)
 
 

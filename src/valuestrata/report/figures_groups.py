@@ -51,7 +51,7 @@ def fairness_figure(results: Results) -> Figure:
                 beside(axes, y, "no value")
                 continue
             against_null(axes, row, y, look_of(run, settings), level)
-            p = to_estimate(row).p_value
+            p = to_estimate(row).tested
             beside(axes, y, "" if p is None else "p < .001" if p < 0.0005 else f"p {p:.3f}"[:7])
         name_rows(axes, [label(run, settings) for run in runs], rows)
         axes.set_title(f"{STATISTICS[statistic]} of {METRIC_NAMES[metric]}, {split}")

@@ -9,6 +9,7 @@ from valuestrata.report.results import stratum_label
 from valuestrata.report.runs import all_runs, llm_runs, prompt_variant_runs, tuned_runs
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.win_rate_tables import MIN_COMPARISONS, MIN_QUESTIONS
+from valuestrata.study.judges import Generation
 from valuestrata.study.splits import Fold, Selection, Split
 
 Method = tuple[str, str]
@@ -38,12 +39,14 @@ OPTIONS = {
 
 def methods(settings: ReportSettings) -> list[Method]:
     """Terms and texts of the Methods section."""
+    has_llms = bool(llm_runs(settings))
     return [
         *_data(settings),
-        *(_prompts(settings) if llm_runs(settings) else ()),
+        *(_prompts(settings) if has_llms else ()),
         *_metrics(settings),
         *_inequality(settings),
-        *(_judging(settings) if settings.judges else ()),
+        *(_open_ended(settings.generation) if settings.generation and has_llms else ()),
+        *(_judging() if settings.judges else ()),
         *_baselines(settings),
         *_statistics(settings),
     ]
@@ -197,17 +200,34 @@ def _inequality(settings: ReportSettings) -> Iterator[Method]:
     )
 
 
-def _judging(settings: ReportSettings) -> Iterator[Method]:
-    if settings.generation:
-        n = plural(settings.generation.per_subgroup, "question")
-        sampling = "greedily"
-        if settings.generation.temperature:
-            sampling = f"at temperature {settings.generation.temperature:g}"
-        yield (
-            "Open-ended answers",
-            f"Written {sampling} on {listed(settings.generation.splits)}, {n} a subgroup, the same "
-            f"for every run, up to {settings.generation.max_new_tokens} tokens.",
-        )
+def _open_ended(generation: Generation) -> Iterator[Method]:
+    sampling = "greedily"
+    if generation.temperature:
+        sampling = f"at temperature {generation.temperature:g}"
+    wordings = f"the wording {listed(generation.wordings)}"
+    if len(generation.wordings) > 1:
+        wordings = f"one of the wordings {listed(generation.wordings)}, drawn for each question"
+    yield (
+        "Open-ended answers",
+        f"Written {sampling} on {listed(generation.splits)}, {_drawn(generation)}, the same for "
+        f"every run, in {wordings}, up to {generation.max_new_tokens} tokens. Thoughts are left "
+        "out of the texts. A text that declines to answer is a refusal; one that declines and "
+        "then answers in the persona's voice is an answer that declines in part.",
+    )
+
+
+def _drawn(generation: Generation) -> str:
+    """Which pairs are asked, in words."""
+    n, most = generation.per_subgroup, generation.per_block
+    if n == "all" and most is None:
+        return "on all pairs"
+    drawn = "all questions" if n == "all" else plural(n, "question")
+    limit = f" with at most {most} of a block" if most is not None else ""
+    thirds = ", drawn in turn from the third of highest, of lowest and of middle MDS"
+    return f"{drawn} a subgroup{limit}{thirds if generation.stratify_by == 'mds' else ''}"
+
+
+def _judging() -> Iterator[Method]:
     yield (
         "Win rate (0 to 1)",
         "Each pair of answers is judged twice, in both orders; a comparison's score is the mean of "
@@ -270,6 +290,29 @@ def _baselines(settings: ReportSettings) -> Iterator[Method]:
         )
 
 
+def _groups(settings: ReportSettings) -> Iterator[Method]:
+    """How groups are compared with each other, and what a study can find."""
+    yield (
+        "Group against group",
+        "A group minus the rest of its axis, within each question that both have, by Student's t "
+        "over questions. Net: less what perfect knowledge of each subgroup would score. A "
+        "subgroup's rest is the rest of its stratum.",
+    )
+    yield (
+        "Smallest gap",
+        "The true difference that 80% of studies like this would find: (t of the test + t of the "
+        "power) standard errors, the test's level divided by the tests of its family. What is not "
+        "shown may be anything below it.",
+    )
+    if tuned_runs(settings):
+        yield (
+            "Change of inequality",
+            "On the pairs that base and fine-tune both answered, with sampling noise taken off; "
+            "tested by a jackknife over questions. The paradox needs both changes at once: the "
+            "larger of the two one-sided p (intersection-union test).",
+        )
+
+
 def _statistics(settings: ReportSettings) -> Iterator[Method]:
     evaluation = settings.evaluation
     n = f"{evaluation.n_resamples:,}"
@@ -285,5 +328,13 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
             "Paired test",
             f"Sign-flip test over whole questions, {n} permutations: the smallest p is "
             f"{1 / (1 + evaluation.n_resamples):.2g}. Calibration errors are tested by swapping "
-            "the runs within questions. p-values are not corrected for multiple tests.",
+            "the runs within questions.",
         )
+        yield (
+            "q-values",
+            "p-values after Benjamini and Hochberg, within families of tests that answer one "
+            f"question for one metric on one split: {'tuning, ' if tuned_runs(settings) else ''}"
+            "baselines, inequality over subgroups, inequality by axis, the questions. Sentences "
+            "and filled marks go by q.",
+        )
+    yield from _groups(settings)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from valuestrata.paths import resource
 from valuestrata.report import display
 from valuestrata.report.captions import FIGURES, alternative, caption_of
+from valuestrata.report.cost import cost_sentence, cost_table
 from valuestrata.report.display import Table
 from valuestrata.report.findings import findings
 from valuestrata.report.human_agreement import (
@@ -29,6 +30,7 @@ from valuestrata.report.model_provenance import (
     recipes_table,
 )
 from valuestrata.report.phrases import caveat_sentence, count, listed
+from valuestrata.report.probes import probes_table, swayed_lines
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import SUBGROUPS, Results, stratum_label
 from valuestrata.report.runs import (
@@ -40,6 +42,7 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.statistics_tables import readings_table, statistics_tables
 from valuestrata.report.win_rate_tables import all_verdict_warnings, win_rates_table
 
 
@@ -79,6 +82,7 @@ def render_page(
     drawings: Mapping[str, str],
     samples: Sequence[Table],
     provenance: Provenance,
+    texts: Sequence[Table] = (),
 ) -> str:
     """The page.
 
@@ -89,6 +93,7 @@ def render_page(
         drawings: SVG text by figure name.
         samples: tables of open-ended answers.
         provenance: what the results are made of.
+        texts: tables of what the open-ended answers are.
     """
     tested = tested_splits(settings)
     has_llms = bool(llm_runs(settings))
@@ -108,7 +113,10 @@ def render_page(
         fairness=_fairness(results),
         groups=_groups(results),
         samples=samples,
+        texts=texts,
         human=human_table(results),
+        probes=probes_table(results.probes, settings.judges),
+        swayed=swayed_lines(results.probes),
         human_sentences=_human_sentences(results),
         human_note=results.human_note,
         annotators=results.annotators,
@@ -121,6 +129,8 @@ def render_page(
         accepted=accepted_table(provenance.accepted) if provenance.accepted else None,
         version=provenance.version,
         notes=provenance.notes,
+        cost=None if results.usage is None else cost_table(results.usage),
+        cost_sentence="" if results.usage is None else cost_sentence(results.usage),
     )
     return re.sub(r"\n\s*\n+", "\n", text).rstrip() + "\n"
 
@@ -132,6 +142,8 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
     differences = [display.differences_table(results, split, doubtful) for split in all_splits]
     return {
         "mains": [display.main_table(results, split, doubtful) for split in all_splits],
+        "readings": [readings_table(results, split) for split in all_splits if llm_runs(settings)],
+        "statistics": [t for split in all_splits for t in statistics_tables(results, split)],
         "distributions": [display.distributions_table(results, split) for split in all_splits],
         "sensitivity": [
             sensitivity_table(results, split, settings.prompt_rules)

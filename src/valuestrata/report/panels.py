@@ -137,7 +137,7 @@ def against_null(
     if mean == mean:
         axes.barh(y, high - mean, left=mean, height=0.62, color=FAINT, lw=0, zorder=1)
         axes.plot([mean, mean], [y - 0.31, y + 0.31], color="#8c8c8c", lw=1.4, zorder=1)
-    p = estimate.p_value
+    p = estimate.tested
     filled = p is not None and p < 1 - confidence_level
     mark(axes, estimate, y, Look(look.colour, look.marker, filled=filled))
 

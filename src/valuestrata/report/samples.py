@@ -1,4 +1,4 @@
-"""A few open-ended answers as models wrote them, with their judges' scores. Pure."""
+"""Open-ended answers: what they are, and a few as models wrote them, with their scores. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,17 +7,72 @@ import pandas as pd
 from valuestrata.inference.protocol import CUT
 from valuestrata.io import records
 from valuestrata.report.display import Cell, Table
-from valuestrata.report.phrases import NONE
+from valuestrata.report.phrases import NONE, listed
 from valuestrata.report.results import cell_label
 from valuestrata.report.runs import ModelVariant, label
 from valuestrata.report.settings import ComparisonSettings
 from valuestrata.tables import PAIR
 
 N_SAMPLES = 3
-MAX_LENGTH = 220
+MAX_LENGTH = 320
+MIN_N = 30
+"""Fewest valid answers and respondents of a pair whose texts are shown."""
+SMALL_CELLS = f"Pairs of fewer than {MIN_N} respondents or valid answers are not shown."
+COUNTS = {"answer": "Answers", "refusal": "Refusals", "truncated": "Unfinished thoughts"}
+COUNTS |= {"invalid": "Empty", "failed": "Failed"}
 CUT_NOTE = " (cut at its token limit)"
 Pair = tuple[str, str, str]
 """Stratum, subgroup and question."""
+
+
+def large_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs whose texts may be shown: neither their subgroup nor their answers are few.
+
+    Args:
+        pairs: stratum, subgroup, question, n and respondents of each.
+    """
+    return pairs.loc[(pairs["n"] >= MIN_N) & (pairs["respondents"] >= MIN_N), PAIR]
+
+
+def texts_table(
+    settings: ComparisonSettings, split: str, texts: Mapping[ModelVariant, pd.DataFrame]
+) -> Table:
+    """How many texts each run wrote, and what they are: every text is counted once.
+
+    Beside that, answers with a refusal or disclaimer in them, texts that ended at their token
+    limit, and the median length in tokens where it was counted.
+    """
+    rows = []
+    for run, frame in texts.items():
+        outcome = frame["outcome"]
+        in_part = int(((outcome == "answer") & frame["declines"]).sum())
+        length = frame["completion_tokens"].median()
+        cells = [
+            f"{len(frame):,}",
+            *(f"{int((outcome == name).sum()):,}" for name in COUNTS),
+            f"{in_part:,}",
+            f"{int((frame['finish_reason'] == CUT).sum()):,}",
+            NONE if pd.isna(length) else f"{length:g}",
+        ]
+        rows.append((Cell(label(run, settings)), *map(Cell, cells)))
+    columns = ("Run", "Texts", *COUNTS.values(), "Answers that decline in part")
+    columns = (*columns, "Cut at the token limit", "Median tokens")
+    return Table(f"Open-ended texts, {split}", columns, tuple(rows))
+
+
+def text_notes(split: str, texts: Mapping[ModelVariant, pd.DataFrame]) -> list[str]:
+    """A line on the texts of a split that are no whole answers; none where all are."""
+    if not texts:
+        return []
+    every = pd.concat(texts.values(), ignore_index=True)
+    counts = {
+        "decline to answer": (every["outcome"] == "refusal").sum(),
+        "were cut at their token limit": (every["finish_reason"] == CUT).sum(),
+        "are empty or unfinished": every["outcome"].isin(["invalid", "truncated"]).sum(),
+        "failed": (every["outcome"] == "failed").sum(),
+    }
+    shown = [f"{n:,} {what}" for what, n in counts.items() if n]
+    return [f"Of {len(every):,} open-ended texts on {split}, {listed(shown)}."] if shown else []
 
 
 def samples_table(
@@ -40,11 +95,12 @@ def samples_table(
             )
             text = _shortened(text) + CUT_NOTE * (row.get("finish_reason") == CUT)
             judged = [scores.get((run, j), {}).get(pair, NONE) for j in settings.judges]
-            names = (Cell(cell_label(pair[1]), small=pair[2]), Cell(label(run, settings)))
+            asked = ". ".join(filter(None, [pair[2], str(row.get("prompt") or "")]))
+            names = (Cell(cell_label(pair[1]), small=asked), Cell(label(run, settings)))
             rows.append((*names, Cell(text), *map(Cell, judged)))
     judges = (f"Score by {judge}" for judge in settings.judges)
     columns = ("Persona, question", "Run", "Answer", *judges)
-    return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2)
+    return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2, note=SMALL_CELLS)
 
 
 def _pair(row: Mapping[str, object]) -> Pair:

@@ -40,6 +40,18 @@ class ComparisonSettings(Part):
     caveat: str
 
 
+class ContrastSettings(ComparisonSettings):
+    """Which groups are compared beside the runs.
+
+    Attributes:
+        ordered_axes: axes whose last group is compared with the first.
+        reference_groups: axis -> group that its other groups are compared with.
+    """
+
+    ordered_axes: tuple[str, ...] = ()
+    reference_groups: FrozenMap[str, str] = EMPTY
+
+
 class DisplaySettings(ComparisonSettings):
     """What tables and figures need beside the comparison.
 
@@ -95,6 +107,15 @@ class ReportSettings(DisplaySettings):
 def comparison_settings(study: Study) -> ComparisonSettings:
     """Settings of the comparison of all runs."""
     return ComparisonSettings(**_comparison(study))
+
+
+def contrast_settings(study: Study) -> ContrastSettings:
+    """Settings of the comparison of groups."""
+    return ContrastSettings(
+        **_comparison(study),
+        ordered_axes=study.ordered_axes,
+        reference_groups=study.contrasts.reference_groups,
+    )
 
 
 def display_settings(study: Study) -> DisplaySettings:

@@ -2,19 +2,23 @@
 
 import pandas as pd
 
-from valuestrata.judged_tables import HUMAN_AGREEMENT
+from valuestrata.columns import METRIC
+from valuestrata.judge_tables import HUMAN_AGREEMENT
 from valuestrata.report.comparison import Metric
 from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
-from valuestrata.tables import METRIC
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
 ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
 NAMES = (
     "main",
     "differences",
+    "contrasts",
+    "consistency",
+    "inequality_changes",
+    "disparities",
     "fairness",
     "groups",
     "diversity",
@@ -24,14 +28,20 @@ NAMES = (
     "win_rates",
     "human_agreement",
 )
-"""File names of the tables."""
+"""File names of the tables of every study."""
+USAGE = "usage"
+"""The table of what services cost, where a study asks one."""
 
 
 def report_tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Every table of the report by its name in NAMES."""
+    """Every table of the report by its name."""
     tables = {
         "main": main_table(results),
         "differences": differences_table(results),
+        "contrasts": _by_level(results, results.contrasts),
+        "consistency": _by_level(results, results.consistency),
+        "inequality_changes": _by_level(results, results.inequality_changes),
+        "disparities": _by_level(results, results.disparities),
         "fairness": fairness_table(results),
         "groups": groups_table(results),
         "diversity": diversity_table(results),
@@ -41,6 +51,8 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
         "win_rates": win_rates_table(results),
         "human_agreement": human_agreement_table(results),
     }
+    if results.usage is not None:
+        tables[USAGE] = results.usage
     return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 
@@ -92,6 +104,12 @@ def fairness_table(results: Results) -> pd.DataFrame:
     levels = [SUBGROUPS, *results.settings.axes]
     frame = in_order(results.fairness, results.settings, {"level": levels, **ORDERS})
     return _leading(frame, ["split", "level", "metric", "statistic"])
+
+
+def _by_level(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """A table by level: each axis' groups, then subgroups; runs in the study's order."""
+    orders = {"level": [*results.settings.axes, SUBGROUPS], "metric": list(METRICS)}
+    return _leading(in_order(frame, results.settings, orders), ["split", "level", "metric"])
 
 
 def groups_table(results: Results) -> pd.DataFrame:

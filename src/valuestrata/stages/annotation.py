@@ -65,8 +65,8 @@ def page_and_key(
     task = page.Task(
         title="Which answer is better?",
         sample=drawn.name,
-        criteria=page.criteria(rubric.user, rubric.dimensions),
-        rubric=f"{rubric.system}\n\n{rubric.user}",
+        criteria=rubric.dimensions,
+        rubric=judging.rubric_text(rubric),
         minutes=minutes,
         caveat=pairs.settings.caveat,
     )

@@ -52,7 +52,7 @@ def settings(study: Study) -> Settings:
     return Settings(
         **text_pair_settings(study),
         judge=judge,
-        rubric=rubric_id(study.judges[judge].rubric),
+        rubric=rubric_id(study.rubric(judge)),
         n=annotators.n,
         seed=annotators.seed,
         slips=annotators.slips,

@@ -68,14 +68,19 @@ def run(job: Job[Settings]) -> None:
     io.write_json({"notices": notices}, job.path("notices"), job.record)
 
 
+def chosen_questions(book: str, settings: ReadingSettings) -> list[Question]:
+    """The questions of a study, recoded, from its codebook's file."""
+    chosen = codebook.select(codebook.load(book), settings.questions, settings.exclude)
+    return [codebook.recoded(q, settings.recode_of(q.question)) for q in chosen]
+
+
 def read(survey: str, book: str, settings: ReadingSettings) -> tuple[list[Question], CleanSurvey]:
     """The questions of a study, recoded, and its survey, with all that is doubtful of it.
 
     Raises:
         InputError: one line with what cannot be right.
     """
-    chosen = codebook.select(codebook.load(book), settings.questions, settings.exclude)
-    chosen = [codebook.recoded(q, settings.recode_of(q.question)) for q in chosen]
+    chosen = chosen_questions(book, settings)
     clean = readers.read_survey(survey, settings, chosen, codebook.columns(book))
     responses, groups = leave_out_axes(
         clean.responses, clean.groups, settings.axes, settings.min_subgroup_n

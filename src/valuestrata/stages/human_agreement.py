@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from valuestrata import io, judged_tables, paths
+from valuestrata import io, judge_tables, paths
 from valuestrata.stages.annotation import (
     annotation_caveat,
     compare_annotations,
@@ -73,4 +73,4 @@ def run(job: Job[Settings]) -> None:
     if annotated.n_changed:
         log.warning("%d text pairs left out: their texts have changed", annotated.n_changed)
     table = compare_annotations(pairs, annotated, job.settings.evaluation)
-    io.write_table(table, job.path("agreement"), judged_tables.HUMAN_AGREEMENT, job.record)
+    io.write_table(table, job.path("agreement"), judge_tables.HUMAN_AGREEMENT, job.record)

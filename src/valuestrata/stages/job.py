@@ -46,12 +46,18 @@ Files = Mapping[str, str | tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Job(Generic[S]):
-    """One run of a stage: its settings, its files by name, its record and its other options."""
+    """One run of a stage: its settings, its files by name, its record and its other options.
+
+    `study` is for what no result depends on: a service's pace, its prices, the budget. `backend`
+    takes the place of the model's own.
+    """
 
     settings: S
     files: Files
     record: Record
     options: argparse.Namespace = field(default_factory=argparse.Namespace)
+    study: Study | None = None
+    backend: Any = None
 
     def path(self, name: str) -> str:
         """The one file of a name."""
@@ -200,7 +206,7 @@ def make_job(
                 check_input(study, path)
             digests[path] = content_digest(path)
     record = replace(expected(study, stage, run).record, inputs=digests)
-    return Job(module.settings(study, **run), files, record, options)
+    return Job(module.settings(study, **run), files, record, options, study)
 
 
 def check_input(study: Study, path: str) -> None:

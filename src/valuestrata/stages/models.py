@@ -1,14 +1,15 @@
 """What the stages that ask a language model share: the model as it is loaded, and their options."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.protocol import Backend, Completion, LoadCheck
+from valuestrata.inference.openai import WRAPPER_TOKENS
+from valuestrata.inference.protocol import Backend, Completion, LoadCheck, MeteredBackend
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
@@ -65,8 +66,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
-    """The cache of a run's replies: the folder that was given, or the run's own."""
-    run = {name: job.record.run[name] for name in ("model", "variant")}
+    """The cache of a run's, or a judge's, replies: the folder that was given, or its own."""
+    named = job.record.run
+    run = {"model": named.get("model") or named["judge"], "variant": named.get("variant", BASE)}
     folder = job.options.cache
     if folder is None:
         folder = Path(job.options.study).parent / paths.CACHE.format(**run, stage=stage)
@@ -76,17 +78,33 @@ def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
 def open_job_model(job: Job[Any]) -> Backend:
     """The language model of a job's settings, with the run's adapter.
 
+    A service is asked at the pace that the study allows, and its calls are charged to the study.
+
     Raises:
         InputError: it needs a GPU and there is none; one line that names its key in the study.
     """
+    if job.backend is not None:
+        return cast(Backend, job.backend)
+    run = job.record.run
     if job.options.gpus:
         from valuestrata.inference import local
 
-        run = job.record.run
         where = f"judges.{run['judge']}.model" if "judge" in run else f"models.{run['model']}"
         local.require_gpu(job.options.gpus, where)
+    model, study = job.settings.model, job.study
+    if study is not None and isinstance(model, OpenAIModel):
+        model = study.model(asked_model(run))
     adapter = next(iter(job.paths("adapter")), None)
-    return open_model(job.settings.model, job.options.threads, adapter)
+    backend = open_model(model, job.options.threads, adapter)
+    if study is not None and isinstance(backend, MeteredBackend):
+        node = {"stage": job.record.stage, **run}
+        backend.charge_to(Path(at(study, paths.LEDGER)), node, study.budget)
+    return backend
+
+
+def asked_model(run: Mapping[str, str]) -> str:
+    """The model that a run asks: the judge's, where it has one."""
+    return run.get("judge") or run["model"]
 
 
 def note_failures(
@@ -95,7 +113,9 @@ def note_failures(
     """Record and notes of a job; they say how many calls failed, if the study does not accept it.
 
     Such an artefact counts as incomplete: the next run of snakemake asks the failed calls again.
+    They say, too, where a service writes more than it is asked for.
     """
+    loaded = loaded.with_note(_note_on_length(job.settings, completions))
     n_failed = sum(completion.text is None for completion in completions)
     if n_failed <= getattr(job.settings.model, "accepted_failures", 0.0) * len(completions):
         return job.record, loaded
@@ -104,7 +124,22 @@ def note_failures(
         "run snakemake again to retry them"
     )
     record = replace(job.record, n_failed=n_failed)
-    return record, replace(loaded, notes=(*loaded.notes, note))
+    return record, loaded.with_note(note)
+
+
+def _note_on_length(settings: Any, completions: Sequence[Completion]) -> str:
+    """How many replies are longer than the service was told, '' for none."""
+    if not isinstance(settings.model, OpenAIModel):
+        return ""
+    longest = settings.max_new_tokens + WRAPPER_TOKENS
+    n_longer = sum((c.completion_tokens or 0) > longest for c in completions)
+    if not n_longer:
+        return ""
+    other = {"max_tokens", "max_completion_tokens"} - {settings.model.length_parameter}
+    return (
+        f"{n_longer:,} of {len(completions):,} replies are longer than max_new_tokens: the service "
+        f"does not keep to {settings.model.length_parameter}; try length_parameter: {other.pop()}"
+    )
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:

@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from valuestrata import io, paths, tables
 from valuestrata.prompting import prompts
 from valuestrata.prompting.settings import PromptSettings, prompt_settings
@@ -101,9 +99,7 @@ def run(job: Job[Settings]) -> None:
         prompts.messages(prompt, personas[s], rendered[q])
         for s, q in zip(pairs.s, pairs.q, strict=True)
     ]
-    open_ended = [prompts.open_ended(prompt, text) for text in questions["text"]]
     frame["persona"] = [first for first, _ in closed]
     frame["closed_prompt"] = [second for _, second in closed]
-    frame["open_prompt"] = np.asarray(open_ended, dtype=object)[pairs.q]
     log.info("%d pairs of %d subgroups", len(frame), len(tally.subgroups))
     io.write_table(frame, job.path("pairs"), tables.PAIRS, job.record)

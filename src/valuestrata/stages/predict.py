@@ -13,6 +13,7 @@ from valuestrata.inference.backends import BACKENDS, LanguageModel
 from valuestrata.inference.fill import Reply, Requests, fill
 from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import Completion, Sampling
+from valuestrata.inference.top_logprobs import MAX_UNREAD
 from valuestrata.prompting import answers, prompts
 from valuestrata.prompting.settings import prompt_settings
 from valuestrata.stages.job import Files, Job, at
@@ -26,6 +27,7 @@ from valuestrata.stages.models import (
     written_columns,
 )
 from valuestrata.study.base import Part
+from valuestrata.study.models import OpenAIModel
 from valuestrata.study.study import Study, part_name, variant_name, variant_parts
 from valuestrata.tables import PAIR
 
@@ -104,6 +106,7 @@ def run(job: Job[Settings]) -> None:
     replies = fill(cache, model, requests)
     loaded = load_check(cache, model, requests)
     record, loaded = note_failures(job, loaded, [reply.written for reply in replies])
+    loaded = loaded.with_note(_note_on_logprobs(job.settings.model, replies))
     parsed = [_parse(r.written, *row) for r, *row in zip(replies, codes, labels, strict=True)]
     predictions = _predictions(pairs, parsed, replies).assign(
         model_version=model.version, adapter=model.adapter, **loaded.columns
@@ -139,11 +142,36 @@ def _predictions(
             "logprobs": logprobs,
             "distribution": [None if v is None else softmax(v) for v in logprobs],
             "non_option_mass": [np.nan if v is None else _non_option_mass(v) for v in logprobs],
+            "unread_mass": np.array([r.written.unread_mass for r in replies], dtype=np.float64),
             "passes": [reply.passes for reply in replies],
             "prompt_tokens": pd.array([reply.prompt_tokens for reply in replies], dtype="Int64"),
             "prompt_hash": [reply.prompt_hash for reply in replies],
         }
     )
+
+
+def _note_on_logprobs(model: LanguageModel, replies: Sequence[Reply]) -> str:
+    """How far distributions that were read off a service's likeliest tokens hold; '' elsewhere."""
+    if not isinstance(model, OpenAIModel) or model.top_logprobs is None:
+        return ""
+    answered = [reply for reply in replies if reply.written.text is not None]
+    shown = [reply for reply in answered if reply.written.unread_mass is not None]
+    errors = [
+        unread / (unread + np.exp(logsumexp(reply.logprobs)))
+        for reply in shown
+        if reply.logprobs is not None and (unread := reply.written.unread_mass) is not None
+    ]
+    parts = [f"top_logprobs: {len(errors):,} of {len(answered):,} replies have a distribution"]
+    if errors:
+        parts[0] += (
+            f", off by {np.mean(errors):.2g} in total variation at most on average, "
+            f"by {max(errors):.2g} at worst"
+        )
+    if n_unread := len(shown) - len(errors):
+        parts.append(f"{n_unread:,} leave more than {MAX_UNREAD:.0%} of the options' mass open")
+    if n_without := len(answered) - len(shown):
+        parts.append(f"{n_without:,} came without log-probabilities")
+    return "; ".join(parts)
 
 
 def _non_option_mass(logprobs: list[float]) -> float:

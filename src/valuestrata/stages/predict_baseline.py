@@ -83,6 +83,7 @@ def run(job: Job[Settings]) -> None:
             "logprobs": None,
             "distribution": shares,
             "non_option_mass": 0.0,
+            "unread_mass": float("nan"),
             "passes": None,
             "prompt_tokens": pd.NA,
             "prompt_hash": "",

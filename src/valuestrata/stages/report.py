@@ -1,17 +1,20 @@
 """Write the report: one self-contained page, and the lines that close a run."""
 
 import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judge_tables, paths, tables
 from valuestrata.records import Record, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
 from valuestrata.report.model_provenance import Adapters, Origin, notes_lines
 from valuestrata.report.page import Provenance, render_page
+from valuestrata.report.probes import swayed_lines
 from valuestrata.report.runs import (
     ModelVariant,
     RunKey,
@@ -20,12 +23,13 @@ from valuestrata.report.runs import (
     splits,
     text_runs,
 )
-from valuestrata.report.samples import samples_table
+from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
 from valuestrata.report.win_rate_tables import all_verdict_warnings
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs
+from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
 from valuestrata.study.study import Study, variant_parts
+from valuestrata.tables import PAIR
 
 Settings = ReportSettings
 
@@ -45,9 +49,11 @@ def inputs(study: Study) -> Files:
     page = report_settings(study)
     files: dict[str, str | tuple[str, ...]] = {
         **result_inputs(study),
+        **usage_input(study),
         "summary": at(study, paths.SUMMARY),
         "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
         "texts": tuple(_of_run(study, paths.TEXTS, run) for run in text_runs(page)),
+        "open_pairs": tuple(at(study, paths.PAIRS, split=split) for split in _text_splits(page)),
         "verdicts": tuple(
             _of_run(study, paths.VERDICTS, run, judge=judge) for *run, judge in judgements(page)
         ),
@@ -56,9 +62,17 @@ def inputs(study: Study) -> Files:
             at(study, paths.ADAPTER, model=model, recipe=recipe)
             for model, recipe in adapter_keys(page)
         ),
+        "probes": probe_paths(study),
     }
     accepted = at(study, paths.ACCEPTED)
     return {**files, "accepted": accepted} if Path(accepted).exists() else files
+
+
+def probe_paths(study: Study) -> tuple[str, ...]:
+    """Trials of judges: those that the study wants, and those that `probe-judge` wrote."""
+    by_judge = {judge: at(study, paths.PROBES, judge=judge) for judge in study.judge_models}
+    probed = study.probed_judges()
+    return tuple(p for judge, p in by_judge.items() if judge in probed or Path(p).exists())
 
 
 def outputs(study: Study) -> Files:
@@ -73,20 +87,24 @@ def outputs(study: Study) -> Files:
 
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
-    results = load_results(job)
+    results = replace(load_results(job), probes=_probes(job))
     figures = {Path(path).stem: path for path in job.paths("figures")}
+    texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
         settings=job.settings,
         results=results,
         summary=summary,
         drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
-        samples=_samples(job),
+        texts=[texts_table(job.settings, *of_split) for of_split in texts.items()],
+        samples=_samples(job, texts),
         provenance=provenance,
     )
     io.write_text(page, job.path("page"))
-    doubts = all_verdict_warnings(results)
-    notices = [*provenance.notes, *summary["notices"], *doubts]
+    notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
+    swayed = swayed_lines(results.probes)
+    doubts = [*swayed, *all_verdict_warnings(results)]
+    notices = [*provenance.notes, *notes, *doubts, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
@@ -96,21 +114,39 @@ def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -
     return at(study, pattern, model=model, variant=variant, split=split, **parts)
 
 
-def _samples(job: Job[Settings]) -> list[Table]:
-    """Sample answers of the splits on which they were written."""
-    texts = dict(zip(text_runs(job.settings), job.paths("texts"), strict=True))
+def _probes(job: Job[Settings]) -> dict[str, pd.DataFrame]:
+    """The trial of each judge that has one."""
+    return {
+        Path(path).stem: io.read_table(path, judge_tables.PROBES) for path in job.paths("probes")
+    }
+
+
+def _texts(job: Job[Settings]) -> dict[str, dict[ModelVariant, pd.DataFrame]]:
+    """What each run wrote, by the splits on which open-ended answers were written."""
+    paths_of_runs = dict(zip(text_runs(job.settings), job.paths("texts"), strict=True))
+    return {
+        split: {
+            (model, variant): io.read_table(path, tables.TEXTS)
+            for (model, variant, s), path in paths_of_runs.items()
+            if s == split
+        }
+        for split in _text_splits(job.settings)
+    }
+
+
+def _samples(
+    job: Job[Settings], texts: Mapping[str, Mapping[ModelVariant, pd.DataFrame]]
+) -> list[Table]:
+    """Sample answers of each split, without small cells."""
     verdicts = dict(zip(judgements(job.settings), job.paths("verdicts"), strict=True))
     samples = []
-    for split in dict.fromkeys(s for s in splits(job.settings) if s in job.settings.text_splits):
+    for (split, of_runs), path in zip(texts.items(), job.paths("open_pairs"), strict=True):
+        large = io.read_table(path, tables.PAIRS, [*PAIR, "n", "respondents"])
         samples.append(
             samples_table(
                 job.settings,
                 split,
-                {
-                    (model, variant): io.read_table(path, tables.TEXTS)
-                    for (model, variant, s), path in texts.items()
-                    if s == split
-                },
+                {run: frame.merge(large_pairs(large)) for run, frame in of_runs.items()},
                 {
                     ((model, variant), judge): io.read_table(path, tables.VERDICTS)
                     for (model, variant, s, judge), path in verdicts.items()
@@ -119,6 +155,12 @@ def _samples(job: Job[Settings]) -> list[Table]:
             )
         )
     return samples
+
+
+def _text_splits(settings: Settings) -> list[str]:
+    """Splits on which open-ended answers are written, in the report's order."""
+    written = {split for _, _, split in text_runs(settings)}
+    return [split for split in splits(settings) if split in written]
 
 
 def _provenance(job: Job[Settings]) -> Provenance:

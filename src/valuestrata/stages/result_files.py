@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from valuestrata import io, judged_tables, paths, tables
+from valuestrata import evaluation_tables, io, judge_tables, paths, tables
 from valuestrata.records import changed_inputs, read_record
+from valuestrata.report.families import adjusted_inequality, adjusted_questions
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
     ModelVariant,
@@ -17,6 +18,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.settings import DisplaySettings, display_settings
 from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
 
 
@@ -32,6 +34,10 @@ def result_inputs(study: Study) -> Files:
     return {
         "runs": at(study, paths.RUNS),
         "differences": at(study, paths.DIFFERENCES),
+        "contrasts": at(study, paths.CONTRASTS),
+        "consistency": at(study, paths.CONSISTENCY),
+        "inequality_changes": at(study, paths.INEQUALITY_CHANGES),
+        "disparities": at(study, paths.DISPARITIES),
         "fairness": tuple(at(study, paths.FAIRNESS, **run) for run in runs),
         "groups": tuple(at(study, paths.GROUPS, **run) for run in runs),
         "diversity": at(study, paths.DIVERSITY),
@@ -50,6 +56,11 @@ def agreement_input(study: Study) -> Files:
         return {"human_agreement": path}
     simulated = at(study, paths.SIMULATED_AGREEMENT)
     return {"human_agreement": simulated} if study.simulated_annotators else {}
+
+
+def usage_input(study: Study) -> Files:
+    """Path of the table of what services cost; none where the study asks none."""
+    return {"usage": at(study, paths.USAGE)} if study.service_models() else {}
 
 
 def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:
@@ -72,15 +83,22 @@ def load_results(job: Job[Any]) -> Results:
         settings=job.settings,
         runs=io.read_table(job.path("runs"), tables.RUNS),
         differences=io.read_table(job.path("differences"), tables.DIFFERENCES),
-        fairness=io.read_table(job.paths("fairness"), tables.FAIRNESS),
+        contrasts=io.read_table(job.path("contrasts"), evaluation_tables.GROUP_CONTRASTS),
+        consistency=io.read_table(job.path("consistency"), evaluation_tables.CONSISTENCY),
+        inequality_changes=io.read_table(
+            job.path("inequality_changes"), evaluation_tables.INEQUALITY_CHANGES
+        ),
+        disparities=io.read_table(job.path("disparities"), evaluation_tables.DISPARITIES),
+        fairness=adjusted_inequality(io.read_table(job.paths("fairness"), tables.FAIRNESS)),
         groups=io.read_table(job.paths("groups"), tables.GROUPS),
-        diversity=io.read_table(job.path("diversity"), tables.DIVERSITY),
+        diversity=adjusted_questions(io.read_table(job.path("diversity"), tables.DIVERSITY)),
         agreement=io.read_table(job.path("agreement"), tables.AGREEMENT),
         ceilings=io.read_table(job.path("ceilings"), tables.CEILINGS),
         ties=pd.concat(ties, ignore_index=True),
-        win_rates=io.read_table(job.path("win_rates"), judged_tables.WIN_RATES),
+        win_rates=io.read_table(job.path("win_rates"), judge_tables.WIN_RATES),
         human_agreement=human_agreement,
         human_note=human_note,
+        usage=io.read_table(job.path("usage"), USAGE) if "usage" in job.files else None,
     )
 
 
@@ -95,4 +113,4 @@ def _human_agreement(job: Job[Any]) -> tuple[pd.DataFrame | None, str]:
             "People annotated text pairs of this study, and its verdicts have changed since. Run "
             "valuestrata agreement again."
         )
-    return io.read_table(path, judged_tables.HUMAN_AGREEMENT), ""
+    return io.read_table(path, judge_tables.HUMAN_AGREEMENT), ""

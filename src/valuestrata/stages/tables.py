@@ -4,9 +4,9 @@ from pathlib import Path
 
 from valuestrata import io, paths
 from valuestrata.report.settings import DisplaySettings, display_settings
-from valuestrata.report.tables import NAMES, report_tables
+from valuestrata.report.tables import NAMES, USAGE, report_tables
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.stages.result_files import load_results, result_inputs
+from valuestrata.stages.result_files import load_results, result_inputs, usage_input
 from valuestrata.study.study import Study
 
 Settings = DisplaySettings
@@ -24,13 +24,14 @@ def settings(study: Study) -> Settings:
 
 def inputs(study: Study) -> Files:
     """All tables of the study."""
-    return result_inputs(study)
+    return {**result_inputs(study), **usage_input(study)}
 
 
 def outputs(study: Study) -> Files:
     """A csv file a table, and their record."""
+    names = (*NAMES, USAGE) if study.service_models() else NAMES
     return {
-        "tables": tuple(at(study, paths.TABLE, name=name) for name in NAMES),
+        "tables": tuple(at(study, paths.TABLE, name=name) for name in names),
         "record": str(Path(at(study, paths.TABLE, name="")).parent / paths.MADE_OF),
     }
 

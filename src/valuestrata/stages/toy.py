@@ -3,6 +3,7 @@
 import argparse
 
 from valuestrata import io, paths, tables
+from valuestrata.prompting.open_questions import OpenQuestions, open_questions
 from valuestrata.prompting.settings import PromptSettings, prompt_settings, rubric_id
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import Part
@@ -25,6 +26,7 @@ class Settings(Part):
     texts: str
     prompt: PromptSettings
     rubric: str
+    open_questions: OpenQuestions
     caveat: str
 
 
@@ -44,6 +46,7 @@ def settings(study: Study, model: str) -> Settings:
         texts=TEXTS[config.toy.task],
         prompt=prompt_settings(study),
         rubric=rubric_id(judge.rubric) if judge else "",
+        open_questions=open_questions(study),
         caveat=study.run_caveat(model),
     )
 
@@ -84,6 +87,7 @@ def run(job: Job[Settings]) -> None:
         settings.rubric,
         io.read_table(job.path("questions"), tables.QUESTIONS),
         read_groups(job.path("groups")),
+        settings.open_questions,
     )
     with io.replacing_folder(job.path("weights"), job.record) as folder:
         steps = toy.make(settings.toy, texts, folder)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from valuestrata.study.base import EMPTY, FrozenMap, Part, Seed, Text, Unique, Url, Variable
+from valuestrata.study.budget import Prices
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A revision that never moves; a branch or a tag may move."""
@@ -165,7 +166,7 @@ class VllmModel(LocalModel):
 
 
 class OpenAIModel(_LanguageModel):
-    """A language model that a service runs: it has no recipes, and its answers no distribution."""
+    """A language model that a service runs: it has no recipes."""
 
     RESOURCES: ClassVar[tuple[str, ...]] = (
         *_LanguageModel.RESOURCES,
@@ -175,6 +176,10 @@ class OpenAIModel(_LanguageModel):
         "tokens_per_minute",
         "timeout",
         "max_retries",
+        "batch",
+        "max_batch_requests",
+        "batch_poll_seconds",
+        "prices",
     )
 
     backend: Literal["openai"] = Field(
@@ -216,8 +221,24 @@ class OpenAIModel(_LanguageModel):
         default=None,
         description="Effort of a reasoning model, such as minimal or low; by default none is sent.",
     )
+    top_logprobs: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Likeliest tokens that the service is to show at each place of a closed answer, 20 at "
+            "most services; the distribution over options is read off them. By default none are "
+            "asked for, and there is no distribution."
+        ),
+    )
     extra_body: FrozenMap[str, Any] = Field(
         default=EMPTY, description="More of a request's body, as the service wants it."
+    )
+    prices: Prices | None = Field(
+        default=None,
+        description=(
+            "What the service charges. Calls without a price are counted, and said to have none; a "
+            "model that costs nothing has the prices 0 and 0."
+        ),
     )
     accepted_failures: float = Field(
         default=0.0,
@@ -250,6 +271,19 @@ class OpenAIModel(_LanguageModel):
             "Attempts after a call's first, with growing pauses or the service's own; then it has "
             "failed."
         ),
+    )
+    batch: bool = Field(
+        default=False,
+        description=(
+            "Ask through the service's batch API: cheaper, within a day. A killed job goes on with "
+            "the batches that it submitted."
+        ),
+    )
+    max_batch_requests: int = Field(
+        default=50_000, ge=1, le=50_000, description="Most requests of a batch."
+    )
+    batch_poll_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds between two looks at a batch."
     )
 
 

@@ -10,13 +10,15 @@ from valuestrata.errors import InputError
 from valuestrata.study.yaml import read_yaml
 
 MEASUREMENT_LEVELS = ("ordinal", "nominal")
-_REQUIRED = {"topic", "text", "block", "measurement_level", "scale", "labels"}
-_KEYS = _REQUIRED | {"extra", "order", "missing"}
+_REQUIRED = {"text", "block", "measurement_level", "scale", "labels"}
+_KEYS = _REQUIRED | {"topic", "extra", "order", "missing"}
 
 
 @dataclass(frozen=True)
 class Question:
     """One question. `labels` name codes of the scale, `extra` codes that occur outside it.
+
+    Its `topic` is a noun phrase; where the codebook has none it is the text in quotes.
 
     A nominal question may tell in which `order` its codes would be ordinal. `missing` are the codes
     and texts that mean no answer, None where the study's survey.missing holds. `file_labels` are
@@ -35,6 +37,11 @@ class Question:
     order: tuple[int, ...] = ()
     missing: tuple[int | str, ...] | None = None
     file_labels: Mapping[int, str] | None = None
+
+    @property
+    def has_topic(self) -> bool:
+        """Whether the codebook gives it a topic."""
+        return self.topic != _quoted(self.text)
 
     def labels_in_file(self) -> Mapping[int, str]:
         """Code -> label as they stand in the file, of the scale and outside it."""
@@ -144,10 +151,11 @@ def _question(where: str, name: str, keys: Any) -> Question:
     if unnamed:
         raise InputError(f"{where}: extra code {unnamed[0]} has no label; say what it means")
     missing = _missing(where, keys.get("missing"), scale_min, scale_max, extra)
+    text = _text(f"{where}: text", keys["text"])
     return Question(
         question=name,
-        topic=_text(f"{where}: topic", keys["topic"]),
-        text=_text(f"{where}: text", keys["text"]),
+        topic=_text(f"{where}: topic", keys["topic"]) if "topic" in keys else _quoted(text),
+        text=text,
         block=_text(f"{where}: block", keys["block"]),
         measurement_level=keys["measurement_level"],
         scale_min=scale_min,
@@ -157,6 +165,10 @@ def _question(where: str, name: str, keys: Any) -> Question:
         order=tuple(order),
         missing=missing,
     )
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”"
 
 
 def _missing(

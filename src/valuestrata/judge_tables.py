@@ -1,7 +1,11 @@
-"""Column contracts of what is made of verdicts: win rates, and agreement of people with judges."""
+"""Contracts of tables about judges: trials, win rates, agreement with people.
 
+Verdicts are in tables.py.
+"""
+
+from valuestrata.columns import INTERVAL, RUN, share
 from valuestrata.contracts import Column, Contract
-from valuestrata.tables import FAIRNESS, VERDICT_OUTCOMES
+from valuestrata.tables import VERDICT_OUTCOMES
 
 WIN_RATE_STATISTICS = (
     "win_rate",
@@ -16,24 +20,36 @@ WIN_RATE_STATISTICS = (
 """Of a run by judge and dimension; the last ones are shares of comparisons without a verdict."""
 COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
 
-_COLUMNS = {column.name: column for column in FAIRNESS.columns}
-_RUN = tuple(_COLUMNS[name] for name in ("model", "variant", "split"))
-_INTERVAL = tuple(_COLUMNS[name] for name in ("value", "ci_low", "ci_high", "n", "missing"))
-
-
-def _p_value(meaning: str) -> Column:
-    return Column("p_value", "float", optional=True, low=0, high=1, meaning=meaning)
-
+PROBES = Contract(
+    "probes",
+    (
+        Column(
+            "probe",
+            "text",
+            values=("instruction", "length", "same"),
+            meaning="what was done to a text: told up, made longer, or nothing",
+        ),
+        Column("dimension", "text", meaning="what was compared"),
+        Column(
+            "outcome",
+            "text",
+            values=("won", "lost", "first", "second"),
+            meaning="the changed text won or lost, or one of two equal ones won by its place",
+        ),
+        *INTERVAL,
+        Column("judge_version", "text", meaning="model and revision, or hash of the weights"),
+    ),
+)
 
 WIN_RATES = Contract(
     "win_rates",
     (
-        *_RUN,
+        *RUN,
         Column("judge", "text", meaning="name of the judge"),
         Column("dimension", "text", meaning="what was compared"),
         Column("statistic", "text", values=WIN_RATE_STATISTICS, meaning="what was measured"),
-        *_INTERVAL,
-        _p_value("t test over questions: rates against 0.5, a bias against 0"),
+        *INTERVAL,
+        share("p_value", meaning="t test over questions: rates against 0.5, a bias against 0"),
         Column("questions", "int", low=0, meaning="questions that the comparisons are about"),
         Column("note", "text", meaning="what is doubtful about the value, '' for nothing"),
     ),
@@ -54,8 +70,8 @@ HUMAN_AGREEMENT = Contract(
         Column("rater", "text", meaning="an annotator, or 'all' of them"),
         Column("other_rater", "text", meaning="another annotator, the judge, or 'all' annotators"),
         Column("coefficient", "text", values=COEFFICIENTS, meaning="how agreement is measured"),
-        *_INTERVAL,
-        _p_value("of a difference of 0, paired bootstrap over questions"),
+        *INTERVAL,
+        share("p_value", meaning="of a difference of 0, paired bootstrap over questions"),
         Column("published", "float", optional=True, meaning="the paper's weighted kappa"),
     ),
 )
