@@ -104,6 +104,8 @@ def test_parts_that_do_not_fit_each_other_are_refused() -> None:
              "judges.toy-judge.rubric: config.yaml: ", ("system",)),
             ({"judges/toy-judge/parser": "brackets"},
              "judges.toy-judge.parser: brackets hold one verdict", ("3 dimensions", "lines")),
+            ({"judges/toy-judge/parser": "json"},
+             "judges.toy-judge.parser: json, and the rubric toy asks for another form", ()),
             ({"judges/toy-judge/constrained": True, "judges/toy-judge/reason": True},
              "judges.toy-judge.reason: a constrained verdict", ("remove reason",)),
             ({"judges/toy-judge/constrained": True, "judges/toy-judge/temperature": 0.5},

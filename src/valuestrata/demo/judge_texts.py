@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from valuestrata.demo.toy_texts import Manner, Message, ToyTexts
 from valuestrata.prompting import judging
-from valuestrata.prompting.open_questions import open_question
+from valuestrata.survey.open_questions import open_question
 
 FLIP_RATE = 0.8
 """How often the second answer differs from the first in each part of its manner."""

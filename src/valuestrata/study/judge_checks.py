@@ -93,11 +93,18 @@ def rubric(study: Study, name: str) -> Iterator[str]:
 def reply(study: Study, name: str) -> Iterator[str]:
     """A way to reply that does not fit the rubric, the sampling or the service."""
     where, config = f"judges.{name}", study.judges[name]
-    n = len(read_rubric(rubric_path(config.rubric)).dimensions)
+    read = read_rubric(rubric_path(config.rubric))
+    n = len(read.dimensions)
     if config.parser == "brackets" and n > 1:
         yield (
             f"{where}.parser: brackets hold one verdict, and the rubric {config.rubric} has {n} "
             "dimensions; set parser: lines"
+        )
+    wanted = {"json": "json", "brackets": "[["}.get(config.parser, "")
+    if wanted not in read.reply.casefold():
+        yield (
+            f"{where}.parser: {config.parser}, and the rubric {config.rubric} asks for another "
+            "form; set parser: lines, which reads JSON as well, or ask for it in the rubric's reply"
         )
     if not config.constrained:
         return
