@@ -93,7 +93,7 @@ def test_the_worked_example_of_annotators_runs(
     assert main(compare) == 0
     output = capsys.readouterr().out
     for dimension in judged.DIMENSIONS:
-        assert f"On {dimension}, toy-judge is less reliable than people" in output
+        assert f"On {dimension}, toy-judge is less reliable than simulated annotators" in output
     # what the page shows has the same lines
     shown = [text for language, text in blocks if language == "text"][-1]
     for line in output.splitlines():

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from valuestrata import evaluation_tables
+from valuestrata import evaluation_tables, judge_tables
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
@@ -41,9 +41,16 @@ from valuestrata.report.model_provenance import (
 )
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import Results
-from valuestrata.report.runs import all_runs, prompt_variant_runs, text_runs, tuned_runs
+from valuestrata.report.runs import (
+    all_runs,
+    judgements,
+    prompt_variant_runs,
+    text_runs,
+    tuned_runs,
+)
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.tables import NAMES, report_tables
+from valuestrata.study.base import FrozenDict
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Prediction
 from valuestrata.study.prompts import Prompt, PromptVariant
@@ -262,6 +269,22 @@ def ties() -> list[Row]:
     return [{**row, "codes": [2, 4], "each": 15.0, "n": 40, "respondents": 41}]
 
 
+def win_rates(settings: ReportSettings) -> list[Row]:
+    """Of every judged run: win rates of .45, no position bias."""
+    values = dict.fromkeys(judge_tables.WIN_RATE_STATISTICS, 0.3)
+    values |= {"win_rate": 0.45, "length_controlled": 0.47, "position_bias": 0.0}
+    values |= dict.fromkeys(contracts.VERDICT_OUTCOMES[1:], 0.0)
+    return [
+        {
+            "model": model, "variant": variant, "split": split, "judge": judge,
+            "dimension": "Overall", "statistic": name, **number(value, 0.15), "missing": 7,
+            "p_value": 0.4, "questions": 20, "note": "",
+        }
+        for model, variant, split, judge in judgements(settings)
+        for name, value in values.items()
+    ]  # fmt: skip
+
+
 @cache
 def made(
     against_base: float = 0.2,
@@ -295,6 +318,7 @@ def made(
         "agreement": (agreement(), contracts.AGREEMENT),
         "ceilings": (ceilings(), contracts.CEILINGS),
         "ties": (ties(), contracts.TIES),
+        "win_rates": (win_rates(settings), judge_tables.WIN_RATES),
     }
     frames = {
         name: check(pd.DataFrame(table, columns=contract.names), contract)
@@ -604,9 +628,14 @@ def test_judge_sentence_names_flips() -> None:
     assert JUDGE not in found(made(judge=False))
 
 
-def people(gap: float, half: float, n: int = 100) -> pd.DataFrame:
+def people(gap: float, half: float, n: int = 100, simulated: bool = False) -> pd.DataFrame:
     """Annotations that put a judge below people by a gap on Overall."""
-    common = {"dimension": "Overall", "rater": "all", "coefficient": "kappa_linear"}
+    common = {
+        "simulated": simulated,
+        "dimension": "Overall",
+        "rater": "all",
+        "coefficient": "kappa_linear",
+    }
     rows = [
         {"comparison": "human_human", "judge": "", "other_rater": "all", **number(0.6, n=n)},
         {"comparison": "human_judge", "judge": "judge", **number(0.6 - gap, n=n)},
@@ -615,7 +644,7 @@ def people(gap: float, half: float, n: int = 100) -> pd.DataFrame:
     published = {"human_human": 0.552, "human_judge": 0.568}
     rows = [{"other_rater": "judge", **common, **row} for row in rows]
     rows = [{**row, "published": published.get(str(row["comparison"]))} for row in rows]
-    contract = contracts.HUMAN_AGREEMENT
+    contract = judge_tables.HUMAN_AGREEMENT
     return check(pd.DataFrame(rows, columns=contract.names), contract)
 
 
@@ -641,7 +670,8 @@ def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
         r'<td class="doubtful">\s*<b>(.*?)</b>',
         rendered(replace(made(), human_agreement=people(0.3, 0.1))),
     )
-    assert set(grey) == {"0.450"}
+    # the win rate in the table of main results, and all of the table of verdicts
+    assert set(grey) == {"0.450", "0.470", "0.000", "30.0%"}
     win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
     both = pd.concat([made().differences, made().differences.assign(**win)])
     shown = differences_table(replace(made(), differences=both), "ood", {("judge", "Overall")})
@@ -650,11 +680,114 @@ def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
     assert shown.note.startswith("Grey")
 
 
+def test_simulated_annotators_are_called_so_wherever_they_are_shown() -> None:
+    results = replace(made(), human_agreement=people(0.3, 0.1, simulated=True))
+    html = unescape(rendered(results))
+    assert "No people took part" in html
+    assert "judge is less reliable than simulated annotators" in html
+    assert "Judges against simulated annotators" in html
+    assert "Grey: the judge is less reliable than simulated annotators" in html
+    assert "less reliable than people" not in html
+    details = found(results)[JUDGE].details
+    assert any("less reliable than simulated annotators" in line for line in details)
+    drawn = drawings.draw(lambda: drawings.win_rates_figure(results))
+    assert "less reliable than simulated annotators" in drawn
+    csv = report_tables(results)
+    assert set(csv["win_rates"]["annotators"]) == {"simulated annotators"}
+    assert csv["human_agreement"]["simulated"].all()
+
+
+def test_the_reports_tables_name_no_annotator() -> None:
+    everyone = people(0.3, 0.1)
+    by_name = pd.concat([everyone, everyone.assign(rater="anna", other_rater="ben")])
+    table = report_tables(replace(made(), human_agreement=by_name))["human_agreement"]
+    assert len(table) == len(everyone)
+    assert not table.isin(["anna", "ben"]).any(axis=None)
+    assert report_tables(made())["human_agreement"].empty
+
+
+def test_a_judge_that_people_doubt_is_grey_in_the_figure_and_in_the_csv() -> None:
+    for frame, is_grey in ((people(0.3, 0.1), True), (people(0.3, 0.4), False), (None, False)):
+        results = replace(made(), human_agreement=frame)
+        drawn = drawings.draw(lambda results=results: drawings.win_rates_figure(results))
+        assert (drawings.DOUBTFUL in drawn.lower()) == is_grey
+        assert ("Overall, ood (doubtful)" in drawn) == is_grey
+        marked = report_tables(results)["win_rates"]["less_reliable_than_people"]
+        assert marked.fillna(False).any() == is_grey
+        assert marked.isna().all() == (frame is None)
+
+
+def verdicts_of(changes: dict[str, Row], **study: Any) -> Results:
+    """Results with other rows of win rates, by statistic."""
+    results = made(**study)
+    frame = results.win_rates.copy()
+    for statistic, values in changes.items():
+        for column, value in values.items():
+            frame.loc[frame["statistic"] == statistic, column] = value
+    return replace(results, win_rates=frame)
+
+
+def test_a_judge_ranks_runs_only_by_a_test_on_enough_comparisons() -> None:
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    for changes, words in (
+        (above, "On Overall, judge ranks model-0 sft, model-1 base and model-1 sft above model-0"),
+        ({**above, "p_value": 0.06}, "tells no run apart"),
+        ({**above, "p_value": float("nan")}, "tells no run apart"),
+        ({**above, "ci_low": 0.5}, "tells no run apart"),
+        (
+            {**above, "n": 2, "questions": 2},
+            "has compared too little to rank a run (n 2 on 2 quest",
+        ),
+        ({**above, "n": 100, "questions": 9}, "too little to rank a run (n 100 on 9 questions, of"),
+        ({**above, "n": 29}, "has compared too little"),
+        ({"value": float("nan"), "ci_low": float("nan"), "n": 0}, "gave no verdict"),
+    ):
+        finding = found(verdicts_of({"win_rate": changes}))[JUDGE]
+        assert words in finding.answer, finding.answer
+    few = found(verdicts_of({"win_rate": {**above, "n": 2}}))[JUDGE]
+    assert not any("flips" in line for line in few.details)
+
+
+def test_what_length_and_tuning_change_is_said() -> None:
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    details = found(verdicts_of({"win_rate": above}))[JUDGE].details
+    assert any(
+        line.startswith("With judge's liking for length taken out, model-0") for line in details
+    )
+    assert not any("length" in line for line in found(made())[JUDGE].details)
+    win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
+    for p, words in ((0.01, "rises with tuning in 2 and"), (0.06, "rises with tuning in 0 and")):
+        gaps = made(p=p).differences
+        gaps = gaps[gaps["metric"] == "accuracy"]
+        results = replace(made(), differences=pd.concat([gaps, gaps.assign(**win)]))
+        assert any(words in line for line in found(results)[JUDGE].details), p
+        assert "Minus its base" in rendered(results)
+
+
+def test_what_makes_verdicts_doubtful_is_on_the_page() -> None:
+    kin = {"judge_kin": {"judge": ("model-0", "model-1")}}
+    html = unescape(rendered(made(**{k: FrozenDict(v) for k, v in kin.items()})))
+    words = "judge is of the same family as model-0 and model-1, the reference among them, by their"
+    assert words in html
+    assert "may favour its own family's texts (self-preference)" in html
+    assert "self-preference" not in unescape(rendered(made()))
+    html = unescape(rendered(verdicts_of({"win_rate": {"n": 85, "missing": 15}})))
+    assert "On Overall, ood, judge gave no verdict in 15.0% of the comparisons of 4 runs" in html
+    html = unescape(rendered(verdicts_of({"failed": {"value": 0.03}, "invalid": {"value": 0.01}})))
+    assert "invalid 1, failed 3" in html
+    assert "4.0%" in html
+    noted = verdicts_of(
+        {"length_controlled": {"note": "extrapolated: 99% of its texts are longer"}}
+    )
+    assert "extrapolated:" in unescape(rendered(noted))
+
+
 def test_annotations_that_no_longer_count_are_said_to() -> None:
     settings = made().settings
     assert isinstance(settings, ReportSettings)
     provenance = page.Provenance({}, {}, {}, "1")
-    html = page.render_page(settings, made(), SUMMARY, {}, [], provenance, "Run it again.")
+    results = replace(made(), human_note="Run it again.")
+    html = page.render_page(settings, results, SUMMARY, {}, [], provenance)
     assert "Run it again." in html
     assert "Judges against people" not in html
 
@@ -891,7 +1024,8 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     assert "95%, bootstrap with 1,000 resamples" in plain["Intervals"]
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
-    assert "Win rate and flip rate (0 to 1)" in plain
+    assert "No value below 30 comparisons" in plain["Length-controlled win rate (0 to 1)"]
+    assert "Win rate (0 to 1)" in plain
     assert (
         "4 questions a subgroup, the same for every run, in the wording question"
         in (plain["Open-ended answers"])

@@ -12,7 +12,6 @@ CEILING_NAMES = ("split_half", "noise_ceiling")
 PASSES = ("shared_prefix", "plain")
 RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "truncated", "failed")
-COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
 
 
 _PAIR = (
@@ -352,25 +351,5 @@ DIFFERENCES = Contract(
         *INTERVAL,
         share("p_value", meaning="paired sign-flip test over questions"),
         *TESTED,
-    ),
-)
-
-HUMAN_AGREEMENT = Contract(
-    "human_agreement",
-    (
-        Column("dimension", "text", meaning="what was compared"),
-        Column(
-            "comparison",
-            "text",
-            values=("human_human", "human_judge", "difference"),
-            meaning="among people, people with a judge, or the second minus the first",
-        ),
-        Column("judge", "text", meaning="name of the judge, '' among people"),
-        Column("rater", "text", meaning="an annotator, or 'all' of them"),
-        Column("other_rater", "text", meaning="another annotator, the judge, or 'all' annotators"),
-        Column("coefficient", "text", values=COEFFICIENTS, meaning="how agreement is measured"),
-        *INTERVAL,
-        share("p_value", meaning="of a difference of 0, paired bootstrap over questions"),
-        Column("published", "float", optional=True, meaning="the paper's weighted kappa"),
     ),
 )

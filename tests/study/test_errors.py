@@ -57,6 +57,8 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "judges/toy-judge/model/toy": {},
         "judges/toy-judge/reference": {},
         "judges/both/panel": {"judges/both": PANEL},
+        "people": {},
+        "people/simulate": {},
         "evaluation": {},
         "budget": {"budget": {"calls": 9}},
     }

@@ -4,7 +4,6 @@
 from valuestrata.report.captions import FIGURES
 
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
-HUMAN_AGREEMENT = Path(RESULTS, "annotation/agreement.parquet")  # by `valuestrata agreement`
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
 
 
@@ -29,6 +28,7 @@ rule compare:
     output:
         runs=f"{RESULTS}/report/runs.parquet",
         differences=f"{RESULTS}/report/differences.parquet",
+        win_rates=f"{RESULTS}/report/win_rates.parquet",
     log:
         f"{RESULTS}/logs/compare.log",
     benchmark:
@@ -113,6 +113,8 @@ rule tables:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
     output:
         main=report(
             f"{RESULTS}/report/tables/main.csv",
@@ -131,6 +133,8 @@ rule tables:
         ceilings=f"{RESULTS}/report/tables/ceilings.csv",
         ties=f"{RESULTS}/report/tables/ties.csv",
         usage=[f"{RESULTS}/report/tables/usage.csv" for _ in USAGE],
+        win_rates=f"{RESULTS}/report/tables/win_rates.csv",
+        human_agreement=f"{RESULTS}/report/tables/human_agreement.csv",
         record=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
@@ -162,6 +166,8 @@ rule figures:
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
         adapters=every_adapter(),
     output:
         **{
@@ -217,7 +223,8 @@ rule report:
         adapters=every_adapter(),
         probes=probes(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
-        human_agreement=[str(HUMAN_AGREEMENT)] if HUMAN_AGREEMENT.exists() else [],
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
     output:
         html=report(
             f"{RESULTS}/report/index.html",

@@ -34,12 +34,12 @@ class JudgeTexts(ToyTexts):
         _, text = open_question(self.open_questions, self.rows[question])
         comparison = judging.PairwiseComparison(self.persona(groups), text, first, second)
         system, user = judging.render_judge_prompt(rubric, comparison)
-        lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]
+        lines = [f"{name}: {better(name, *manners)}" for name in rubric.dimensions]
         return system, user, "\n".join(lines)
 
 
-def _better(dimension: str, first: Manner, second: Manner) -> str:
-    """The rule that a toy judge learns."""
+def better(dimension: str, first: Manner, second: Manner) -> str:
+    """1, 2 or tie by the rule that a toy judge learns."""
 
     def merit(manner: Manner) -> int:
         if dimension == "Value":

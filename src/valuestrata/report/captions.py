@@ -20,7 +20,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "win_rates": (
         "Win rates of open-ended answers",
         "Win rate of each run against the judge's reference run: 0.5 is as good as the reference. "
-        "Flip rate: how often the verdict changed when the two answers swapped places.",
+        "Cross: the win rate at equal lengths. Flip rate: how often the verdict changed when the "
+        "two answers swapped places. Grey marks are doubtful, by what annotators chose.",
     ),
     "diversity": (
         "Conflict between subgroups",
@@ -70,5 +71,6 @@ def alternative(name: str, has_llms: bool) -> str:
         "fairness": "the table of inequality",
         "groups": "the table of scores by group",
         "training": "the training log in each adapter's folder",
+        "win_rates": "the tables of verdicts",
     }.get(name, "the table of main results")
     return f"Figure: {title}. {caption} The numbers are in {numbers}."

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.metrics import distribution, resample
+from valuestrata.metrics.clustered import clustered_mean
 from valuestrata.metrics.contrasts import clustered_mean_effect
 from valuestrata.report.runs import (
     BASE,
@@ -174,7 +175,7 @@ def run_metrics(run: RunValues, evaluation: Evaluation) -> list[Row]:
     for metric, series in run.values.items():
         values = series.to_numpy(dtype=np.float64)
         n = int(np.isfinite(values).sum())
-        numbers = _mean(values, run, evaluation)
+        numbers = _mean_of(metric, values, run, evaluation)
         rows.append(_row(metric, numbers, n, run.expected[metric] - n))
     confidence, hit = run.confidence(run.pairs)
     numbers = distribution.calibration_error(
@@ -251,7 +252,7 @@ def paired_differences(first: RunValues, second: RunValues, evaluation: Evaluati
         n = int(np.isfinite(gap).sum())
         if not n:
             continue
-        numbers = _mean(gap, first, evaluation)
+        numbers = _mean_of(metric, gap, first, evaluation, bounds=(-1.0, 1.0))
         p = resample.sign_flip(gap, first.clusters, evaluation.n_resamples, evaluation.seed)
         effect = clustered_mean_effect(gap, first.clusters)
         spread = {"questions": int(effect.questions[0]), "std_error": float(effect.error[0])}
@@ -284,6 +285,19 @@ def disagreement_rate(first: RunValues, second: RunValues, evaluation: Evaluatio
     values = np.where(is_shared, first.answer != answers, np.nan)
     numbers = _mean(values, first, evaluation)
     return _row(Metric(DISAGREEMENT), numbers, int(is_shared.sum()), int((~is_shared).sum()))
+
+
+def _mean_of(
+    metric: Metric,
+    values: Floats,
+    run: RunValues,
+    evaluation: Evaluation,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Numbers:
+    """Mean of a metric; judges' are of few questions, for which a bootstrap is too narrow."""
+    if not metric.judge:
+        return _mean(values, run, evaluation)
+    return clustered_mean(values, run.clusters, evaluation.confidence_level, bounds)[:3]
 
 
 def _mean(values: Floats, run: RunValues, evaluation: Evaluation) -> Numbers:

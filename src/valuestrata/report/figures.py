@@ -1,7 +1,9 @@
 """The report's figures as SVG text. Pure: tables and training logs in, text out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +14,11 @@ from valuestrata.report.comparison import Metric
 from valuestrata.report.disagreement_findings import agreement_lines
 from valuestrata.report.figures_groups import fairness_figure, groups_figure
 from valuestrata.report.figures_training import Logs, training_figure
+from valuestrata.report.human_agreement import unreliable
 from valuestrata.report.panels import (
     BASELINE_COLOUR,
+    DOUBTFUL,
+    INK,
     PALETTE,
     QUIET,
     Look,
@@ -118,7 +123,7 @@ def _share_missing(estimate: Estimate) -> str:
 
 
 def win_rates_figure(results: Results) -> Figure:
-    """Win rates by judge, split and dimension, one row a run."""
+    """Win rates by judge, split and dimension, one row a run; grey where people doubt the judge."""
     settings = results.settings
     title = FIGURES["win_rates"][0]
     keys = [
@@ -133,31 +138,48 @@ def win_rates_figure(results: Results) -> Figure:
         return empty_figure(title, reason, settings.caveat)
     runs = llm_runs(settings)
     rows = rows_of(runs)
+    doubtful = unreliable(results)
     figure, panels = grid(len(keys), 3, len(runs) + 1)
     for axes, (split, win) in zip(panels, keys, strict=True):
         axes.axvline(0.5, color=QUIET, lw=1)
+        is_doubtful = (win.judge, win.dimension) in doubtful
         for run, y in zip(runs, rows, strict=True):
             rate = results.metric(run, split, win)
             if rate is None or not rate.exists:
                 beside(axes, y, "no value")
                 continue
-            mark(axes, rate, y, look_of(run, settings))
+            look = look_of(run, settings)
+            mark(axes, rate, y, replace(look, colour=DOUBTFUL) if is_doubtful else look)
+            _length_controlled(
+                axes, results.verdicts(run, split, *win[1:3], "length_controlled"), y
+            )
             flip = results.metric(run, split, win._replace(metric="flip_rate"))
             flips = f", {flip.value:.0%} flip" if flip is not None and flip.exists else ""
-            beside(axes, y, f"{rate.value:.2f}{flips}")
+            beside(axes, y, f"{rate.value:.2f}{flips}", DOUBTFUL if is_doubtful else QUIET)
         reference = settings.references.get(win.judge)
         names = [label(r, settings) + (" (reference)" if r == reference else "") for r in runs]
         name_rows(axes, names, rows)
         judge = f", {win.judge}" if len(settings.judges) > 1 else ""
-        axes.set_title(f"{win.dimension}, {split}{judge}")
+        doubt = " (doubtful)" if is_doubtful else ""
+        axes.set_title(f"{win.dimension}, {split}{judge}{doubt}", color=QUIET if doubt else INK)
         axes.set_xlabel("win rate")
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
-    note = (
-        f"{interval_note(settings)} 0.5: as good as the reference; the reference itself is at 0.5. "
-        "Flip: share of comparisons whose verdict changed with the order of the answers."
-    )
-    return finish(figure, title, [note], settings.caveat)
+    level = f"{settings.evaluation.confidence_level:.0%}"
+    notes = [
+        f"Lines: {level} intervals, questions as clusters. Cross: controlled for length. 0.5: as "
+        "good as the reference; the reference itself is at 0.5. Flip: share of comparisons whose "
+        "verdict changed with the order of the answers.",
+    ]
+    if any((win.judge, win.dimension) in doubtful for _, win in keys):
+        notes.append(f"Grey, doubtful: the judge is less reliable than {results.annotators} there.")
+    return finish(figure, title, notes, settings.caveat)
+
+
+def _length_controlled(axes: Axes, row: Mapping[str, Any] | None, y: float) -> None:
+    """A cross at the win rate controlled for length."""
+    if row is not None and to_estimate(row).exists:
+        axes.plot([float(row["value"])], [y], "x", color=QUIET, ms=4, mew=0.9, zorder=5)
 
 
 def diversity_figure(results: Results) -> Figure:

@@ -11,20 +11,16 @@ from dataclasses import dataclass
 from valuestrata.report.answer_findings import refusals_finding
 from valuestrata.report.baseline_findings import baselines_finding, best_baseline_finding
 from valuestrata.report.ceiling_findings import ceiling_finding
-from valuestrata.report.comparison import Metric
 from valuestrata.report.disagreement_findings import disagreement_finding
 from valuestrata.report.fairness_findings import (
     groups_finding,
     inequality_finding,
     paradox_finding,
 )
-from valuestrata.report.human_agreement import unreliable
-from valuestrata.report.phrases import listed, sentence, value_range
+from valuestrata.report.judge_findings import judge_finding
 from valuestrata.report.prompt_sensitivity import sensitivity_finding
-from valuestrata.report.results import Estimate, Results
+from valuestrata.report.results import Results
 from valuestrata.report.runs import (
-    ModelVariant,
-    label,
     llm_runs,
     prompt_variant_runs,
     tested_splits,
@@ -84,59 +80,3 @@ def _questions(results: Results) -> dict[str, Callable[[Results, str], Answer]]:
     if prompt_variant_runs(settings):
         questions["How sensitive are answers to the prompt?"] = sensitivity_finding
     return questions
-
-
-def judge_finding(results: Results, split: str) -> Answer:
-    """Win rates against the reference by each judge's first dimension, and how often it flips."""
-    judges = [
-        (judge, dimensions[0])
-        for judge in results.settings.judges
-        if (dimensions := results.dimensions(judge, split))
-    ]
-    if not judges:
-        return f"No judge compared open-ended answers on {split}.", []
-    clauses = [_preference(results, split, judge, dimension) for judge, dimension in judges]
-    doubtful = unreliable(results)
-    details = [
-        f"{judge} is less reliable than people on {dimension}, by their annotations."
-        for judge, dimension in judges
-        if (judge, dimension) in doubtful
-    ]
-    details += [line for each in judges if (line := _flips(results, split, *each))]
-    return sentence("; ".join(clauses)), details[:MAX_DETAILS]
-
-
-def _preference(results: Results, split: str, judge: str, dimension: str) -> str:
-    """`on Overall, judge puts a above b`."""
-    settings = results.settings
-    reference = settings.references.get(judge)
-    target = label(reference, settings) if reference else "its reference"
-    rates = _judged(results, split, Metric("win_rate", judge, dimension))
-    above = [label(run, settings) for run, rate in rates if rate.ci_low > 0.5]
-    below = [label(run, settings) for run, rate in rates if rate.ci_high < 0.5]
-    parts = [f"{listed(above)} above {target}"] if above else []
-    parts += [f"{listed(below)} below {target}"] if below else []
-    verdict = f"ranks {' and '.join(parts)}" if parts else f"tells no run apart from {target}"
-    return f"on {dimension}, {judge} {verdict}"
-
-
-def _flips(results: Results, split: str, judge: str, dimension: str) -> str:
-    """How often a judge's verdict depends on the order of the answers; '' if unknown."""
-    rates = _judged(results, split, Metric("flip_rate", judge, dimension))
-    if not rates:
-        return ""
-    flips = [rate.value for _, rate in rates]
-    line = f"{judge} flips its verdict with the order of answers in "
-    line += f"{value_range(flips, rate=True)} of comparisons"
-    return f"{line}: its win rates carry little weight." if max(flips) >= 0.5 else f"{line}."
-
-
-def _judged(results: Results, split: str, metric: Metric) -> list[tuple[ModelVariant, Estimate]]:
-    """A judge's rate for each run but its reference."""
-    reference = results.settings.references.get(metric.judge)
-    by_run = [
-        (run, results.metric(run, split, metric))
-        for run in llm_runs(results.settings)
-        if run != reference
-    ]
-    return [(run, rate) for run, rate in by_run if rate is not None and rate.exists]

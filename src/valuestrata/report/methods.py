@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+from valuestrata.metrics.length_control import MIN_COMPARISONS as LENGTH_MIN
 from valuestrata.report.phrases import listed, plural, sentence
 from valuestrata.report.prompt_sensitivity import rule_text
 from valuestrata.report.results import stratum_label
 from valuestrata.report.runs import all_runs, llm_runs, prompt_variant_runs, tuned_runs
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.win_rate_tables import MIN_COMPARISONS, MIN_QUESTIONS
 from valuestrata.study.judges import Generation
 from valuestrata.study.splits import Fold, Selection, Split
 
@@ -227,10 +229,32 @@ def _drawn(generation: Generation) -> str:
 
 def _judging() -> Iterator[Method]:
     yield (
-        "Win rate and flip rate (0 to 1)",
-        "Each pair of answers is judged twice, in both orders. Win rate: mean score over both, 1 "
-        "for better than the reference, 0.5 for as good, 0 for worse. Flip rate: share of "
-        "comparisons in which the order changed the verdict.",
+        "Win rate (0 to 1)",
+        "Each pair of answers is judged twice, in both orders; a comparison's score is the mean of "
+        "both, 1 for better than the reference, 0.5 for as good, 0 for worse, and a win rate the "
+        "mean score. Comparisons without a verdict in either order are left out and counted.",
+    )
+    yield (
+        "Position bias, flips and ties",
+        "Position bias: mean score of a run's answers shown first, minus that of the same answers "
+        "shown second, paired; 0 for a judge whom the order does not move, 1 for one who always "
+        "prefers the first. Flips: share of comparisons in which the order changed the verdict. "
+        "Ties: share of single verdicts that are a tie.",
+    )
+    yield (
+        "Length-controlled win rate (0 to 1)",
+        "The estimator of AlpacaEval 2: a logistic regression of scores on tanh of the difference "
+        "in characters over its standard deviation, on the difficulty of the prompt and on a "
+        "constant, predicted at equal lengths. Difficulty is estimated from the study's other runs "
+        f"on the same prompt. No value below {LENGTH_MIN} comparisons; its interval is about "
+        "±1/√n wide.",
+    )
+    yield (
+        "Intervals and tests of verdicts",
+        "Questions are clusters: standard errors of the jackknife over questions (of the clustered "
+        "sandwich for length control), Student's t on the logit scale. They hold for three "
+        "questions and more; with fewer there is none. Findings speak of runs with at least "
+        f"{MIN_COMPARISONS} comparisons on {MIN_QUESTIONS} questions.",
     )
 
 

@@ -43,6 +43,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.statistics_tables import readings_table, statistics_tables
+from valuestrata.report.win_rate_tables import all_verdict_warnings, win_rates_table
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,6 @@ def render_page(
     drawings: Mapping[str, str],
     samples: Sequence[Table],
     provenance: Provenance,
-    human_note: str = "",
     texts: Sequence[Table] = (),
 ) -> str:
     """The page.
@@ -93,7 +93,6 @@ def render_page(
         drawings: SVG text by figure name.
         samples: tables of open-ended answers.
         provenance: what the results are made of.
-        human_note: why people's annotations are not shown; '' where they are, or there are none.
         texts: tables of what the open-ended answers are.
     """
     tested = tested_splits(settings)
@@ -119,7 +118,9 @@ def render_page(
         probes=probes_table(results.probes, settings.judges),
         swayed=swayed_lines(results.probes),
         human_sentences=_human_sentences(results),
-        human_note=human_note,
+        human_note=results.human_note,
+        annotators=results.annotators,
+        verdict_warnings=all_verdict_warnings(results),
         n_tested=len(tested),
         has_tuned=bool(tuned_runs(settings)),
         recipes=recipes_table(provenance.adapters, settings.fold_recipes),
@@ -153,6 +154,12 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
             display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
         ],
         "differences": [table for table in differences if table.rows],
+        "verdicts": [
+            table
+            for split in all_splits
+            for judge in settings.judges
+            if (table := win_rates_table(results, split, judge, doubtful)).rows
+        ],
     }
 
 
@@ -188,9 +195,7 @@ def inline(svg: str, name: str, label: str) -> Markup:
 
 def _human_sentences(results: Results) -> list[str]:
     level = results.settings.evaluation.confidence_level
-    frame = results.human_agreement
-    every = [] if frame is None else reliabilities(frame)
-    return [reliability_sentence(each, level) for each in every]
+    return [reliability_sentence(each, level) for each in reliabilities(results.human_agreement)]
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:

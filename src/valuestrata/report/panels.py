@@ -20,6 +20,8 @@ ROW = 0.235
 """Inches a row."""
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 BASE_COLOUR = "#7a7a7a"
+DOUBTFUL = "#b5b5b5"
+"""Of what should not be relied on."""
 BASELINE_COLOUR = "#111111"
 CEILING_COLOUR, CEILING_BAND = "#a07d00", "#f3e9c6"
 # Okabe and Ito's palette, told apart by all common forms of colour vision

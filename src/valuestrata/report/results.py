@@ -68,8 +68,9 @@ class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
-    people have annotated text pairs, `usage` where a service was asked, `probes` of each judge
-    that was tried with texts made for it. `fairness` and `diversity` have q-values (families.py).
+    people have annotated text pairs, or `human_note` says why what they gave does not count, and
+    `usage` where a service was asked, `probes` of each judge that was tried with texts made for it.
+    `fairness` and `diversity` have q-values (families.py).
     """
 
     settings: DisplaySettings
@@ -85,9 +86,16 @@ class Results:
     agreement: pd.DataFrame
     ceilings: pd.DataFrame
     ties: pd.DataFrame
+    win_rates: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
+    human_note: str = ""
     usage: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def annotators(self) -> str:
+        """What the annotators of text pairs are called."""
+        return annotators_name(self.human_agreement)
 
     @cached_property
     def _runs(self) -> dict[Key, Estimate]:
@@ -115,6 +123,11 @@ class Results:
             for run, name, baseline, gain in gains
             if name.startswith(GAIN)
         }
+
+    @cached_property
+    def _verdicts(self) -> dict[Key, dict[str, Any]]:
+        keys = [*RUN, "judge", "dimension", "statistic"]
+        return {tuple(str(row[k]) for k in keys): row for row in records(self.win_rates)}
 
     @cached_property
     def _inequality(self) -> dict[Key, dict[str, Any]]:
@@ -169,6 +182,12 @@ class Results:
         present = set(self.groups[self.groups["split"] == split]["level"])
         return [axis for axis in self.settings.axes if axis in present]
 
+    def verdicts(
+        self, run: ModelVariant, split: str, judge: str, dimension: str, statistic: str
+    ) -> dict[str, Any] | None:
+        """A row of the table of win rates, None where it has none."""
+        return self._verdicts.get((*run, split, judge, dimension, statistic))
+
     def dimensions(self, judge: str, split: str) -> list[str]:
         """What a judge compared on a split; `Overall` comes first."""
         rows = self.runs[(self.runs["split"] == split) & (self.runs["judge"] == judge)]
@@ -189,6 +208,12 @@ def to_estimate(row: Mapping[str, Any]) -> Estimate:
     tests = (row.get(name) for name in ("p_value", "q_value", "smallest_gap"))
     tested = (None if x is None or pd.isna(x) else float(x) for x in tests)
     return Estimate(value, low, high, int(row["n"]), int(row["missing"]), *tested)
+
+
+def annotators_name(human_agreement: pd.DataFrame | None) -> str:
+    """`people`, or `simulated annotators` where a script took their place."""
+    is_simulated = human_agreement is not None and bool(human_agreement["simulated"].any())
+    return "simulated annotators" if is_simulated else "people"
 
 
 def _estimates(frame: pd.DataFrame, keys: list[str]) -> dict[Key, Estimate]:

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from valuestrata.columns import METRIC
+from valuestrata.judge_tables import HUMAN_AGREEMENT
 from valuestrata.report.comparison import Metric
+from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
@@ -23,6 +25,8 @@ NAMES = (
     "agreement",
     "ceilings",
     "ties",
+    "win_rates",
+    "human_agreement",
 )
 """File names of the tables of every study."""
 USAGE = "usage"
@@ -44,6 +48,8 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
         "agreement": results.agreement,
         "ceilings": results.ceilings,
         "ties": ties_table(results),
+        "win_rates": win_rates_table(results),
+        "human_agreement": human_agreement_table(results),
     }
     if results.usage is not None:
         tables[USAGE] = results.usage
@@ -140,6 +146,38 @@ def ties_table(results: Results) -> pd.DataFrame:
     frame = in_order(results.ties, results.settings)
     codes = [" ".join(map(str, tied)) for tied in frame["codes"]]
     return _leading(frame.assign(codes=codes), ["split"])
+
+
+def win_rates_table(results: Results) -> pd.DataFrame:
+    """What verdicts show by judge, dimension and run.
+
+    `less_reliable_than_people` says what annotations show of the judge on the dimension, empty
+    where they do not tell; `annotators` whether these were people or simulated.
+    """
+    directions = {
+        (each.judge, each.dimension): each.direction(results.settings.evaluation.confidence_level)
+        for each in reliabilities(results.human_agreement)
+    }
+    dimensions = list(dict.fromkeys(map(str, results.win_rates["dimension"])))
+    orders = {"judge": results.settings.judges, "dimension": dimensions}
+    frame = in_order(results.win_rates, results.settings, orders)
+    judged = zip(frame["judge"], frame["dimension"], strict=True)
+    of_rows = [directions.get((str(judge), str(dimension))) for judge, dimension in judged]
+    worse = pd.array([None if d is None else d < 0 for d in of_rows], dtype="boolean")
+    first = ["split", "judge", "dimension", "statistic"]
+    frame = frame.assign(less_reliable_than_people=worse, annotators=results.annotators)
+    return _leading(frame, first)
+
+
+def human_agreement_table(results: Results) -> pd.DataFrame:
+    """Agreement of annotators with each other and with judges; no row without annotations.
+
+    Those of single annotators are left out: the report may be published, and they have names.
+    """
+    frame = results.human_agreement
+    if frame is None:
+        return pd.DataFrame(columns=HUMAN_AGREEMENT.names)
+    return frame[frame["rater"] == "all"].reset_index(drop=True)
 
 
 def _leading(frame: pd.DataFrame, first: list[str]) -> pd.DataFrame:

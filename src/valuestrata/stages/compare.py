@@ -4,10 +4,12 @@ import logging
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
+from valuestrata import io, judge_tables, paths, tables
 from valuestrata.report.comparison import Row, compare_split
 from valuestrata.report.families import adjusted_differences
+from valuestrata.report.runs import ModelVariant, judgements
 from valuestrata.report.settings import ComparisonSettings, comparison_settings
+from valuestrata.report.win_rates import win_rate_rows
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.scored_runs import read_runs, scored_inputs
 from valuestrata.study.study import Study
@@ -33,12 +35,16 @@ def inputs(study: Study) -> Files:
 
 
 def outputs(study: Study) -> Files:
-    """Metrics of every run, and paired differences."""
-    return {"runs": at(study, paths.RUNS), "differences": at(study, paths.DIFFERENCES)}
+    """Metrics of every run, paired differences, and what verdicts show."""
+    return {
+        "runs": at(study, paths.RUNS),
+        "differences": at(study, paths.DIFFERENCES),
+        "win_rates": at(study, paths.WIN_RATES),
+    }
 
 
 def run(job: Job[Settings]) -> None:
-    """Write both tables, split by split."""
+    """Write all tables, split by split."""
     noise_ceiling = io.read_table(job.path("noise_ceiling"), tables.NOISE_CEILING)
     metrics: list[Row] = []
     differences: list[Row] = []
@@ -52,3 +58,21 @@ def run(job: Job[Settings]) -> None:
     frame = pd.DataFrame(differences, columns=tables.DIFFERENCES.names)
     frame = adjusted_differences(frame, job.settings)
     io.write_table(frame, job.path("differences"), tables.DIFFERENCES, job.record)
+    frame = pd.DataFrame(_win_rates(job), columns=judge_tables.WIN_RATES.names)
+    io.write_table(frame, job.path("win_rates"), judge_tables.WIN_RATES, job.record)
+
+
+def _win_rates(job: Job[Settings]) -> list[Row]:
+    """Rows of WIN_RATES: of each judge on each split, all runs together."""
+    frames: dict[tuple[str, str], dict[ModelVariant, pd.DataFrame]] = {}
+    files = zip(judgements(job.settings), job.paths("verdicts"), strict=True)
+    for (model, variant, split, judge), path in files:
+        verdicts = io.read_table(path, tables.VERDICTS)
+        frames.setdefault((split, judge), {})[model, variant] = verdicts
+    rows: list[Row] = []
+    for (split, judge), verdicts_of in frames.items():
+        reference = job.settings.references.get(judge)
+        level = job.settings.evaluation.confidence_level
+        judged = win_rate_rows(verdicts_of, reference, level)
+        rows += [{"split": split, "judge": judge, **row} for row in judged]
+    return rows

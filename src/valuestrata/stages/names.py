@@ -18,6 +18,8 @@ STAGES = {
     "judge": "compare open-ended answers with a reference's, in both orders",
     "panel": "combine the verdicts of several judges",
     "probe": "try a judge with texts that are told up, longer, or the same",
+    "annotators": "simulate people who annotate text pairs",
+    "human_agreement": "compare annotators with each other and with judges",
     "score": "score predictions pair by pair",
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",

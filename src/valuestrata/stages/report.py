@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from valuestrata import io, judge_tables, paths, tables
-from valuestrata.records import Record, changed_inputs, read_record
+from valuestrata.records import Record, read_record
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
 from valuestrata.report.headline import headline
@@ -25,6 +25,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
+from valuestrata.report.win_rate_tables import all_verdict_warnings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
 from valuestrata.study.study import Study, variant_parts
@@ -63,9 +64,8 @@ def inputs(study: Study) -> Files:
         ),
         "probes": probe_paths(study),
     }
-    by_people = {"accepted": paths.ACCEPTED, "human_agreement": paths.HUMAN_AGREEMENT}
-    typed = {name: at(study, pattern) for name, pattern in by_people.items()}
-    return {**files, **{name: path for name, path in typed.items() if Path(path).exists()}}
+    accepted = at(study, paths.ACCEPTED)
+    return {**files, "accepted": accepted} if Path(accepted).exists() else files
 
 
 def probe_paths(study: Study) -> tuple[str, ...]:
@@ -87,8 +87,7 @@ def outputs(study: Study) -> Files:
 
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
-    human_agreement, human_note = _human_agreement(job)
-    results = replace(load_results(job), human_agreement=human_agreement, probes=_probes(job))
+    results = replace(load_results(job), probes=_probes(job))
     figures = {Path(path).stem: path for path in job.paths("figures")}
     texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
@@ -100,12 +99,12 @@ def run(job: Job[Settings]) -> None:
         texts=[texts_table(job.settings, *of_split) for of_split in texts.items()],
         samples=_samples(job, texts),
         provenance=provenance,
-        human_note=human_note,
     )
     io.write_text(page, job.path("page"))
     notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
     swayed = swayed_lines(results.probes)
-    notices = [*provenance.notes, *notes, *swayed, *summary["notices"]]
+    doubts = [*swayed, *all_verdict_warnings(results)]
+    notices = [*provenance.notes, *notes, *doubts, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
@@ -113,20 +112,6 @@ def run(job: Job[Settings]) -> None:
 def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -> str:
     model, variant, split = run
     return at(study, pattern, model=model, variant=variant, split=split, **parts)
-
-
-def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
-    """What people's annotations gave, or why it does not count: verdicts that have changed."""
-    if "human_agreement" not in job.files:
-        return None, ""
-    path = job.path("human_agreement")
-    record = read_record(path)
-    if record is None or changed_inputs(record, ""):
-        return None, (
-            "People annotated text pairs of this study, and its verdicts have changed since. Run "
-            "valuestrata agreement again."
-        )
-    return io.read_table(path, tables.HUMAN_AGREEMENT), ""
 
 
 def _probes(job: Job[Settings]) -> dict[str, pd.DataFrame]:

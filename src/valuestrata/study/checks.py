@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from valuestrata.study import file_checks, judge_checks, model_checks, split_checks
+from valuestrata.study import (
+    file_checks,
+    judge_checks,
+    model_checks,
+    people_checks,
+    split_checks,
+)
 from valuestrata.study.models import COMMIT
 from valuestrata.study.prompts import prompt_fields
 from valuestrata.study.splits import COUNTRY
@@ -32,6 +38,7 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     yield from model_checks.problems(study, root)
     if files:
         yield from file_checks.model_directories(study, root)
+    yield from people_checks.problems(study, root, files)
     yield from file_checks.data_files(study)
     yield from file_checks.open_wordings(study)
     yield from judge_checks.problems(study, root)

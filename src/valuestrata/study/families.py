@@ -62,8 +62,13 @@ def shares_family(first: Model, second: Model) -> bool:
 
 
 def kin_of_judges(study: Study) -> dict[str, tuple[str, ...]]:
-    """Models that are compared and share a family with a judge's model, by judge."""
+    """Models that are compared and share a family with a judge, or one of a panel, by judge."""
+    judges = {judge: study.panel(judge) or (judge,) for judge in study.judges}
     return {
-        judge: tuple(name for name, model in study.models.items() if shares_family(of, model))
-        for judge, of in study.judge_models.items()
+        judge: tuple(
+            name
+            for name, model in study.models.items()
+            if any(shares_family(study.judge_models[member], model) for member in members)
+        )
+        for judge, members in judges.items()
     }

@@ -12,6 +12,7 @@ from valuestrata.study.budget import Budget
 from valuestrata.study.evaluation import Contrasts, Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
+from valuestrata.study.people import People, SimulatedAnnotators
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -90,6 +91,13 @@ class Study(Part):
     judges: FrozenMap[Name, Judge] = Field(
         default=EMPTY,
         description="Models that compare open-ended answers with a reference's, in both orders.",
+    )
+    people: People | None = Field(
+        default=None,
+        description=(
+            "Who annotated judged text pairs, to compare judges with; left out, the report takes "
+            "what `valuestrata agreement` wrote, if anything."
+        ),
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="Intervals and tests.")
     budget: Budget | None = Field(
@@ -288,6 +296,17 @@ class Study(Part):
     def judgements(self) -> list[tuple[str, str, str, str]]:
         """All (model, variant, split, judge)."""
         return [(*run, judge) for run in self.generation_runs() for judge in self.judges]
+
+    @property
+    def annotator_files(self) -> tuple[str, ...]:
+        """csv files of the people who annotated judged text pairs."""
+        return self.people.files if self.people else ()
+
+    @property
+    def simulated_annotators(self) -> SimulatedAnnotators | None:
+        """The script in the place of people, where a judge compares texts of toys; else None."""
+        of_toys = any(self.is_toy(model) for model, *_ in self.judgements())
+        return self.people.simulate if self.people and of_toys else None
 
     # models ----------------------------------------------------------------------------------
 
