@@ -21,6 +21,7 @@ from valuestrata.report.group_contrasts import adjusted_contrasts, contrast_spli
 from valuestrata.report.inequality import adjusted_changes, changes_split
 from valuestrata.report.settings import ContrastSettings
 from valuestrata.stages import contrasts
+from valuestrata.stages.summary import missing_references
 from valuestrata.study.survey import Axis
 from valuestrata.survey.groups import Group, Groups
 from valuestrata.tables import PAIR
@@ -231,6 +232,12 @@ def test_contrasts_of_what_the_study_lacks_are_refused() -> None:
             ({"contrasts": {"ordered_axes": ["height"]}}, "contrasts.ordered_axes: no axis", ()),
         ]
     )  # fmt: skip
+
+
+def test_a_reference_that_the_data_lack_is_said() -> None:
+    lines = missing_references({"sex": "male", "tribe": "x"}, {"sex": ("male",), "tribe": ("y",)})
+    (line,) = lines
+    assert line.startswith("contrasts.reference_groups.tribe: the data have no group 'x'")
 
 
 def test_the_stage_writes_its_four_tables(tmp_path: Path) -> None:

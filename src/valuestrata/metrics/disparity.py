@@ -5,6 +5,7 @@ Symbols: G groups, Q questions, B resamples.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,7 @@ def disparities(
     }
     means = _means(sums, n)
     deviation = _deviations(sums, n)
-    signs = np.random.default_rng(seed).integers(0, 2, (n_resamples, n.shape[1])) * 2.0 - 1
-    null_means = means.mean() + signs @ deviation.T
+    null_means = means.mean() + _signs(n.shape[1], n_resamples, seed) @ deviation.T
     corrected = means.mean() + _kept(sums, n) * (means - means.mean())
     result = []
     for name, statistic in statistics.items():
@@ -73,6 +73,15 @@ def disparities(
         figures = float(statistic(means)), float(statistic(corrected)), float(null.mean())
         result.append(Disparity(name, *figures, *ends))
     return result
+
+
+@lru_cache(maxsize=2)  # drawing takes longer than using the draws, and every run shares them
+def _signs(questions: int, n_resamples: int, seed: int) -> Floats:
+    """[B, Q] random signs; shared between calls and read-only."""
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, (n_resamples, questions), dtype=np.int8) * 2.0 - 1
+    signs.flags.writeable = False
+    return np.asarray(signs)
 
 
 def worst_index(sums: Floats, n: Floats, higher_is_better: bool) -> int:

@@ -75,12 +75,13 @@ def _contrast_table(results: Results, frame: pd.DataFrame, metric: Metric, split
     for row in rows:
         side = (str(row["level"]), str(row["group"]), str(row["other_group"]))
         by_side.setdefault(side, {})[str(row["model"]), str(row["variant"])] = row
+    sure = settings.evaluation.confidence_level
     ranked = sorted(by_side, key=lambda side: list(settings.axes).index(side[0]))
     body = tuple(
         (
             Cell(settings.axes[level]),
             Cell(cell_label(group), small=f"minus {_other(other)}"),
-            *(_tested_cell(by_side[level, group, other].get(run), metric) for run in runs),
+            *(_tested_cell(by_side[level, group, other].get(run), metric, sure) for run in runs),
         )
         for level, group, other in ranked
     )
@@ -97,13 +98,13 @@ def _other(group: str) -> str:
     return "the rest" if group == "rest" else cell_label(group)
 
 
-def _tested_cell(row: dict[str, Any] | None, metric: Metric) -> Cell:
+def _tested_cell(row: dict[str, Any] | None, metric: Metric, level: float) -> Cell:
     """A difference with its test; where it is not shown, the gap that would have been found."""
     if row is None:
         return Cell(NONE)
     estimate, rate = to_estimate(row), is_rate(metric.metric)
     extra = tested(estimate)
-    if estimate.smallest_gap is not None and estimate.direction(0.95) == 0:
+    if estimate.smallest_gap is not None and estimate.direction(level) == 0:
         write = percent if rate else decimal
         extra += f", not shown (from {write(estimate.smallest_gap)} on)"
     return cell(estimate, rate, signed=True, extra=extra)
