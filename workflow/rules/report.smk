@@ -50,7 +50,9 @@ rule usage:
         predictions=of_runs(f"{RUN}/predictions.parquet", served(STUDY.runs())),
         texts=of_runs(f"{RUN}/texts.parquet", served(STUDY.generation_runs())),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", served(STUDY.judgements())),
-        probes=[f"{RESULTS}/probes/{j}.parquet" for j in STUDY.probed_judges() if STUDY.is_service(j)],
+        probes=[
+            f"{RESULTS}/probes/{j}.parquet" for j in STUDY.probed_judges() if STUDY.is_service(j)
+        ],
     output:
         usage=f"{RESULTS}/report/usage.parquet",
     log:
