@@ -90,8 +90,8 @@ def test_a_run_that_hardly_answers_is_judged_over_all_pairs_too() -> None:
     results = replace(results, differences=adjusted_differences(gaps, results.settings))
     finding = found(results)[TUNING]
     assert finding.answer == (
-        "In none of 2 fine-tunes does accuracy on ood change clearly; over all pairs, where no "
-        "answer is not met, it rises clearly in 2 of 2 fine-tunes, by 0.560."
+        "In none of 2 fine-tunes does accuracy on ood change clearly; over all pairs, with no "
+        "answer counted as not met, it rises clearly in 2 of 2 fine-tunes, by 0.560."
     )
     assert "share answered 10.0% to 100.0%" in finding.details[0]
     assert "accuracy over all pairs 0.040 to 0.600 (+0.560" in finding.details[0]
@@ -111,6 +111,10 @@ def test_few_answers_are_a_warning_in_the_closing_lines_and_the_page() -> None:
     closing = headline(results, ["another note"])
     assert f"Note: {line[:40]}" in closing
     assert "10.0%" in closing
+    head, first = closing.splitlines()[3:5]
+    assert head.endswith("all pairs  argmax")
+    assert first.split()[-2:] == ["0.040", "0.200"]
+    assert "argmax" not in headline(made())
     assert max(map(len, closing.splitlines())) <= 100
     assert line in found(results)[REFUSALS].details
     assert answer_warnings(made(), "ood") == []
@@ -131,7 +135,7 @@ def test_nothing_answered_at_all() -> None:
     gaps.loc[none & (gaps["other_variant"] == "base") & (gaps["other_model"] == "model-0"),
              VALUES] = NAN  # fmt: skip
     one = replace(results, runs=runs, differences=gaps)
-    assert "over all pairs, where no answer is not met" in found(one)[TUNING].answer
+    assert "over all pairs, with no answer counted as not met" in found(one)[TUNING].answer
     assert headline(one)
     for finding in findings(one):
         assert "nan" not in finding.answer + " ".join(finding.details)

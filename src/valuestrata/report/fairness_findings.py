@@ -182,7 +182,10 @@ def groups_finding(results: Results, split: str) -> tuple[str, list[str]]:
     if not details:
         gaps = frame["smallest_gap"].dropna().astype(float).tolist()
         if gaps:
-            details = [f"Gaps below {decimal(min(gaps))} to {decimal(max(gaps))} would be missed."]
+            details = [
+                "What is not shown may be there: 80% of such studies would find a gap of "
+                f"{value_range(gaps)}, by group and run."
+            ]
     return answer, details
 
 
