@@ -57,7 +57,8 @@ class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
-    people have annotated text pairs, `usage` where a service was asked.
+    people have annotated text pairs, `usage` where a service was asked. `outcomes` counts what
+    texts were (model, variant, split, block, outcome, n); it is there where figures are drawn.
     """
 
     settings: DisplaySettings
@@ -70,6 +71,7 @@ class Results:
     ceilings: pd.DataFrame
     ties: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
+    outcomes: pd.DataFrame | None = None
     usage: pd.DataFrame | None = None
 
     @cached_property
