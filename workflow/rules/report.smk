@@ -3,6 +3,7 @@
 
 from valuestrata.report.captions import FIGURES
 
+TABLES = ["main", "differences", "fairness", "groups", "diversity", "agreement", "ceilings", "ties"]
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 HUMAN_AGREEMENT = Path(RESULTS, "annotation/agreement.parquet")  # by `valuestrata agreement`
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
@@ -73,19 +74,30 @@ rule tables:
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
     output:
-        main=report(
-            f"{RESULTS}/report/tables/main.csv",
-            caption="../report/main.rst",
+        **{
+            name: report(
+                f"{RESULTS}/report/tables/{name}.csv",
+                caption=f"../report/table_{name}.rst",
+                category="Tables",
+                labels={"shows": name},
+            )
+            for name in TABLES
+        },
+        latex=report(
+            expand(f"{RESULTS}/report/tables/{{name}}.tex", name=["main", "fairness"]),
+            caption="../report/table_latex.rst",
             category="Tables",
+            labels={"shows": "LaTeX"},
         ),
-        differences=f"{RESULTS}/report/tables/differences.csv",
-        fairness=f"{RESULTS}/report/tables/fairness.csv",
-        groups=f"{RESULTS}/report/tables/groups.csv",
-        diversity=f"{RESULTS}/report/tables/diversity.csv",
-        agreement=f"{RESULTS}/report/tables/agreement.csv",
-        ceilings=f"{RESULTS}/report/tables/ceilings.csv",
-        ties=f"{RESULTS}/report/tables/ties.csv",
-        usage=[f"{RESULTS}/report/tables/usage.csv" for _ in USAGE],
+        usage=[
+            report(
+                f"{RESULTS}/report/tables/usage.csv",
+                caption="../report/table_usage.rst",
+                category="Tables",
+                labels={"shows": "usage"},
+            )
+            for _ in USAGE
+        ],
         record=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
@@ -113,6 +125,7 @@ rule figures:
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        scores=scores_of_models(),
         adapters=every_adapter(),
     output:
         **{
@@ -124,6 +137,9 @@ rule figures:
             )
             for name, (title, _) in FIGURES.items()
         },
+        png=expand(f"{RESULTS}/report/figures/{{name}}.png", name=FIGURES),
+        pdf=expand(f"{RESULTS}/report/figures/{{name}}.pdf", name=FIGURES),
+        panels=f"{RESULTS}/report/figures/panels.json",
         record=f"{RESULTS}/report/figures/made_of.json",
     log:
         f"{RESULTS}/logs/figures.log",
@@ -152,7 +168,10 @@ rule report:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
-        figures=[path for path in rules.figures.output if path.endswith(".svg")],
+        panels=rules.figures.output.panels,
+        training=rules.figures.output.training,
+        questions=rules.clean.output.questions,
+        pairs=[f"{RESULTS}/pairs/{name}.parquet" for name in prompt_splits()],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
         texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
