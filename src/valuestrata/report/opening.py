@@ -50,19 +50,20 @@ def served_sentence(results: Results, split: str) -> str:
     (high, top), (low, bottom) = ends
     n_groups = plural(int(row["n_groups"]), "subgroup")
     p = to_estimate(row).p_value
+    shown = p_value(p)
     alpha = 1 - settings.evaluation.confidence_level
     what = "run" if llm_runs(settings) else "baseline"
     if p is None or p != p:
-        sure = "Whether that is more than chance is not tested"
+        sure = "Whether that is more than chance is not tested."
     elif p < alpha:
-        sure = f"That is a wider gap than between {n_groups} that are served equally"
+        sure = f"That is a wider gap than between {n_groups} that are served equally ({shown})."
     else:
-        sure = f"As wide a gap is no surprise among {n_groups} that are served equally"
+        sure = f"As wide a gap is no surprise among {n_groups} that are served equally ({shown})."
     return (
         f"The most accurate {what}, {label(run, settings)}, gives the modal answer of "
         f"{_share(score)} of the pairs on {split}: most often for {cell_label(high)} "
         f"({_share(top)}), least often for {cell_label(low)} ({_share(bottom)}). "
-        f"{sure} ({p_value(p)})."
+        f"{sure}"
     )
 
 
