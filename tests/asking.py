@@ -102,13 +102,17 @@ def judge(
     reference: str = "texts.parquet",
     cache: str = "judge-cache",
     max_new_tokens: int = 16,
+    **changes: Any,
 ) -> pd.DataFrame:
     """Verdicts of a model on texts.parquet."""
     output = str(folder / "verdicts.parquet")
     judge_stage.run(
         job(
             judge_stage.Settings(
-                model=model, rubric="pairwise", max_new_tokens=max_new_tokens, caveat="toy"
+                model=model,
+                max_new_tokens=max_new_tokens,
+                caveat="toy",
+                **{"rubric": "pairwise", **changes},
             ),
             {
                 "pairs": str(folder / "pairs.parquet"),

@@ -40,7 +40,8 @@ def write_results(
     for i, (model, variant, split, judge) in enumerate(study.judgements()):
         run = {"model": model, "variant": variant, "split": split, "judge": judge}
         frame = verdicts_table(pair, dimensions, seed=i)
-        write(study, "judge", paths.VERDICTS, tables.VERDICTS, frame, **run)
+        stage = "panel" if study.panel(judge) else "judge"
+        write(study, stage, paths.VERDICTS, tables.VERDICTS, frame, **run)
 
 
 def write(

@@ -20,6 +20,7 @@ from valuestrata.inference.fill import Requests, fill
 from valuestrata.inference.openai import OpenAIBackend
 from valuestrata.inference.protocol import Sampling
 from valuestrata.inference.reply_cache import ReplyCache
+from valuestrata.study.budget import Budget
 from valuestrata.study.models import OpenAIModel
 
 VARIABLE = "VALUESTRATA_TEST_KEY"
@@ -80,7 +81,7 @@ def answer(says: Says, request: dict[str, Any]) -> tuple[int, Any]:
     choice = {"index": 0, "finish_reason": message.pop("finish_reason", "stop")}
     choice |= {"logprobs": message.pop("logprobs", None), "message": message}
     body = {"id": "x", "object": "chat.completion", "created": 0, "model": "toy"}
-    return 200, {**body, "choices": [choice]}
+    return 200, {**body, "choices": [choice], "usage": message.pop("usage", None)}
 
 
 class _QuietServer(ThreadingHTTPServer):
@@ -185,14 +186,19 @@ def model(server: Server, **changes: Any) -> OpenAIModel:
     )
 
 
-def ask(model: OpenAIModel, folder: Path, n: int) -> list[str | None]:
+def ask(
+    model: OpenAIModel, folder: Path, n: int, ledger: Path | None = None, **budget: Any
+) -> list[str | None]:
     """Texts of n prompts, as a job on a cache's folder has them; `No` and no answers are not kept.
 
-    An answer has ended by itself.
+    An answer has ended by itself. Calls are charged to the ledger in a folder.
     """
+    backend = OpenAIBackend(model)
+    if ledger is not None:
+        backend.charge_to(ledger, {"stage": "test"}, Budget(**budget))
     requests = Requests(
         [("You are old.", f"{i}") for i in range(n)],
         Sampling(8),
         lambda _, w: w.text not in (None, "No") and not w.is_cut and not w.is_refused,
     )
-    return [r.written.text for r in fill(ReplyCache(folder), OpenAIBackend(model), requests)]
+    return [r.written.text for r in fill(ReplyCache(folder), backend, requests)]

@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from tests import judged
 from tests.graph import ROOT
-from valuestrata import io, paths, tables
+from valuestrata import io, judge_tables, paths, tables
 from valuestrata.__main__ import main
 from valuestrata.annotation import cost, page, sample
 from valuestrata.annotation.reliability import agreement_table, categories
@@ -128,13 +128,6 @@ def test_nothing_in_a_text_leaves_the_script_element() -> None:
         assert json.loads(data) == [text]
 
 
-def test_criteria_are_the_rubrics_sentences() -> None:
-    text = "Which? Value: fits better. Is it? Persona: sounds like X!\n\nOverall: all in all"
-    assert page.criteria(text, ["Overall", "Value", "Persona", "Style"]) == {
-        "Overall": "", "Value": "fits better.", "Persona": "sounds like X!", "Style": "",
-    }  # fmt: skip
-
-
 # ---- annotate
 
 
@@ -146,7 +139,10 @@ def test_annotate_says_before_people_start_what_it_costs_and_can_show(
     )
     assert "60 of 211 text pairs (29 with twice the same text left out): 3 runs" in output
     assert "3 annotators x 60 text pairs x 2 minutes = 6.0 hours; at 20 an hour 120.00" in output
-    assert re.search(r"0\.55 within \+-0\.1\d \(95%\); 2\d\d text pairs give \+-0\.1,", output)
+    assert re.search(r"0\.55 within \+-0\.1\d \(95%\)$", output, re.M)
+    assert re.search(
+        r"for \+-0\.1: 2\d\d text pairs, .+\(this study has 211\), 1,998 choices", output
+    )
     assert re.search(
         r"toy-judge: 120 calls, about [\d,]+ tokens in and at most 2,880 out; at", output
     )
@@ -407,7 +403,7 @@ def test_the_commands_from_key_to_table(run: Run, study: Study, tmp_path: Path) 
     assert "(in the paper 0.568 with its judge, 0.552 among people)" in output
     assert re.search(r"^Value: people, toy-judge +0\.\d\d \[0\.", output, re.M)
     path = Path(at(study, paths.HUMAN_AGREEMENT))
-    table = io.read_table(path, tables.HUMAN_AGREEMENT)
+    table = io.read_table(path, judge_tables.HUMAN_AGREEMENT)
     assert set(table["dimension"]) == set(judged.DIMENSIONS)
     assert io.caveat_of(path) == "simulated survey, toy models"
     written = pd.read_csv(path.with_suffix(".csv"))

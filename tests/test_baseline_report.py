@@ -1,6 +1,8 @@
 """A study of baselines alone: every number tested, every sentence true, nothing said of models."""
 
+import contextlib
 import re
+from argparse import Namespace
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -16,13 +18,17 @@ from tests.test_comparison import cell, compared, drawn
 from tests.test_report import found, made
 from tests.world import run_stages
 from valuestrata import io, paths, tables
+from valuestrata.commands import power
+from valuestrata.errors import InputError
 from valuestrata.report import findings
 from valuestrata.report.display import differences_table, main_table
 from valuestrata.report.headline import headline
 from valuestrata.report.methods import methods
+from valuestrata.report.power import Assumptions
 from valuestrata.report.results import Estimate, Results
 from valuestrata.stages.names import STAGES
 from valuestrata.study.load import load, merge_files
+from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge
 
 BEST = "Which baseline is best?"
@@ -55,7 +61,7 @@ def with_differences(results: Results, gaps: dict[tuple[str, str], float], p: fl
         for (first, second), gap in gaps.items()
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=tables.DIFFERENCES.names)
-    return Results(**{**vars(results), "differences": frame})
+    return replace(results, differences=frame)
 
 
 # comparison ------------------------------------------------------------------------------------
@@ -122,6 +128,7 @@ def test_nothing_is_asked_that_only_models_could_answer() -> None:
         BEST,
         CEILING,
         "Is inequality above its null?",
+        "Which groups are served differently?",
         "Where do subgroups disagree?",
     ]
     for finding in questions.values():
@@ -155,7 +162,7 @@ def test_the_ceiling_is_never_said_to_be_reached_where_no_run_has_a_gain() -> No
     runs = results.runs.assign(
         value=results.runs["value"].mask(results.runs["metric"].str.startswith("normalized"))
     )
-    answer = found(Results(**{**vars(results), "runs": runs}))[
+    answer = found(replace(results, runs=runs))[
         "How close do runs come to the noise ceiling?"
     ].answer
     assert "is not clearly above the best persona-agnostic baseline" in answer
@@ -285,6 +292,24 @@ def test_the_report_s_own_table_bears_its_sentences_out(results: Path) -> None:
     rows = ceilings[is_all & (ceilings["split"] == "ood")].set_index("ceiling")
     assert rows.loc["noise_ceiling", "value"] > tested["accuracy"].max()
     assert "not clearly above the best persona-agnostic" not in text
+
+
+def test_power_says_what_the_study_can_find_before_anything_runs(results: Path) -> None:
+    study = Study.from_json((results / paths.STUDY).read_text(encoding="utf-8"))
+    with contextlib.chdir(results.parents[1]):
+        text = power.text(study, Assumptions(), gap=0.2)
+        (results / paths.PAIRS.format(split="ood")).rename("away")
+        with pytest.raises(InputError, match="run `snakemake survey` with this study first"):
+            power.text(study, Assumptions())
+        Path("away").rename(results / paths.PAIRS.format(split="ood"))
+    assert "a baseline against another" in text
+    assert "age_group: a group against the rest" in text
+    assert "a gap of 0.200, a baseline against another: " in text
+    assert "untested" in text or "0." in text
+    arguments = {**vars(Assumptions()), "gap": None}
+    for name, value in (("accuracy", 1.0), ("question_sd", -1), ("gap", 5.0)):
+        with pytest.raises(InputError, match=f"--{name.replace('_', '-')} {value}: must lie"):
+            power.run(Namespace(files=["config.yaml"], **{**arguments, name: value}))
 
 
 def test_a_study_of_one_baseline_has_a_report_without_differences(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,12 @@ import pytest
 from tests import served
 from tests.asking import predict
 from tests.batched import Answer
+from tests.forked import forked_jobs
 from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata.errors import InputError
 from valuestrata.inference import batch_files, batches
+from valuestrata.inference.books import Books, total
 
-ROOT = Path(__file__).parent.parent
 N = 12
 
 
@@ -271,6 +270,41 @@ def test_a_batch_that_cannot_be_looked_up_is_one_line_and_is_not_lost(
             assert len(server.batches.batches) == 1
 
 
+def test_a_note_that_another_job_completes_meanwhile_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_answer(moment: str, kind: str) -> None:
+        if (moment, kind) == ("after", "POST batches"):
+            raise ConnectionError
+
+    for wrote in (True, False):
+        folder = tmp_path / str(wrote)
+        with serving(echo) as server:
+            server.batches.around = lose_answer
+            with pytest.raises(InputError, match="no connection"):
+                ask(server, folder, max_retries=0)
+            server.batches.around = lambda *_: None
+            (note,) = notes(folder)
+
+            def other_job(_: float, note: Path = note, wrote: bool = wrote) -> None:
+                """It has its answer, or has even collected the batch."""
+                if not note.exists():
+                    return
+                if wrote:
+                    note.write_text(
+                        json.dumps({**json.loads(note.read_text()), "batch_id": "batch0"})
+                    )
+                else:
+                    note.unlink()
+
+            monkeypatch.setattr(batches.time, "sleep", other_job)
+            assert ask(server, folder) == WHOLE
+            assert "GET batches" not in server.batches.kinds
+            assert len(server.batches.batches) == 1 + (not wrote)
+            monkeypatch.undo()
+            served.make_quick(monkeypatch)
+
+
 def test_a_damaged_note_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "batches").mkdir()
     for content in ("", "{", "[]", "{}", '{"request_ids": 3, "reservations": []}'):
@@ -340,59 +374,66 @@ def test_requests_are_reserved_before_and_settled_after_and_a_full_budget_keeps_
     assert till.settled["r0"].status == 400
 
 
+def test_batches_are_held_against_the_budget_and_charged_at_their_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 5}
+    prices = {"prompt": 2.0, "completion": 8.0, "batch_discount": 0.5}
+
+    def says(_: str, user: str) -> Any:
+        return 400 if user == "0" else {"content": f"To {user}", "usage": usage}
+
+    def job(server: Server, name: str, calls: int) -> list[str | None]:
+        settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 0, "prices": prices}
+        model = served.model(server, **settings)
+        return served.ask(model, tmp_path / name, N, tmp_path / "ledger", amount=5, calls=calls)
+
+    with serving(says) as server:
+        with pytest.raises(InputError, match="budget of 11 calls"):
+            job(server, "small", 11)
+        assert not server.batches.batches
+        monkeypatch.setattr(batches, "MAX_MISSED_POLLS", 1)
+        server.batches.around = lambda _, kind: (503, b"") if kind == "GET batches/{}" else None
+        with pytest.raises(InputError, match="looked up"):  # one job submits, another collects
+            job(server, "cache", 12)
+        spent = total(Books(tmp_path / "ledger").accounts())
+        assert (spent.calls, spent.unsure) == (12, 12)
+        server.batches.around = lambda *_: None
+        assert job(server, "cache", 12) == [None, *WHOLE[1:]]
+        assert len(server.batches.batches) == 1
+    spent = total(Books(tmp_path / "ledger").accounts())
+    assert (spent.calls, spent.by_usage, spent.unsure) == (11, 11, 0)
+    assert spent.amount == pytest.approx(11 * (100 * 2 + 5 * 8) / 1e6 / 2)
+
+
 # ---- kill -9 at every moment
 
-CHILD = """
-import os, sys
-from pathlib import Path
-import pytest
-from tests import served
-served.make_quick(pytest.MonkeyPatch())
-settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 2}
-model = served.model(served.Server(None, sys.argv[1]), **settings)
-for line in sys.stdin:
-    if pid := os.fork():
-        print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
-    else:
-        texts = served.ask(model, Path(line.strip()), 12)
-        assert texts == [f"To {i}" for i in range(12)], texts
-        os._exit(0)
-"""
 
-
-def test_a_job_killed_at_any_moment_submits_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "moments", [(2, 3), pytest.param(range(1, 20), marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_a_job_killed_at_any_moment_submits_nothing_twice(moments: Any, tmp_path: Path) -> None:
     """The server kills the job at each request of the protocol, before and after it acts on it."""
-    with serving(echo) as server:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, server.address],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
+    settings = {"batch": True, "batch_poll_seconds": 0.01, "max_retries": 2}
+    with serving(echo) as server, forked_jobs(server.address, json.dumps(settings)) as jobs:
 
         def run(folder: Path, kill_at: tuple[str, int] | None) -> int:
             """Status of a job, which is killed at its n-th request."""
             seen = {"before": 0, "after": 0}
+            pids: list[int] = []
 
             def around(moment: str, _: str) -> None:
                 seen[moment] += 1
                 if kill_at == (moment, seen[moment]):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pids[0], signal.SIGKILL)
                     raise ConnectionError
 
-            pid = 0
-            with server.lock:  # nothing is answered before its id is here
-                server.batches.around = around
-                print(folder, file=child.stdin, flush=True)
-                pid = int(child.stdout.readline())
-            return int(child.stdout.readline())
+            server.batches.around = around
+            status, wrong, _ = jobs.run(folder, N, server.lock, pids.append)
+            assert wrong == 0
+            return status
 
-        for n in range(1, 20):
+        for n in moments:
             ended = []
             for moment in ("before", "after"):
                 server.batches.batches.clear()
@@ -403,8 +444,8 @@ def test_a_job_killed_at_any_moment_submits_nothing_twice(tmp_path: Path) -> Non
                 assert set(server.batches.submitted().values()) == {1}, (n, moment)
                 assert not notes(folder)
             if ended == [0, 0]:
+                assert n > 4
                 break
+            assert ended[-1] in (0, signal.SIGKILL)
         else:
-            pytest.fail("no job ended by itself")
-        assert n > 4
-        child.communicate(timeout=30)
+            assert len(moments) == 2, "no job ended by itself"

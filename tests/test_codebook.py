@@ -7,6 +7,8 @@ import pytest
 
 from valuestrata.errors import InputError
 from valuestrata.prompting import judging, prompts, settings
+from valuestrata.study.rubrics import rubric_path
+from valuestrata.study.yaml import read_yaml
 from valuestrata.survey import codebook
 
 
@@ -64,9 +66,10 @@ def test_words_of_prompt_files_and_rubrics_stay_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "FOLDER", tmp_path)
-    for folder in ("templates", "rubrics"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "templates").mkdir()
     (tmp_path / "templates/typed.yaml").write_text("glossary: {no: tidak, NO: on, 012: 1_000}")
     assert prompts.template("typed")["glossary"] == {"no": "tidak", "NO": "on", "012": "1_000"}
-    (tmp_path / "rubrics/typed.yaml").write_text("{system: yes, user: off, dimensions: [on, no]}")
-    assert judging.rubric("typed") == judging.Rubric("yes", "off", ("on", "no"))
+    content = read_yaml(rubric_path("toy")) | {"dimensions": {"on": "no"}, "reply": "off"}
+    path = tmp_path / "typed.yaml"
+    path.write_text(json.dumps(content).replace('"on"', "on").replace('"no"', "no"))
+    assert judging.rubric(str(path)).dimensions == {"on": "no"}

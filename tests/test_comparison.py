@@ -9,7 +9,7 @@ import pytest
 
 from tests.jobs import run_stage
 from tests.score_tables import NAN, crossed, scores_table, verdicts_table
-from valuestrata import io, tables
+from valuestrata import io, judge_tables, tables
 from valuestrata.contracts import check
 from valuestrata.records import Record
 from valuestrata.report.comparison import Metric, RunValues, compare_split, run_values
@@ -110,8 +110,10 @@ def test_a_run_without_distributions_has_its_answers_scored_and_the_rest_missing
         assert np.isnan(row["value"])
         assert cell(runs, model="m", metric=metric)["n"] == expected
     metrics = {model: set(rows["metric"]) for model, rows in differences.groupby("model")}
-    assert metrics["closed"] == {"accuracy", "nmae", "refusal"}
-    assert metrics["m"] == {*metrics["closed"], *distances, "calibration_error"}
+    readings = {"answered", "accuracy_all_pairs", "accuracy_upper_bound"}
+    assert metrics["closed"] == {"accuracy", "nmae", "refusal", *readings}
+    others = {*distances, "argmax_accuracy", "calibration_error"}
+    assert metrics["m"] == {*metrics["closed"], *others}
 
 
 def test_runs_are_compared_on_the_pairs_that_both_answered() -> None:
@@ -254,7 +256,11 @@ def test_the_stage_reads_scores_and_verdicts_of_each_run(tmp_path: Path) -> None
             rate = 1.0 if variant == "sft" else 0.5
             write(verdicts_table(judged, [rate] * 16), verdicts[-1], tables.VERDICTS)
     write(noise_ceiling(), tmp_path / "ceiling.parquet", tables.NOISE_CEILING)
-    contracts = {"runs": tables.RUNS, "differences": tables.DIFFERENCES}
+    contracts = {
+        "runs": tables.RUNS,
+        "differences": tables.DIFFERENCES,
+        "win_rates": judge_tables.WIN_RATES,
+    }
     outputs = {name: str(tmp_path / f"{name}.parquet") for name in contracts}
     files = {
         "scores": tuple(map(str, scores)),
@@ -277,6 +283,14 @@ def test_the_stage_reads_scores_and_verdicts_of_each_run(tmp_path: Path) -> None
     win = Metric("win_rate", "j", "overall")
     rows = table[(table["metric"] == win.metric) & (table["judge"] == win.judge)]
     assert rows.set_index("variant")["value"].to_dict() == {"base": 0.5, "sft": 1.0}
+    of_judge = results[0][2].set_index(["variant", "statistic"])
+    assert len(of_judge) == 2 * len(judge_tables.WIN_RATE_STATISTICS)
+    assert of_judge.loc[("sft", "win_rate"), "value"] == 1
+    # one number, one interval
+    for variant in ("base", "sft"):
+        row = cell(rows, variant=variant)
+        for column in ("value", "ci_low", "ci_high", "n", "missing"):
+            assert of_judge.loc[(variant, "win_rate"), column] == row[column]
     assert io.caveat_of(outputs["runs"]) == "simulated survey"
 
 

@@ -14,8 +14,10 @@ from tests.graph import ROOT, Graph
 from tests.test_structure import FLOORS
 from valuestrata import io, tables
 from valuestrata.__main__ import COMMANDS, STAGES, main
+from valuestrata.prompting.verdicts import lines
 from valuestrata.study.judges import Generation
 from valuestrata.study.load import load, load_files
+from valuestrata.study.rubrics import read_rubric
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import merge, parse, read_mapping
 from valuestrata.survey.compressed import OPENERS
@@ -91,7 +93,7 @@ def test_the_worked_example_of_annotators_runs(
     assert main(compare) == 0
     output = capsys.readouterr().out
     for dimension in judged.DIMENSIONS:
-        assert f"On {dimension}, toy-judge is less reliable than people" in output
+        assert f"On {dimension}, toy-judge is less reliable than simulated annotators" in output
     # what the page shows has the same lines
     shown = [text for language, text in blocks if language == "text"][-1]
     for line in output.splitlines():
@@ -186,6 +188,22 @@ def test_the_folds_of_the_page_are_a_study() -> None:
     rest = {key: value for key, value in raw.items() if key not in ("judges", "generation")}
     study = load({**rest, **block}, ROOT, files=False)
     assert len(study.fold_recipes("cross")) == 5
+
+
+def test_the_judges_of_the_page_are_studies_and_its_rubric_is_one(tmp_path: Path) -> None:
+    for block in overlays("docs/judges.md"):
+        study = overlaid("config.yaml", block)
+        assert len(study.judges) > 1
+    assert study.panel("panel") == ("a", "b", "c")
+    ((name, text),) = files("docs/judges.md").items()
+    path = tmp_path / Path(name).name
+    path.write_text(text, encoding="utf-8")
+    assert [*read_rubric(path).dimensions] == ["Style"]
+    page = (ROOT / "docs/judges.md").read_text(encoding="utf-8")
+    forms = page.partition("| form |")[2].partition("\n\n")[0]
+    for form in re.findall(r"`([^`]*Value[^`]*)`", forms):
+        text = f"{form}\n1" if form.startswith("###") else form
+        assert lines(text, ["Overall", "Value", "Persona"])["Value"] is not None, form
 
 
 def test_the_countries_of_the_page_are_studies() -> None:

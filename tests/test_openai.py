@@ -128,6 +128,18 @@ def test_a_reply_that_repeats_the_prompt_is_none(tmp_path: Path) -> None:
         predict(tmp_path / "all", served.model(server))
 
 
+def test_a_service_that_writes_more_than_it_is_told_is_said(tmp_path: Path) -> None:
+    """As transformers serve does, which knows max_tokens alone."""
+    for n_tokens, words in ((32, ""), (33, "12 of 12 replies are longer than max_new_tokens")):
+        usage = {"prompt_tokens": 9, "completion_tokens": n_tokens}
+        message = {"content": "Answer: 1", "usage": usage}
+        with serving(lambda *_, message=message: dict(message)) as server:
+            table = predict(tmp_path / words, served.model(server), max_new_tokens=16)
+        (note,) = set(table["notes"])
+        assert note.startswith(words)
+        assert bool(note) == note.endswith("try length_parameter: max_tokens") == bool(words)
+
+
 def test_no_more_calls_run_at_a_time_than_the_study_says() -> None:
     gate = threading.Semaphore(0)
 
@@ -413,7 +425,7 @@ def test_open_answers_and_verdicts_go_through_a_service(tmp_path: Path) -> None:
     rubric = judging.rubric("pairwise")
 
     def says(persona: str, user: str) -> Any:
-        if persona == rubric.system:
+        if persona.startswith("You are a judge"):
             return 500 if "Is work" in user else "\n".join(f"{d}: 1" for d in rubric.dimensions)
         return f"In my view, {user[-20:]}"
 

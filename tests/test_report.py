@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import vl_convert
 
+from valuestrata import evaluation_tables, judge_tables
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
 from valuestrata.report import findings, page, phrases, samples
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.charts import file_spec
+from valuestrata.report.charts import POINT, file_spec
 from valuestrata.report.charts_groups import groups_drawing
 from valuestrata.report.comparison import Metric
 from valuestrata.report.display import (
@@ -26,8 +27,14 @@ from valuestrata.report.display import (
     main_table,
 )
 from valuestrata.report.explorer import Explorer
+from valuestrata.report.families import (
+    adjusted_differences,
+    adjusted_inequality,
+    adjusted_questions,
+)
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
+from valuestrata.report.inequality import adjusted_changes
 from valuestrata.report.methods import methods
 from valuestrata.report.model_provenance import (
     Origin,
@@ -37,9 +44,16 @@ from valuestrata.report.model_provenance import (
 )
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.results import Results
-from valuestrata.report.runs import all_runs, prompt_variant_runs, text_runs, tuned_runs
+from valuestrata.report.runs import (
+    all_runs,
+    judgements,
+    prompt_variant_runs,
+    text_runs,
+    tuned_runs,
+)
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.tables import NAMES, report_tables
+from valuestrata.study.base import FrozenDict
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.judges import Generation, Prediction
 from valuestrata.study.prompts import Prompt, PromptVariant
@@ -212,6 +226,35 @@ def agreement() -> list[Row]:
     ]
 
 
+def contrasts(settings: ReportSettings, gap: float, q: float) -> list[Row]:
+    """Each group against the rest, and each subgroup; smallest gaps are .25."""
+    rows = []
+    for model, variant in all_runs(settings):
+        for level, names in {**GROUPS, "subgroups": ["sex=male & age=young"]}.items():
+            for group in names:
+                row = {"model": model, "variant": variant, "split": "ood", "level": level}
+                row |= {"group": group, "other_group": "rest", "contrast": "rest"}
+                row |= {"metric": "accuracy", "judge": "", "dimension": "", "reading": "raw"}
+                row |= {**number(gap), "p_value": q, "q_value": q, "smallest_gap": 0.25}
+                rows.append(row)
+    return rows
+
+
+def changes(settings: ReportSettings, falls: float, rises: float) -> list[Row]:
+    """Inequality of every fine-tune against its base, with these one-sided p-values."""
+    rows = []
+    for model, variant in tuned_runs(settings):
+        for metric, change, p in (("accuracy", -0.1, falls), ("nmae", 0.1, rises)):
+            for statistic in ("norm_range", "cv"):
+                row = {"model": model, "variant": variant, "split": "ood", "level": "subgroups"}
+                row |= {"metric": metric, "statistic": statistic, **number(change)}
+                row |= {"raw_base": 0.4, "raw_tuned": 0.4 + change, "raw_by_mean": change / 2}
+                row |= {"base": 0.3, "tuned": 0.3 + change, "n_groups": 4, "questions": 9}
+                row |= {"p_value": 2 * p, "p_fall": falls, "p_rise": rises}
+                rows.append({**row, "p_joint": max(falls, rises)})
+    return rows
+
+
 def ceilings() -> list[Row]:
     rows = []
     places = [("all", "all"), *((level, g) for level, names in GROUPS.items() for g in names)]
@@ -229,6 +272,22 @@ def ties() -> list[Row]:
     return [{**row, "codes": [2, 4], "each": 15.0, "n": 40, "respondents": 41}]
 
 
+def win_rates(settings: ReportSettings) -> list[Row]:
+    """Of every judged run: win rates of .45, no position bias."""
+    values = dict.fromkeys(judge_tables.WIN_RATE_STATISTICS, 0.3)
+    values |= {"win_rate": 0.45, "length_controlled": 0.47, "position_bias": 0.0}
+    values |= dict.fromkeys(contracts.VERDICT_OUTCOMES[1:], 0.0)
+    return [
+        {
+            "model": model, "variant": variant, "split": split, "judge": judge,
+            "dimension": "Overall", "statistic": name, **number(value, 0.15), "missing": 7,
+            "p_value": 0.4, "questions": 20, "note": "",
+        }
+        for model, variant, split, judge in judgements(settings)
+        for name, value in values.items()
+    ]  # fmt: skip
+
+
 @cache
 def made(
     against_base: float = 0.2,
@@ -236,6 +295,10 @@ def made(
     p: float = 0.001,
     tuned_accuracy: float = 0.3,
     tuned_nmae: float = 0.5,
+    group_gap: float = 0.1,
+    group_q: float = 0.5,
+    falls: float = 0.001,
+    rises: float = 0.001,
     **study: Any,
 ) -> Results:
     settings = make_settings(**study)
@@ -245,18 +308,30 @@ def made(
             differences(settings, against_base, against_rule, p),
             contracts.DIFFERENCES,
         ),
+        "contrasts": (contrasts(settings, group_gap, group_q), evaluation_tables.GROUP_CONTRASTS),
+        "consistency": ([], evaluation_tables.CONSISTENCY),
+        "inequality_changes": (
+            changes(settings, falls, rises),
+            evaluation_tables.INEQUALITY_CHANGES,
+        ),
+        "disparities": ([], evaluation_tables.DISPARITIES),
         "fairness": (inequality(settings, tuned_accuracy, tuned_nmae), contracts.FAIRNESS),
         "groups": (groups(settings), contracts.GROUPS),
         "diversity": (diversity(), contracts.DIVERSITY),
         "agreement": (agreement(), contracts.AGREEMENT),
         "ceilings": (ceilings(), contracts.CEILINGS),
         "ties": (ties(), contracts.TIES),
+        "win_rates": (win_rates(settings), judge_tables.WIN_RATES),
     }
     frames = {
         name: check(pd.DataFrame(table, columns=contract.names), contract)
         for name, (table, contract) in rows.items()
     }
     frames["ties"] = frames["ties"].assign(split="ood")
+    frames["differences"] = adjusted_differences(frames["differences"], settings)
+    frames["inequality_changes"] = adjusted_changes(frames["inequality_changes"])
+    frames["fairness"] = adjusted_inequality(frames["fairness"])
+    frames["diversity"] = adjusted_questions(frames["diversity"])
     return Results(settings, **frames)
 
 
@@ -350,7 +425,7 @@ def test_main_table_has_a_row_for_each_run_with_all_five_parts_of_a_number() -> 
 def test_no_table_rounds_and_each_has_the_caveat_if_there_is_one() -> None:
     value = 0.123456789012345
     tables = report_tables(made(against_base=value))
-    assert tuple(tables) == tuple(name for name in NAMES if name != "usage")  # no service
+    assert tuple(tables) == NAMES  # no service was asked
     for name, frame in tables.items():
         assert (frame["caveat"] == CAVEAT).all(), name
     assert value in set(tables["differences"]["value"])
@@ -461,7 +536,7 @@ def test_interval_without_test_is_open() -> None:
     finding = found(made(p=0.3))[TUNING]
     assert "In none" in finding.answer
     assert (
-        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300)"
+        "Interval and test disagree for model-0 sft (+0.200 [+0.150, +0.250], p = 0.300, q = 0.300)"
         in (finding.details[-1])
     )
 
@@ -477,21 +552,26 @@ def test_baseline_sentence_turns_with_the_difference() -> None:
     assert "best language model" in found(made(tuned=False))[BASELINES].answer
 
 
-def test_paradox_sentence_turns_with_the_ranges() -> None:
-    assert "is seen in 2 of 2 fine-tunes, and in 2 once" in found(made())[PARADOX].answer
-    for results in (made(tuned_nmae=0.3), made(tuned_accuracy=0.5)):
-        assert "is seen in none of 2 fine-tunes" in found(results)[PARADOX].answer
-    frame = made().fairness
-    change = (frame["value"] - 0.4).where(frame["variant"] == "sft", 0.0)
-    moved = frame.assign(null_mean=frame["null_mean"] + 2 * change)
-    answer = found(replace(made(), fairness=moved))[PARADOX].answer
-    assert "and in none once the null mean is subtracted" in answer
+def test_paradox_sentence_turns_with_the_joint_test() -> None:
+    shown = "is shown in 2 of 2 fine-tunes by Norm.Range and in 2 of 2 fine-tunes by CV"
+    assert shown in found(made())[PARADOX].answer
+    # the same signs, and either change within chance
+    for chances in ({"falls": 0.2}, {"rises": 0.2}):
+        finding = found(made(**chances))[PARADOX]
+        assert "is shown in none of 2 fine-tunes by Norm.Range and in none of" in finding.answer
+        assert "of which the mean alone makes −0.050" in finding.details[0]
+    untested = made().inequality_changes.assign(q_joint=float("nan"))
+    answer = found(replace(made(), inequality_changes=untested))[PARADOX].answer
+    assert answer == "A change of inequality with tuning could not be tested."
 
 
 def test_inequality_counts_runs_above_the_null() -> None:
     assert "accuracy in 4 by Norm.Range and 4 by CV" in found(made())[INEQUALITY].answer
-    equal = replace(made(), fairness=made().fairness.assign(p_value=0.5))
-    assert "accuracy in 0 by Norm.Range and 0 by CV" in found(equal)[INEQUALITY].answer
+    equal = replace(made(), fairness=adjusted_inequality(made().fairness.assign(p_value=0.5)))
+    finding = found(equal)[INEQUALITY]
+    assert "accuracy in 0 by Norm.Range and 0 by CV" in finding.answer
+    assert "not shown, which does not make it absent" in finding.details[0]
+    assert "0.250 in accuracy for 80% of such studies" in finding.details[0]
 
 
 def test_prompt_sensitivity_sentence_turns_with_the_difference() -> None:
@@ -525,9 +605,9 @@ def test_disagreement_names_what_is_above_its_null_and_what_is_not() -> None:
     finding = found(made())[DISAGREEMENT]
     assert "Most about religion" in finding.answer
     assert "least about trust" in finding.answer
-    assert "(p < 0.05) in 1 of 2 blocks, not in trust." in finding.answer
+    assert "(q < 0.05) in 1 of 2 blocks, not shown in trust." in finding.answer
     details = " ".join(finding.details)
-    assert "Modal Diversity Score 1 of 1 (about 0.1 expected by chance)" in details
+    assert "above their null (q < 0.05): Modal Diversity Score 1 of 1" in details
     assert "over 5 questions: Spearman's ρ 0.400 [0.350, 0.450]" in details
     assert "from 0.100 (sex) to 0.500 (sex × age)" in details
 
@@ -552,9 +632,14 @@ def test_judge_sentence_names_flips() -> None:
     assert JUDGE not in found(made(judge=False))
 
 
-def people(gap: float, half: float, n: int = 100) -> pd.DataFrame:
+def people(gap: float, half: float, n: int = 100, simulated: bool = False) -> pd.DataFrame:
     """Annotations that put a judge below people by a gap on Overall."""
-    common = {"dimension": "Overall", "rater": "all", "coefficient": "kappa_linear"}
+    common = {
+        "simulated": simulated,
+        "dimension": "Overall",
+        "rater": "all",
+        "coefficient": "kappa_linear",
+    }
     rows = [
         {"comparison": "human_human", "judge": "", "other_rater": "all", **number(0.6, n=n)},
         {"comparison": "human_judge", "judge": "judge", **number(0.6 - gap, n=n)},
@@ -563,7 +648,7 @@ def people(gap: float, half: float, n: int = 100) -> pd.DataFrame:
     published = {"human_human": 0.552, "human_judge": 0.568}
     rows = [{"other_rater": "judge", **common, **row} for row in rows]
     rows = [{**row, "published": published.get(str(row["comparison"]))} for row in rows]
-    contract = contracts.HUMAN_AGREEMENT
+    contract = judge_tables.HUMAN_AGREEMENT
     return check(pd.DataFrame(rows, columns=contract.names), contract)
 
 
@@ -589,7 +674,8 @@ def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
         r'<td class="doubtful">\s*<b>(.*?)</b>',
         rendered(replace(made(), human_agreement=people(0.3, 0.1))),
     )
-    assert set(grey) == {"0.450"}
+    # the win rate in the table of main results, and all of the table of verdicts
+    assert set(grey) == {"0.450", "0.470", "0.000", "30.0%"}
     win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
     both = pd.concat([made().differences, made().differences.assign(**win)])
     shown = differences_table(replace(made(), differences=both), "ood", {("judge", "Overall")})
@@ -598,14 +684,116 @@ def test_win_rates_of_a_judge_less_reliable_than_people_are_grey() -> None:
     assert shown.note.startswith("Grey")
 
 
+def test_simulated_annotators_are_called_so_wherever_they_are_shown() -> None:
+    results = replace(made(), human_agreement=people(0.3, 0.1, simulated=True))
+    html = unescape(rendered(results))
+    assert "No people took part" in html
+    assert "judge is less reliable than simulated annotators" in html
+    assert "Judges against simulated annotators" in html
+    assert "Grey: the judge is less reliable than simulated annotators" in html
+    assert "less reliable than people" not in html
+    details = found(results)[JUDGE].details
+    assert any("less reliable than simulated annotators" in line for line in details)
+    notes = drawings.DRAWINGS["win_rates"](results).notes
+    assert any("less reliable than simulated annotators" in note for note in notes)
+    csv = report_tables(results)
+    assert set(csv["win_rates"]["annotators"]) == {"simulated annotators"}
+    assert csv["human_agreement"]["simulated"].all()
+
+
+def test_the_reports_tables_name_no_annotator() -> None:
+    everyone = people(0.3, 0.1)
+    by_name = pd.concat([everyone, everyone.assign(rater="anna", other_rater="ben")])
+    table = report_tables(replace(made(), human_agreement=by_name))["human_agreement"]
+    assert len(table) == len(everyone)
+    assert not table.isin(["anna", "ben"]).any(axis=None)
+    assert report_tables(made())["human_agreement"].empty
+
+
+def test_a_judge_that_people_doubt_is_grey_in_the_figure_and_in_the_csv() -> None:
+    for frame, is_grey in ((people(0.3, 0.1), True), (people(0.3, 0.4), False), (None, False)):
+        results = replace(made(), human_agreement=frame)
+        panel = drawings.DRAWINGS["win_rates"](results).panels[0]
+        points = next(p for p in panel.layers if p["mark"] == POINT)
+        assert ("value" in points["encoding"]["fill"]) == is_grey  # one colour for all runs
+        assert (panel.title == "Overall, ood (doubtful)") == is_grey
+        marked = report_tables(results)["win_rates"]["less_reliable_than_people"]
+        assert marked.fillna(False).any() == is_grey
+        assert marked.isna().all() == (frame is None)
+
+
+def verdicts_of(changes: dict[str, Row], **study: Any) -> Results:
+    """Results with other rows of win rates, by statistic."""
+    results = made(**study)
+    frame = results.win_rates.copy()
+    for statistic, values in changes.items():
+        for column, value in values.items():
+            frame.loc[frame["statistic"] == statistic, column] = value
+    return replace(results, win_rates=frame)
+
+
+def test_a_judge_ranks_runs_only_by_a_test_on_enough_comparisons() -> None:
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    for changes, words in (
+        (above, "On Overall, judge ranks model-0 sft, model-1 base and model-1 sft above model-0"),
+        ({**above, "p_value": 0.06}, "tells no run apart"),
+        ({**above, "p_value": float("nan")}, "tells no run apart"),
+        ({**above, "ci_low": 0.5}, "tells no run apart"),
+        (
+            {**above, "n": 2, "questions": 2},
+            "has compared too little to rank a run (n 2 on 2 quest",
+        ),
+        ({**above, "n": 100, "questions": 9}, "too little to rank a run (n 100 on 9 questions, of"),
+        ({**above, "n": 29}, "has compared too little"),
+        ({"value": float("nan"), "ci_low": float("nan"), "n": 0}, "gave no verdict"),
+    ):
+        finding = found(verdicts_of({"win_rate": changes}))[JUDGE]
+        assert words in finding.answer, finding.answer
+    few = found(verdicts_of({"win_rate": {**above, "n": 2}}))[JUDGE]
+    assert not any("flips" in line for line in few.details)
+
+
+def test_what_length_and_tuning_change_is_said() -> None:
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    details = found(verdicts_of({"win_rate": above}))[JUDGE].details
+    assert any(
+        line.startswith("With judge's liking for length taken out, model-0") for line in details
+    )
+    assert not any("length" in line for line in found(made())[JUDGE].details)
+    win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
+    for p, words in ((0.01, "rises with tuning in 2 and"), (0.06, "rises with tuning in 0 and")):
+        gaps = made(p=p).differences
+        gaps = gaps[gaps["metric"] == "accuracy"]
+        results = replace(made(), differences=pd.concat([gaps, gaps.assign(**win)]))
+        assert any(words in line for line in found(results)[JUDGE].details), p
+        assert "Minus its base" in rendered(results)
+
+
+def test_what_makes_verdicts_doubtful_is_on_the_page() -> None:
+    kin = {"judge_kin": {"judge": ("model-0", "model-1")}}
+    html = unescape(rendered(made(**{k: FrozenDict(v) for k, v in kin.items()})))
+    words = "judge is of the same family as model-0 and model-1, the reference among them, by their"
+    assert words in html
+    assert "may favour its own family's texts (self-preference)" in html
+    assert "self-preference" not in unescape(rendered(made()))
+    html = unescape(rendered(verdicts_of({"win_rate": {"n": 85, "missing": 15}})))
+    assert "On Overall, ood, judge gave no verdict in 15.0% of the comparisons of 4 runs" in html
+    html = unescape(rendered(verdicts_of({"failed": {"value": 0.03}, "invalid": {"value": 0.01}})))
+    assert "invalid 1, failed 3" in html
+    assert "4.0%" in html
+    noted = verdicts_of(
+        {"length_controlled": {"note": "extrapolated: 99% of its texts are longer"}}
+    )
+    assert "extrapolated:" in unescape(rendered(noted))
+
+
 def test_annotations_that_no_longer_count_are_said_to() -> None:
     settings = made().settings
     assert isinstance(settings, ReportSettings)
     provenance = page.Provenance({}, {}, {}, "1")
+    results = replace(made(), human_note="Run it again.")
     pairs = Explorer({}, {}, 30, 0, 0)
-    html = page.render_page(
-        settings, made(), SUMMARY, {}, "", [], provenance, pairs, "Run it again."
-    )
+    html = page.render_page(settings, results, SUMMARY, {}, "", [], provenance, pairs)
     assert "Run it again." in html
     assert "Judges against people" not in html
 
@@ -697,6 +885,28 @@ def test_headline_fits_a_terminal() -> None:
         assert lines[1] == phrases.caveat_sentence(CAVEAT)
         assert any("rule" in line and "100" in line for line in lines)
         assert any(line.startswith("Do baselines still win? Yes") for line in lines)
+
+
+def test_what_services_cost_is_on_the_page_and_in_table_and_closing_lines() -> None:
+    assert "Cost of models at a service" not in rendered(made())
+    assert "usage" not in report_tables(made())
+    run = {"stage": "judge", "model": "model-0", "variant": "base", "split": "ood", "judge": "j"}
+    tokens = {"prompt_tokens": 12_345, "cached_tokens": 678, "completion_tokens": 90}
+    counts = {"calls": 40, "by_usage": 33, "unsure": 2, "unbilled": 7, "cached_replies": 11}
+    usage = pd.DataFrame(
+        [{**run, **tokens, **counts, "amount": 1.5, "currency": "USD", "unpriced": 0}]
+    )
+    results = replace(made(), usage=usage)
+    html = unescape(rendered(results))
+    sentence = (
+        "Models at a service cost USD 1.50 in 40 calls; 5 of these by estimated tokens; 2 of these "
+        "failed and may have been billed."
+    )
+    assert sentence in html
+    for cell in ("model-0/base/ood/j", "estimated 5, unsure 2, turned down 7", "12,345"):
+        assert cell in html, cell
+    assert "Models at a service cost USD 1.50" in headline(results)
+    assert report_tables(results)["usage"]["calls"].to_list() == [40]
 
 
 # figures ---------------------------------------------------------------------------------------
@@ -861,7 +1071,8 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     assert "95%, bootstrap with 1,000 resamples" in plain["Intervals"]
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
-    assert "Win rate and flip rate (0 to 1)" in plain
+    assert "No value below 30 comparisons" in plain["Length-controlled win rate (0 to 1)"]
+    assert "Win rate (0 to 1)" in plain
     assert (
         "4 questions a subgroup, the same for every run, in the wording question"
         in (plain["Open-ended answers"])

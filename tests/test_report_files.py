@@ -142,7 +142,7 @@ def test_settings_are_shown_without_folders_and_facts_without_gaps(tmp_path: Pat
 
 
 def with_p(results: Results, p: float) -> Results:
-    return replace(results, fairness=results.fairness.assign(p_value=p))
+    return replace(results, fairness=results.fairness.assign(p_value=p, q_value=p))
 
 
 def test_who_is_served_is_said_no_stronger_than_its_test() -> None:

@@ -49,6 +49,7 @@ def predictions_table(pairs: pd.DataFrame, **changes: Any) -> pd.DataFrame:
         "logprobs": None,
         "distribution": [[0.5, 0.25, 0.25]] * len(pairs),
         "non_option_mass": 0.1,
+        "unread_mass": None,
         "passes": None,
         "prompt_tokens": 20,
         "prompt_hash": "h",

@@ -14,7 +14,17 @@ from tests.graph import ROOT
 PACKAGE = ROOT / "src" / "valuestrata"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 FLOORS = [
-    {"errors", "paths", "provenance", "contracts", "tables", "metrics"},
+    {
+        "errors",
+        "paths",
+        "provenance",
+        "contracts",
+        "columns",
+        "tables",
+        "evaluation_tables",
+        "judge_tables",
+        "metrics",
+    },
     {"records", "io", "study", "prefix"},
     {"survey", "prompting", "inference"},
     {"training", "baselines", "report", "annotation", "publication"},

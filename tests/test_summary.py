@@ -169,5 +169,5 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     assert labels["moved"]["value"] == pytest.approx((0.1 + 0.3) / 2)
     assert content["rank_agreement"]["kendall"]["value"] == 0.2
     row = DIVERSITY.iloc[0].drop(["stratum", "question", "block", "measure"]).to_dict()
-    assert content["blocks"]["x"]["mds"] == row
+    assert content["blocks"]["x"]["mds"] == {**row, "q_value": 0.01}
     assert content["blocks"]["all"]["mds"]["value"] is None

@@ -21,7 +21,7 @@ from valuestrata.demo.toy_texts import Message, ToyTexts
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.local import load_chat, load_network
 from valuestrata.inference.transformers import TransformersBackend
-from valuestrata.prompting import judging, prompts
+from valuestrata.prompting import judging, prompts, verdicts
 from valuestrata.prompting.answers import free_outcome, parse
 from valuestrata.prompting.open_questions import OpenQuestions
 from valuestrata.study.models import Toy
@@ -68,7 +68,7 @@ SMALL = {
 def texts(questions: pd.DataFrame = QUESTIONS, **changes: Any) -> ToyTexts:
     toy = Toy(**{**SMALL, **changes})
     kind = JudgeTexts if toy.task == "judge" else ToyTexts
-    return kind(toy, PROMPT, "pairwise", questions, GROUPS, OpenQuestions(file="english"))
+    return kind(toy, PROMPT, "toy", questions, GROUPS, OpenQuestions(file="english"))
 
 
 def drawn(n: int, questions: pd.DataFrame = QUESTIONS, **changes: Any) -> list[Message]:
@@ -146,12 +146,12 @@ def test_open_answers_are_answers_and_name_their_topic_or_a_label() -> None:
 def test_a_toy_judges_by_a_rule_that_mirrors_when_the_answers_are_swapped() -> None:
     """Trap 26: the rule prefers no place."""
     mirror = {"1": "2", "2": "1", "tie": "tie"}
-    rubric = judging.rubric("pairwise")
+    rubric = judging.rubric("toy")
     rule: dict[Any, tuple[str, ...]] = {}
     for system, user, reply in drawn(800, task="judge"):
-        assert system == rubric.system
-        assert None not in judging.verdicts(reply, rubric.dimensions).values()
-        shown = user.split("Answer 1: ")[1].split("Which answer")[0].split("Answer 2: ")
+        assert all(text in system for text in rubric.dimensions.values())
+        assert None not in verdicts.lines(reply, list(rubric.dimensions)).values()
+        shown = user.split("Answer 1\n")[1].split("Answer 2\n")
         manners = tuple(
             (toy_texts.HEDGE not in text, "For me," in text, "As someone" in text) for text in shown
         )

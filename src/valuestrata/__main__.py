@@ -13,6 +13,7 @@ from valuestrata.stages.names import STAGES
 
 COMMANDS = {
     "check": "check study files, and the survey's columns and questions",
+    "power": "say which differences a study can find before a model runs",
     "status": "say which results are done, missing or stale, and why",
     "accept": "count a run's results as valid although they were made otherwise",
     "cost": "say what a study's models at services will cost, before anything is paid",
@@ -22,6 +23,7 @@ COMMANDS = {
     "annotate": "write a page on which people judge text pairs blind, and its key",
     "agreement": "compare people's annotations with each other and with the judges",
     "compare": "compare two runs, or two folders of results, on the pairs that both answered",
+    "probe-judge": "try judges with texts that tell them what to answer, longer or equal ones",
     "export": "copy what may be published, without small cells",
     "schema": "write the JSON schema of study files",
 }
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == chosen and is_stage:
             _add_stage(command, name)
         elif name == chosen:
-            module = importlib.import_module(f"valuestrata.commands.{name}")
+            module = importlib.import_module(f"valuestrata.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     logging.basicConfig(

@@ -4,6 +4,7 @@ A table is checked against its contract when it is written and when it is read, 
 on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 """
 
+from valuestrata.columns import INTERVAL, METRIC_COLUMNS, RUN, TESTED, share
 from valuestrata.contracts import Column, Contract
 
 OUTCOMES = ("answer", "refusal", "invalid", "truncated", "failed")
@@ -11,12 +12,6 @@ CEILING_NAMES = ("split_half", "noise_ceiling")
 PASSES = ("shared_prefix", "plain")
 RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "truncated", "failed")
-COEFFICIENTS = ("kappa_linear", "kappa_quadratic", "alpha_nominal", "alpha_ordinal", "agreement")
-
-
-def _share(name: str, meaning: str) -> Column:
-    """A column of numbers from 0 to 1 that may be missing."""
-    return Column(name, "float", optional=True, low=0, high=1, meaning=meaning)
 
 
 _PAIR = (
@@ -27,24 +22,11 @@ _PAIR = (
 PAIR = [column.name for column in _PAIR]
 """Columns that name a pair."""
 
-_INTERVAL = (
-    Column("value", "float", optional=True, meaning="the estimate"),
-    Column("ci_low", "float", optional=True, meaning="lower end of the interval"),
-    Column("ci_high", "float", optional=True, meaning="upper end of the interval"),
-    Column("n", "int", low=0, meaning="units that entered the estimate"),
-    Column("missing", "int", low=0, meaning="units left out because they have no value"),
-)
 _NULL = (
     Column("null_mean", "float", optional=True, meaning="mean if groups were identical"),
     Column("null_p95", "float", optional=True, meaning="95th percentile if groups were identical"),
-    _share("p_value", meaning="chance of a value this large by identical groups"),
+    share("p_value", meaning="chance of a value this large by identical groups"),
 )
-_RUN = (
-    Column("model", "text", meaning="name of the model in the study"),
-    Column("variant", "text", meaning="base, or the recipe that tuned it"),
-    Column("split", "text", meaning="split of the study"),
-)
-
 _LEVEL = Column(
     "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
 )
@@ -113,7 +95,7 @@ DIVERSITY = Contract(
         Column("question", "text", meaning="question id, or 'mean' over the block's questions"),
         Column("block", "text", meaning="thematic block, or 'all'"),
         Column("measure", "text", values=("mds", "wasserstein"), meaning="conflict score"),
-        *_INTERVAL,
+        *INTERVAL,
         *_NULL,
     ),
 )
@@ -123,7 +105,7 @@ AGREEMENT = Contract(
     (
         Column("stratum", "text", meaning="set of axes, or 'mean' over the strata"),
         Column("coefficient", "text", values=RANKS, meaning="Spearman's rho or Kendall's tau-b"),
-        *_INTERVAL,
+        *INTERVAL,
     ),
 )
 
@@ -131,7 +113,7 @@ NOISE_CEILING = Contract(
     "noise_ceiling",
     (
         *_PAIR,
-        _share("accuracy", meaning="chance that a sample has the known mode"),
+        share("accuracy", meaning="chance that a sample has the known mode"),
         Column(
             "nmae",
             "float",
@@ -139,7 +121,7 @@ NOISE_CEILING = Contract(
             low=0,
             meaning="mean distance of a sample's mode to it, ordinal only",
         ),
-        _share("wasserstein", meaning="mean W1 of a sample to the known shares"),
+        share("wasserstein", meaning="mean W1 of a sample to the known shares"),
     ),
 )
 
@@ -158,7 +140,7 @@ CEILINGS = Contract(
         Column(
             "metric", "text", values=("accuracy", "nmae", "wasserstein"), meaning="what is shared"
         ),
-        *_INTERVAL,
+        *INTERVAL,
     ),
 )
 
@@ -245,8 +227,8 @@ PREDICTIONS = Contract(
             optional=True,
             meaning="probability of each code given any of them",
         ),
-        _share("non_option_mass", meaning="probability mass on no option"),
-        _share(
+        share("non_option_mass", meaning="probability mass on no option"),
+        share(
             "unread_mass",
             meaning="part of it that a service's likeliest tokens leave open: it may be on options",
         ),
@@ -282,9 +264,9 @@ VERDICTS = Contract(
         Column(
             "outcome", "text", values=VERDICT_OUTCOMES, meaning="whether both orders gave a verdict"
         ),
-        _share("as_first", meaning="score of the response shown first: 1, 0.5 or 0"),
-        _share("as_second", meaning="its score when shown second"),
-        _share("score", meaning="mean of both orders"),
+        share("as_first", meaning="score of the response shown first: 1, 0.5 or 0"),
+        share("as_second", meaning="its score when shown second"),
+        share("score", meaning="mean of both orders"),
         Column("flipped", "bool", optional=True, meaning="whether the order changed who won"),
         Column("length_difference", "int", meaning="characters more than the reference"),
         Column(
@@ -304,7 +286,7 @@ SCORES = Contract(
         _LEVEL,
         Column("outcome", "text", values=OUTCOMES, meaning="what the model's text was"),
         _ANSWER,
-        _share("accuracy", meaning="1 where the answer is the mode, 0 where not"),
+        share("accuracy", meaning="1 where the answer is the mode, 0 where not"),
         Column(
             "nmae",
             "float",
@@ -312,23 +294,23 @@ SCORES = Contract(
             low=0,
             meaning="|answer - mode| / (highest - lowest), ordinal only",
         ),
-        _share("wasserstein", meaning="W1 to the subgroup's distribution, 0 to 1"),
-        _share("jensen_shannon", meaning="divergence in bits"),
-        _share("total_variation", meaning="half the summed |difference|"),
-        _share("argmax_accuracy", meaning="1 where the likeliest code is the mode"),
-        _share("confidence", meaning="probability of the likeliest code"),
-        _share("non_option_mass", meaning="probability mass on no option"),
+        share("wasserstein", meaning="W1 to the subgroup's distribution, 0 to 1"),
+        share("jensen_shannon", meaning="divergence in bits"),
+        share("total_variation", meaning="half the summed |difference|"),
+        share("argmax_accuracy", meaning="1 where the likeliest code is the mode"),
+        share("confidence", meaning="probability of the likeliest code"),
+        share("non_option_mass", meaning="probability mass on no option"),
     ),
 )
 
 FAIRNESS = Contract(
     "fairness",
     (
-        *_RUN,
+        *RUN,
         Column("level", "text", meaning="'subgroups', or the axis whose groups are compared"),
         Column("metric", "text", values=("accuracy", "nmae"), meaning="what is unequal"),
         Column("statistic", "text", values=("norm_range", "cv"), meaning="how unequal"),
-        *_INTERVAL,
+        *INTERVAL,
         Column("n_groups", "int", low=0, meaning="groups compared"),
         *_NULL,
         Column("best_group", "text", meaning="group with the best score"),
@@ -339,29 +321,21 @@ FAIRNESS = Contract(
 GROUPS = Contract(
     "groups",
     (
-        *_RUN,
+        *RUN,
         Column("level", "text", meaning="'subgroups', or an axis"),
         Column("group", "text", meaning="subgroup, or the axis' group"),
         Column("metric", "text", values=("accuracy", "nmae"), meaning="what was measured"),
-        *_INTERVAL,
+        *INTERVAL,
     ),
 )
-
-_METRIC = (
-    Column("metric", "text", meaning="what is measured: accuracy, win_rate, ..."),
-    Column("judge", "text", meaning="judge of a win or flip rate, else ''"),
-    Column("dimension", "text", meaning="what that judge compared, else ''"),
-)
-METRIC = [column.name for column in _METRIC]
-"""Columns that name a metric that runs are compared by."""
 
 RUNS = Contract(
     "runs",
     (
-        *_RUN,
-        *_METRIC,
+        *RUN,
+        *METRIC_COLUMNS,
         Column("baseline", "text", meaning="where a normalized gain starts, else ''"),
-        *_INTERVAL,
+        *INTERVAL,
     ),
 )
 
@@ -369,32 +343,13 @@ DIFFERENCES = Contract(
     "differences",
     (
         Column("split", "text", meaning="split of the study"),
-        *_METRIC,
+        *METRIC_COLUMNS,
         Column("model", "text", meaning="model of the first run"),
         Column("variant", "text", meaning="its variant"),
         Column("other_model", "text", meaning="model of the second run"),
         Column("other_variant", "text", meaning="its variant"),
-        *_INTERVAL,
-        _share("p_value", meaning="paired sign-flip test over questions"),
-    ),
-)
-
-HUMAN_AGREEMENT = Contract(
-    "human_agreement",
-    (
-        Column("dimension", "text", meaning="what was compared"),
-        Column(
-            "comparison",
-            "text",
-            values=("human_human", "human_judge", "difference"),
-            meaning="among people, people with a judge, or the second minus the first",
-        ),
-        Column("judge", "text", meaning="name of the judge, '' among people"),
-        Column("rater", "text", meaning="an annotator, or 'all' of them"),
-        Column("other_rater", "text", meaning="another annotator, the judge, or 'all' annotators"),
-        Column("coefficient", "text", values=COEFFICIENTS, meaning="how agreement is measured"),
-        *_INTERVAL,
-        _share("p_value", meaning="of a difference of 0, paired bootstrap over questions"),
-        Column("published", "float", optional=True, meaning="the paper's weighted kappa"),
+        *INTERVAL,
+        share("p_value", meaning="paired sign-flip test over questions"),
+        *TESTED,
     ),
 )

@@ -16,6 +16,13 @@ PREFERENCE = {"split": "train", "learning_rate": 1e-5}
 TOY = {"backend": "transformers", "toy": {"architecture": "llama"}}
 SERVED = {"backend": "openai", "model": "gpt", "base_url": "http://x/v1"}
 VLLM = {"backend": "vllm", "model": "a/b", "revision": "main"}
+
+
+def panel(*judges: str) -> dict[str, Any]:
+    return {"panel": {"judges": [*judges]}, "reference": JUDGE["reference"]}
+
+
+PANEL = panel("toy-judge", "b")
 CV = {"role": "test", "strata": ["sex"], "folds": {"of": 5}}
 
 
@@ -91,7 +98,37 @@ def test_parts_that_do_not_fit_each_other_are_refused() -> None:
             ({"judges/toy-llama": JUDGE}, "judges.toy-llama: a model has the same name", ()),
             ({"judges/toy-judge/model": {"backend": "baseline", "rule": "additive"}},
              "judges.toy-judge.model: a baseline cannot judge", ()),
-            ({"judges/toy-judge/rubric": "x"}, "judges.toy-judge.rubric: no file", ("pairwise",)),
+            ({"judges/toy-judge/rubric": "x"}, "judges.toy-judge.rubric: no file",
+             ("files are pairwise, toy", "path of your own")),
+            ({"judges/toy-judge/rubric": "config.yaml"},
+             "judges.toy-judge.rubric: config.yaml: ", ("system",)),
+            ({"judges/toy-judge/parser": "brackets"},
+             "judges.toy-judge.parser: brackets hold one verdict", ("3 dimensions", "lines")),
+            ({"judges/toy-judge/parser": "json"},
+             "judges.toy-judge.parser: json, and the rubric toy asks for another form", ()),
+            ({"judges/toy-judge/constrained": True, "judges/toy-judge/reason": True},
+             "judges.toy-judge.reason: a constrained verdict", ("remove reason",)),
+            ({"judges/toy-judge/constrained": True, "judges/toy-judge/temperature": 0.5},
+             "judges.toy-judge.temperature: a constrained verdict", ()),
+            ({"judges/toy-judge/constrained": True, "judges/toy-judge/model": SERVED},
+             "judges.toy-judge.constrained: needs structured output",
+             ("judges.toy-judge.model.structured_output: true",)),
+            ({"judges/toy-judge/panel": {"judges": ["a", "b"]}},
+             "judges.toy-judge: give either model or panel", ()),
+            ({"judges/both": {"reference": JUDGE["reference"]}},
+             "judges.both: give either model or panel", ()),
+            ({"judges/both": {**PANEL, "seed": 2}}, "judges.both: seed is its judges'", ()),
+            ({"judges/both": panel("toy-judge", "x")},
+             "judges.both.panel.judges: no judge 'x'", ("judges are toy-judge",)),
+            ({"judges/b": JUDGE, "judges/both": PANEL, "judges/all": panel("b", "both")},
+             "judges.all.panel.judges: both is a panel itself", ()),
+            ({"judges/b": {**JUDGE, "reference": {"model": "toy-llama"}}, "judges/both": PANEL},
+             "judges.both.panel.judges: b compares with another reference", ()),
+            ({"judges/b": {**JUDGE, "rubric": "pairwise"}, "judges/both": PANEL},
+             "judges.both.panel.judges: b judges other dimensions than toy-judge", ()),
+            ({"judges/both": panel("toy-judge")}, "judges.both.panel.judges: ", ("2",)),
+            ({"judges/both": {**PANEL, "reference": {"model": "x"}}, "judges/b": JUDGE},
+             "judges.both.reference.model: no language model 'x'", ()),
             ({"judges/toy-judge/reference/model": "gpt"},
              "judges.toy-judge.reference.model: no language model 'gpt'", ("toy-llama",)),
             ({"judges/toy-judge/reference/model": "axis-mode"},

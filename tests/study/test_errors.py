@@ -14,6 +14,7 @@ SEX = CONFIG["survey"]["axes"]["sex"]
 SFT = CONFIG["recipes"]["sft"]
 STRATA = CONFIG["splits"]["ood"]["strata"]
 JUDGE = CONFIG["judges"]["toy-judge"]
+PANEL = {"panel": {"judges": ["toy-judge", "x"]}, "reference": JUDGE["reference"]}
 PREFERENCE = {"split": "train", "learning_rate": 1e-5}
 TOY = {"backend": "transformers", "toy": {"architecture": "llama"}}
 PRICES = {"prompt": 2.0, "completion": 8.0}
@@ -55,6 +56,9 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "judges/toy-judge/model": {},
         "judges/toy-judge/model/toy": {},
         "judges/toy-judge/reference": {},
+        "judges/both/panel": {"judges/both": PANEL},
+        "people": {},
+        "people/simulate": {},
         "evaluation": {},
         "budget": {"budget": {"calls": 9}},
     }

@@ -13,6 +13,7 @@ sys.path.insert(0, str(SOURCE))
 from valuestrata.errors import InputError
 from valuestrata.study.load import load
 from valuestrata.study.models import VllmModel
+from valuestrata.study.rubrics import read_rubric, rubric_path
 from valuestrata.study.splits import stratum_id
 from valuestrata.study.study import BASE, part_name, variant_name, variant_parts
 from valuestrata.study.yaml import reload
@@ -199,6 +200,38 @@ def reference(wildcards):
     """The texts that a judge compares others with."""
     run = STUDY.judges[wildcards.judge].reference
     return f"{RESULTS}/runs/{run.model}/{run.variant}/{wildcards.split}/texts.parquet"
+
+
+def probed_splits(wildcards):
+    """Splits on which a judge's reference writes the texts that the judge is tried with."""
+    run = STUDY.judges[wildcards.judge].reference
+    return [s for m, v, s in STUDY.generation_runs() if (m, v) == (run.model, run.variant)]
+
+
+def probed_texts(wildcards):
+    """The reference's texts that a judge is tried with."""
+    run = STUDY.judges[wildcards.judge].reference
+    folder = f"{RESULTS}/runs/{run.model}/{run.variant}"
+    return [f"{folder}/{split}/texts.parquet" for split in probed_splits(wildcards)]
+
+
+def panel_verdicts(wildcards):
+    """The verdicts that a panel combines."""
+    members = STUDY.panel(wildcards.judge)
+    return [f"{RUN}/verdicts/{member}.parquet".format(**wildcards) for member in members]
+
+
+def survey_answers(splits_of):
+    """The survey's answers that a judge's rubric shows, of some splits; none where it shows none."""
+
+    def files(wildcards):
+        rubric = read_rubric(rubric_path(STUDY.rubric(wildcards.judge)))
+        if not rubric.shows_distribution:
+            return []
+        labels = expand(f"{RESULTS}/survey/labels/{{split}}.parquet", split=splits_of(wildcards))
+        return [*labels, f"{RESULTS}/survey/questions.parquet"]
+
+    return files
 
 
 def config_of(key):

@@ -3,15 +3,36 @@
 
 from valuestrata.report.captions import FIGURES
 
-TABLES = ["main", "differences", "fairness", "groups", "diversity", "agreement", "ceilings", "ties"]
+TABLES = [
+    "main",
+    "differences",
+    "contrasts",
+    "consistency",
+    "inequality_changes",
+    "disparities",
+    "fairness",
+    "groups",
+    "diversity",
+    "agreement",
+    "ceilings",
+    "ties",
+    "win_rates",
+    "human_agreement",
+]
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
-HUMAN_AGREEMENT = Path(RESULTS, "annotation/agreement.parquet")  # by `valuestrata agreement`
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
 
 
 def served(runs):
     """The runs whose model, and the judgements whose judge, is asked at a service."""
     return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
+
+
+def probes():
+    """Trials of judges: those that the study wants, and those that `valuestrata probe-judge` wrote."""
+    paths = {judge: f"{RESULTS}/probes/{judge}.parquet" for judge in STUDY.judge_models}
+    wanted = STUDY.probed_judges()
+    return [path for judge, path in paths.items() if judge in wanted or Path(path).exists()]
 
 
 rule compare:
@@ -23,6 +44,7 @@ rule compare:
     output:
         runs=f"{RESULTS}/report/runs.parquet",
         differences=f"{RESULTS}/report/differences.parquet",
+        win_rates=f"{RESULTS}/report/win_rates.parquet",
     log:
         f"{RESULTS}/logs/compare.log",
     benchmark:
@@ -44,6 +66,9 @@ rule usage:
         predictions=of_runs(f"{RUN}/predictions.parquet", served(STUDY.runs())),
         texts=of_runs(f"{RUN}/texts.parquet", served(STUDY.generation_runs())),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", served(STUDY.judgements())),
+        probes=[
+            f"{RESULTS}/probes/{j}.parquet" for j in STUDY.probed_judges() if STUDY.is_service(j)
+        ],
     output:
         usage=f"{RESULTS}/report/usage.parquet",
     log:
@@ -61,11 +86,42 @@ rule usage:
         "valuestrata usage --study {input.study:q} 2> {log:q}"
 
 
+rule contrasts:
+    input:
+        study=STUDY_FILE,
+        scores=every_score(),
+        verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+        noise_ceiling=rules.ceiling.output.noise_ceiling,
+        groups=rules.clean.output.groups,
+    output:
+        contrasts=f"{RESULTS}/report/contrasts.parquet",
+        consistency=f"{RESULTS}/report/consistency.parquet",
+        inequality_changes=f"{RESULTS}/report/inequality_changes.parquet",
+        disparities=f"{RESULTS}/report/disparities.parquet",
+    log:
+        f"{RESULTS}/logs/contrasts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/contrasts.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("contrasts"),
+    message:
+        "comparing groups"
+    shell:
+        "valuestrata contrasts --study {input.study:q} 2> {log:q}"
+
+
 rule tables:
     input:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
@@ -73,6 +129,8 @@ rule tables:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
     output:
         **{
             name: report(
@@ -119,12 +177,18 @@ rule figures:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
         agreement=rules.diversity.output.agreement,
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
         scores=scores_of_models(),
         adapters=every_adapter(),
     output:
@@ -161,6 +225,10 @@ rule report:
         study=STUDY_FILE,
         runs=rules.compare.output.runs,
         differences=rules.compare.output.differences,
+        contrasts=rules.contrasts.output.contrasts,
+        consistency=rules.contrasts.output.consistency,
+        inequality_changes=rules.contrasts.output.inequality_changes,
+        disparities=rules.contrasts.output.disparities,
         fairness=of_runs(f"{RUN}/fairness.parquet", STUDY.runs()),
         groups=of_runs(f"{RUN}/groups.parquet", STUDY.runs()),
         diversity=rules.diversity.output.diversity,
@@ -181,8 +249,10 @@ rule report:
         ),
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         adapters=every_adapter(),
+        probes=probes(),
         accepted=[str(ACCEPTED)] if ACCEPTED.exists() else [],
-        human_agreement=[str(HUMAN_AGREEMENT)] if HUMAN_AGREEMENT.exists() else [],
+        win_rates=rules.compare.output.win_rates,
+        human_agreement=human_agreement,
     output:
         html=report(
             f"{RESULTS}/report/index.html",

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +24,8 @@ class Task:
     Attributes:
         title: heading of the page.
         sample: name of the sample.
-        criteria: what each dimension means, '' where the rubric does not say.
-        rubric: the judge's rubric, shown as it is.
+        criteria: what each dimension means.
+        rubric: what the judge is told.
         minutes: expected for one pair of texts.
         caveat: what the study says about toys and simulated data, '' if neither.
     """
@@ -66,16 +65,6 @@ def as_json(data: Any) -> Markup:
     {"a": "\\u003c/script\\u003e\\u0026"}
     """
     return Markup(json.dumps(data, ensure_ascii=False).translate(ESCAPED))
-
-
-def criteria(rubric: str, dimensions: Sequence[str]) -> dict[str, str]:
-    """What a rubric says of each dimension: the sentence behind its name and a colon.
-
-    >>> criteria("Better? Value: which fits. Style: which reads well. Reply.", ["Style", "Tone"])
-    {'Style': 'which reads well.', 'Tone': ''}
-    """
-    matches = {d: re.search(rf"\b{re.escape(d)}: *(.+?[.?!])(?=\s|$)", rubric) for d in dimensions}
-    return {name: match[1] if match else "" for name, match in matches.items()}
 
 
 @cache

@@ -16,15 +16,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.annotation.sample import ALL
+from valuestrata.judge_tables import COEFFICIENTS, HUMAN_AGREEMENT
 from valuestrata.metrics import agreement, resample
+from valuestrata.metrics.clustered import MIN_CLUSTERS, NAN, extreme_interval
 from valuestrata.study.evaluation import Evaluation
-from valuestrata.tables import COEFFICIENTS, HUMAN_AGREEMENT
 
 Floats = NDArray[np.float64]
 Ratings = NDArray[np.intp]
 Level = agreement.Level
 N_CATEGORIES = 3
 LEVELS: tuple[Level, ...] = ("nominal", "ordinal")
+BOUNDS = {"agreement": (0.0, 1.0)}
+"""Least and greatest value of a coefficient; the others are at most 1."""
 DIFFERENCES = ("kappa_linear", "kappa_quadratic", "agreement")
 """Coefficients that people and judges are compared by."""
 PUBLISHED = {
@@ -224,10 +227,29 @@ class Comparison:
             if name not in statistics:
                 continue
             value, draws, n = statistics[name]
-            low, high = resample.percentiles(draws, self.level)
-            if not np.isfinite(value) or self.n_clusters < 2:
-                low = high = float("nan")
-            p = agreement.bootstrap_p_value(draws) if comparison == "difference" else None
-            ends = {"value": value, "ci_low": low, "ci_high": high, "n": n, "p_value": p}
-            rows.append({**about, "coefficient": name, **ends})
+            is_difference = comparison == "difference"
+            bounds = (-np.inf, np.inf) if is_difference else BOUNDS.get(name, (-np.inf, 1.0))
+            low, high, p = self._interval(value, draws, bounds)
+            ends = {"value": value, "ci_low": low, "ci_high": high, "n": n}
+            test = {"p_value": p if is_difference else None}
+            rows.append({**about, "coefficient": name, **ends, **test})
         return rows
+
+    def _interval(
+        self, value: float, draws: Floats, bounds: tuple[float, float]
+    ) -> tuple[float, float, float]:
+        """Ends of the interval, and the p-value of 0.
+
+        None with fewer than MIN_CLUSTERS questions, nor where all agree: no draw shows how far that
+        may be chance. A share of 1 or 0 has the binomial bound.
+        """
+        if not np.isfinite(value) or self.n_clusters < MIN_CLUSTERS:
+            return NAN, NAN, NAN
+        if value in bounds:
+            is_share = bounds == BOUNDS["agreement"]
+            if not is_share:
+                return NAN, NAN, NAN
+            return *extreme_interval(value, bounds, self.n_clusters, self.level), NAN
+        spread = agreement.widened(value, draws, self.n_clusters, self.level)
+        low, high = np.clip(resample.percentiles(spread, self.level), *bounds)
+        return float(low), float(high), agreement.bootstrap_p_value(spread)

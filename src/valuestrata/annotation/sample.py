@@ -15,6 +15,8 @@ ITEM = [*RUN, *PAIR]
 """Columns that name a text pair."""
 ALL = "all"
 """Stands for all annotators in tables, so none can have this name."""
+SIMULATED = " (simulated)"
+"""Ends the name of an annotator that is a script, by which it is called so wherever it is shown."""
 CHOICES = ("B", "tie", "A")
 """What an annotator can choose."""
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from valuestrata import io, paths
-from valuestrata.annotation import cost, page, sample
+from valuestrata.annotation import cost, sample
 from valuestrata.errors import InputError
 from valuestrata.prompting import judging
 from valuestrata.records import Record
+from valuestrata.stages.annotation import Drawn, draw_sample, page_and_key
 from valuestrata.stages.job import at
-from valuestrata.stages.text_pairs import reference_of, text_pairs, verdicts_of
+from valuestrata.stages.text_pairs import TextPairs
 from valuestrata.study.load import load_files
 from valuestrata.study.study import Study
 
@@ -46,22 +47,20 @@ def run(arguments: argparse.Namespace) -> None:
     _check_numbers(arguments)
     study = load_files(arguments.files, Path(), files=False)
     judge = chosen_judge(study, arguments.judge)
-    pairs = text_pairs(study, reference_of(study, judge))
-    verdicts, _ = verdicts_of(study, judge)
-    # where the judge had no text to compare, people have none
-    judged = verdicts[verdicts["outcome"] != "failed"][sample.ITEM].drop_duplicates()
-    pairs = pairs.merge(judged, on=sample.ITEM)
-    different = pairs[pairs["text"] != pairs["reference"]]
-    if different.empty:
-        raise InputError(f"{study.name}: {judge} compared no two texts that differ")
-    chosen = sample.draw(different, arguments.n, arguments.seed)
-    name, chosen = sample.named(chosen, study.name)
-    _write(study, judge, name, chosen, arguments)
-    print(_sizes(chosen, len(different), len(pairs) - len(different)))
-    for line in _planning(study, judge, chosen, verdicts, arguments):
+    pairs = TextPairs.of_study(study)
+    drawn = draw_sample(pairs, judge, arguments.n, arguments.seed)
+    html, key = page_and_key(pairs, drawn, judge, study.rubric(judge), arguments.minutes)
+    page_path = at(study, paths.ANNOTATION_PAGE, sample=drawn.name)
+    key_path = at(study, paths.ANNOTATION_KEY, sample=drawn.name)
+    about = {"n": arguments.n, "seed": arguments.seed, "caveat": study.caveat}
+    # the name is a digest of the content, so no other sample is overwritten
+    io.write_json(key, key_path, Record("annotate", {"judge": judge}, about))
+    io.write_text(html, page_path)
+    print(_sizes(drawn))
+    for line in _planning(study, judge, drawn, pairs.verdicts(judge), arguments):
         print(line)
-    print(f"page for annotators: {at(study, paths.ANNOTATION_PAGE, sample=name)}")
-    print(f"key, not for annotators: {at(study, paths.ANNOTATION_KEY, sample=name)}")
+    print(f"page for annotators: {page_path}")
+    print(f"key, not for annotators: {key_path}")
 
 
 def chosen_judge(study: Study, name: str | None) -> str:
@@ -93,61 +92,40 @@ def _check_numbers(arguments: argparse.Namespace) -> None:
         raise InputError("--wage, --prices: amounts are not below 0")
 
 
-def _write(
-    study: Study, judge: str, name: str, chosen: pd.DataFrame, arguments: argparse.Namespace
-) -> None:
-    """Page and key; the name is a digest of the content, so no other sample is overwritten."""
-    rubric = judging.rubric(study.judges[judge].rubric)
-    task = page.Task(
-        title="Which answer is better?",
-        sample=name,
-        criteria=page.criteria(rubric.user, rubric.dimensions),
-        rubric=f"{rubric.system}\n\n{rubric.user}",
-        minutes=arguments.minutes,
-        caveat=study.caveat,
-    )
-    model, variant = reference_of(study, judge)
-    key = {
-        "sample": name,
-        "judge": judge,
-        "reference": {"model": model, "variant": variant},
-        "dimensions": list(rubric.dimensions),
-        "items": sample.key(chosen),
-    }
-    about = {"n": arguments.n, "seed": arguments.seed, "caveat": study.caveat}
-    record = Record("annotate", {"judge": judge}, about)
-    io.write_json(key, at(study, paths.ANNOTATION_KEY, sample=name), record)
-    html = page.render(task, sample.shown_items(chosen))
-    io.write_text(html, at(study, paths.ANNOTATION_PAGE, sample=name))
-
-
-def _sizes(chosen: pd.DataFrame, available: int, identical: int) -> str:
-    runs = len(chosen[sample.RUN].drop_duplicates())
-    same = f" ({identical} with twice the same text left out)" if identical else ""
+def _sizes(drawn: Drawn) -> str:
+    runs = len(drawn.items[sample.RUN].drop_duplicates())
+    same = f" ({drawn.identical} with twice the same text left out)" if drawn.identical else ""
     return (
-        f"{len(chosen)} of {available} text pairs{same}: {runs} runs, "
-        f"{chosen['question'].nunique()} questions"
+        f"{len(drawn.items)} of {drawn.available} text pairs{same}: {runs} runs, "
+        f"{drawn.items['question'].nunique()} questions"
     )
 
 
 def _planning(
     study: Study,
     judge: str,
-    chosen: pd.DataFrame,
+    drawn: Drawn,
     verdicts: pd.DataFrame,
     arguments: argparse.Namespace,
 ) -> list[str]:
     """What the sample can show, and what people and judge cost."""
-    n, level = len(chosen), study.evaluation.confidence_level
+    n, level = len(drawn.items), study.evaluation.confidence_level
     plan = cost.plan(verdicts, n, arguments.kappa, level)
-    rubric = judging.rubric(study.judges[judge].rubric)
+    rubric = judging.rubric(study.rubric(judge))
     tokens = study.judges[judge].max_new_tokens
     prices = tuple(arguments.prices) if arguments.prices else None
-    around = rubric.system + rubric.user
+    around = judging.rubric_text(rubric)
+
+    def people(pairs: int) -> str:
+        return cost.people_line(pairs, arguments.annotators, arguments.minutes, arguments.wage)
+
     return [
         f"precision: a weighted kappa of {arguments.kappa:g} within +-{plan.half_width:.2f} "
-        f"({100 * level:g}%); {plan.needed} text pairs give +-{cost.HALF_WIDTH:g}, more where "
-        "many are on one question",
-        "people: " + cost.people_line(n, arguments.annotators, arguments.minutes, arguments.wage),
-        f"{judge}: " + cost.judge_line(chosen, around, tokens, prices),
+        f"({100 * level:g}%)",
+        "people: " + people(n),
+        f"{judge}: " + cost.judge_line(drawn.items, around, tokens, prices),
+        f"for +-{cost.HALF_WIDTH:g}: {plan.needed} text pairs, more where many are on one question"
+        f" (this study has {drawn.available}), "
+        f"{plan.needed * arguments.annotators * len(rubric.dimensions):,} choices; "
+        + people(plan.needed),
     ]

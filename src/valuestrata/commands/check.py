@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from valuestrata.errors import InputError
 from valuestrata.inference import model_files
 from valuestrata.study.checks import uncounted, unpinned
+from valuestrata.study.families import kin_of_judges
 from valuestrata.study.load import ROOT, is_overlay, load_files
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
@@ -173,7 +174,24 @@ def warnings(study: Study) -> list[str]:
     lines = [*unpinned(study), *uncounted(study)]
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *merged_groups(study)]
+    return [*lines, *kin_lines(study), *merged_groups(study)]
+
+
+def kin_lines(study: Study) -> list[str]:
+    """A line for each judge that is of the family of what it judges or compares with."""
+    writers = {model for model, _, _ in study.generation_runs()}
+    kin = kin_of_judges(study)
+    lines = []
+    for judge, config in study.judges.items():
+        of_judge = {name for member in study.panel(judge) or (judge,) for name in kin[member]}
+        related = [name for name in study.models if name in of_judge & writers]
+        if related:
+            named = [f"{n} (its reference)" if n == config.reference.model else n for n in related]
+            lines.append(
+                f"judge {judge} shares a family with {', '.join(named)}: a judge may prefer texts "
+                "of its own kind"
+            )
+    return lines
 
 
 def merged_groups(study: Study) -> list[str]:

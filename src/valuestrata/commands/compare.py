@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from valuestrata import io, paths, tables
+from valuestrata.columns import METRIC
 from valuestrata.errors import InputError
 from valuestrata.report.comparison import Metric, Row, RunValues, paired_differences, run_values
 from valuestrata.report.phrases import (
@@ -32,7 +33,7 @@ SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "win_rate")
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two: a run of a study on a split, with the folder of the study's results."""
 
     folder: Path
@@ -115,15 +116,15 @@ def _read_study(folder: Path) -> Study:
         raise InputError(f"{folder / paths.STUDY}: not a study that snakemake wrote") from None
 
 
-def _of_folders(first: Path, second: Path) -> Iterator[tuple[Side, Side]]:
+def _of_folders(first: Path, second: Path) -> Iterator[tuple[ComparedRun, ComparedRun]]:
     studies = (_read_study(first), _read_study(second))
     shared = set(run_keys(comparison_settings(studies[1])))
     for key in run_keys(comparison_settings(studies[0])):
         if key in shared:
-            yield Side(first, studies[0], key), Side(second, studies[1], key)
+            yield ComparedRun(first, studies[0], key), ComparedRun(second, studies[1], key)
 
 
-def _of_runs(study: Study, first: str, second: str) -> Iterator[tuple[Side, Side]]:
+def _of_runs(study: Study, first: str, second: str) -> Iterator[tuple[ComparedRun, ComparedRun]]:
     keys = run_keys(comparison_settings(study))
     chosen = []
     for name in (first, second):
@@ -137,10 +138,10 @@ def _of_runs(study: Study, first: str, second: str) -> Iterator[tuple[Side, Side
         sides = [(*run, split) for run in chosen]
         if all(side in keys for side in sides):
             folder = Path(study.results)
-            yield Side(folder, study, sides[0]), Side(folder, study, sides[1])
+            yield ComparedRun(folder, study, sides[0]), ComparedRun(folder, study, sides[1])
 
 
-def text(first: Side, second: Side) -> str:
+def text(first: ComparedRun, second: ComparedRun) -> str:
     """The table of one comparison: both values on shared pairs, the difference and its test."""
     values = (_values(first), _values(second))
     rows = [
@@ -155,7 +156,7 @@ def text(first: Side, second: Side) -> str:
     return "\n".join([heading, *_aligned(lines), *notes])
 
 
-def _values(side: Side) -> RunValues:
+def _values(side: ComparedRun) -> RunValues:
     """A run's values, from its scores and its judges' verdicts."""
     verdicts = {
         judge: io.read_table(path, tables.VERDICTS)
@@ -167,7 +168,7 @@ def _values(side: Side) -> RunValues:
 
 def _line(row: Row, first: RunValues, second: RunValues) -> tuple[str, ...]:
     """A metric's row: means over the pairs that both have, so that they differ as is said."""
-    metric = Metric(*(str(row[key]) for key in tables.METRIC))
+    metric = Metric(*(str(row[key]) for key in METRIC))
     gap = to_estimate(row)
     write = percent if is_rate(metric.metric) else decimal
     arrays = [run.array(metric, first.pairs) for run in (first, second)]
@@ -179,7 +180,7 @@ def _line(row: Row, first: RunValues, second: RunValues) -> tuple[str, ...]:
     return (name, *means, difference, p, count(gap.n), count(gap.missing))
 
 
-def _other_labels(first: Side, second: Side) -> list[str]:
+def _other_labels(first: ComparedRun, second: ComparedRun) -> list[str]:
     """A note where the two results score the same pair against different labels."""
     if first.folder == second.folder:
         return []

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print a line a job, the sum, what was spent, and whether the budget is enough."""
     study = load_files([*arguments.files, *arguments.configfile], Path(), files=False)
+    print("counting what the study's jobs would ask; a large study takes a minute", file=sys.stderr)
     print("\n".join(lines(study)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from valuestrata.demo.toy_texts import Manner, Message, ToyTexts
 from valuestrata.prompting import judging
+from valuestrata.survey.open_questions import open_question
 
 FLIP_RATE = 0.8
 """How often the second answer differs from the first in each part of its manner."""
@@ -30,14 +31,15 @@ class JudgeTexts(ToyTexts):
         manners = [Manner(*values.tolist()) for values in (traits, flipped)]
         first, second = (self.opinion(question, groups, manner) for manner in manners)
         rubric = judging.rubric(self.rubric)
-        text = str(self.rows[question]["text"])
-        user = judging.render_judge_prompt(rubric, self.persona(groups), text, first, second)
-        lines = [f"{name}: {_better(name, *manners)}" for name in rubric.dimensions]
-        return rubric.system, user, "\n".join(lines)
+        _, text = open_question(self.open_questions, self.rows[question])
+        comparison = judging.PairwiseComparison(self.persona(groups), text, first, second)
+        system, user = judging.render_judge_prompt(rubric, comparison)
+        lines = [f"{name}: {better(name, *manners)}" for name in rubric.dimensions]
+        return system, user, "\n".join(lines)
 
 
-def _better(dimension: str, first: Manner, second: Manner) -> str:
-    """The rule that a toy judge learns."""
+def better(dimension: str, first: Manner, second: Manner) -> str:
+    """1, 2 or tie by the rule that a toy judge learns."""
 
     def merit(manner: Manner) -> int:
         if dimension == "Value":

@@ -2,16 +2,14 @@
 
 A batch is made of an uploaded file, and the note of the file is on disk before the service is asked
 to make the batch. So a note without a batch's id is of one that may exist, and the service's list
-of batches says whether it does: it names the file of each.
+of batches says whether it does: it names the file of each. Several jobs may share a folder; there
+is no lock, as a note that is old enough is of no job that is still submitting.
 """
 
-import contextlib
-import fcntl
 import json
-import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -46,8 +44,8 @@ class BatchNote:
     batch_id: str | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """A note from its file.
+    def read(cls, path: Path) -> Self | None:
+        """A note from its file; None where another job has collected its batch.
 
         Raises:
             InputError: it is damaged; nobody can tell what was submitted.
@@ -57,6 +55,8 @@ class BatchNote:
             for name in ("request_ids", "reservations"):
                 content[name] = tuple(content[name])
             return cls(path=path, **content)
+        except FileNotFoundError:
+            return None
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{path}: a damaged note of a batch ({error}); look at your service's batches, "
@@ -98,16 +98,4 @@ def read_notes(folder: Path) -> list[BatchNote]:
         InputError: one is damaged.
     """
     notes = [BatchNote.read(path) for path in folder.glob("*.json")]
-    return sorted(notes, key=lambda note: (note.submitted_at, note.name))
-
-
-@contextlib.contextmanager
-def submitting(folder: Path) -> Iterator[None]:
-    """Keep other jobs on the same folder from submitting; a killed job lets go by itself."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, PRIVATE)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return sorted(filter(None, notes), key=lambda note: (note.submitted_at, note.name))

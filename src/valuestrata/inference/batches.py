@@ -25,14 +25,16 @@ from valuestrata.inference.batch_files import (
     request_digest,
     request_line,
 )
-from valuestrata.inference.batch_notes import BatchNote, new_note, read_notes, submitting
+from valuestrata.inference.batch_notes import BatchNote, new_note, read_notes
 from valuestrata.inference.completions import ServiceReply
 from valuestrata.inference.service import Failure, Result, client_errors, failure_of, words_of
 
 log = logging.getLogger(__name__)
 
-LISTING_DELAY = 60.0
+LISTING_DELAY = 120.0
 """Seconds after which a batch that was made stands in the service's list for sure."""
+MAKING_TIMEOUT = 60.0
+"""Seconds to wait for the answer when a batch is made; less than the delay above."""
 MAX_MISSED_POLLS = 30
 """Polls in a row that may go without an answer."""
 TIMEOUT = 600.0
@@ -134,20 +136,19 @@ class _Submission:
         """
         asked, refusal = set(todo), None
         failed: dict[str, Result] = {}
-        with submitting(self.settings.folder):
-            waiting = self._resumed(asked)
-            taken = {request_id for note in waiting for request_id in note.request_ids}
-            rest = {i: body for i, body in todo.items() if i not in taken}
-            for part in batch_parts(rest, self.settings.max_requests):
-                try:
-                    submitted = self._submit({i: rest[i] for i in part})
-                except InputError as error:
-                    refusal = error
-                    break
-                if isinstance(submitted, BatchNote):
-                    waiting.append(submitted)
-                else:
-                    failed |= dict.fromkeys(part, submitted)
+        waiting = self._resumed(asked)
+        taken = {request_id for note in waiting for request_id in note.request_ids}
+        rest = {i: body for i, body in todo.items() if i not in taken}
+        for part in batch_parts(rest, self.settings.max_requests):
+            try:
+                submitted = self._submit({i: rest[i] for i in part})
+            except InputError as error:
+                refusal = error
+                break
+            if isinstance(submitted, BatchNote):
+                waiting.append(submitted)
+            else:
+                failed |= dict.fromkeys(part, submitted)
         yield from failed.items()
         asked -= set(failed)
         for note, batch in self._ended(waiting):
@@ -173,7 +174,7 @@ class _Submission:
         accounts = self.settings.accounts
         reserved = accounts.reserve([*requests.values()]) if accounts is not None else ()
         note = new_note(self.settings.folder, upload.id, tuple(requests), reserved)
-        once = self.client.with_options(max_retries=0)
+        once = self.client.with_options(max_retries=0, timeout=MAKING_TIMEOUT)
         batch = self._ask(
             lambda: once.batches.create(
                 input_file_id=note.file_id,
@@ -216,6 +217,9 @@ class _Submission:
     def _listed(self, note: BatchNote) -> str | None:
         """The id of the batch that was made of a note's file, None where none was."""
         time.sleep(max(0.0, note.submitted_at + LISTING_DELAY - time.time()))
+        now = BatchNote.read(note.path)  # another job may have had its answer meanwhile
+        if now is None or now.batch_id is not None:
+            return None if now is None else now.batch_id
         errors: tuple[type[Exception], ...] = (AttributeError, TypeError, *client_errors())
         try:
             files = _batches_by_file(self.client)

@@ -45,20 +45,20 @@ class Spending:
     amount: float = 0.0
     unpriced: int = 0
 
-    def count(self, line: Line) -> None:
-        """Add an attempt."""
+    def count(self, line: Line, times: int = 1) -> None:
+        """Add an attempt, or with -1 take it out again."""
         basis = line.get("basis", "unsure")
         if basis == "unbilled":
-            self.unbilled += 1
+            self.unbilled += times
             return
-        self.calls += 1
-        self.by_usage += basis == "usage"
-        self.unsure += basis == "unsure"
-        self.prompt_tokens += line["prompt"]
-        self.cached_tokens += line.get("cached", 0)
-        self.completion_tokens += line["completion"]
-        self.amount += line["amount"] or 0.0
-        self.unpriced += line["amount"] is None
+        self.calls += times
+        self.by_usage += times * (basis == "usage")
+        self.unsure += times * (basis == "unsure")
+        self.prompt_tokens += times * line["prompt"]
+        self.cached_tokens += times * line.get("cached", 0)
+        self.completion_tokens += times * line["completion"]
+        self.amount += times * (line["amount"] or 0.0)
+        self.unpriced += times * (line["amount"] is None)
 
     def __add__(self, other: "Spending") -> "Spending":
         """Both together."""
@@ -94,7 +94,8 @@ class Books:
         self._offsets: dict[str, int] = {}
         self._heads: dict[str, Line] = {}
         self._settled: dict[str, Spending] = {}
-        self._open: dict[str, Line] = {}
+        self._open: dict[str, dict[str, Line]] = {}
+        self._announced: dict[str, Spending] = {}
         self._early: dict[str, Line] = {}
 
     def accounts(self) -> list[Account]:
@@ -104,16 +105,13 @@ class Books:
             InputError: a line cannot be read.
         """
         self._read()
-        spendings = {name: Spending() + settled for name, settled in self._settled.items()}
-        for reservation, line in self._open.items():
-            spendings[_file_of(reservation)].count(line)
         return [
             Account(
                 head["node"],
                 head["currency"],
                 head["started"],
                 head.get("cached_replies", 0),
-                spendings[name],
+                self._settled[name] + self._announced[name],
             )
             for name, head in self._heads.items()
         ]
@@ -145,16 +143,19 @@ class Books:
         try:
             line = _checked(json.loads(text))
             if "withdraw" in line:
-                self._open.pop(line["withdraw"], None)
+                self._close(line["withdraw"])
             elif "charge" in line:
                 self._settle(line["charge"], line)
             elif "reserve" in line:
-                self._open[line["reserve"]] = line
+                self._open[path.stem][line["reserve"]] = line
+                self._announced[path.stem].count(line)
                 if line["reserve"] in self._early:
                     self._settle(line["reserve"], self._early.pop(line["reserve"]))
             else:
                 self._heads.setdefault(path.stem, {}).update(line)
-                self._settled.setdefault(path.stem, Spending())
+                for sums in (self._settled, self._announced):
+                    sums.setdefault(path.stem, Spending())
+                self._open.setdefault(path.stem, {})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: a line of the ledger cannot be read ({error!r}); move the file away, and "
@@ -163,10 +164,21 @@ class Books:
 
     def _settle(self, reservation: str, line: Line) -> None:
         """Count a settled attempt once; its announcement may stand in a file not read yet."""
-        if self._open.pop(reservation, None) is None:
-            self._early[reservation] = line
-        else:
+        if self._close(reservation):
             self._settled[_file_of(reservation)].count(line)
+        else:
+            self._early[reservation] = line
+
+    def _close(self, reservation: str) -> bool:
+        """Count an announced attempt no longer; whether it was there."""
+        name = _file_of(reservation)
+        line = self._open.get(name, {}).pop(reservation, None)
+        if line is None:
+            return False
+        self._announced[name].count(line, -1)
+        if not self._open[name]:  # sums of floating-point numbers drift
+            self._announced[name] = Spending()
+        return True
 
 
 def _checked(line: Line) -> Line:

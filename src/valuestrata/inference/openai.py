@@ -31,6 +31,7 @@ from valuestrata.inference.ledger import Ledger
 from valuestrata.inference.protocol import (
     CUT,
     REFUSED,
+    WRAPPER_TOKENS,
     Completion,
     LoadCheck,
     Messages,
@@ -53,8 +54,6 @@ NO_KEY = "no-key"
 """What is sent in place of a key where none is needed: the package wants one."""
 _FIELD = "answer"
 _OPENING = f'{{"{_FIELD}":"'
-_WRAPPER_TOKENS = 16
-"""Tokens of a constrained reply beside its option, at most."""
 _NO_OPTION = "a reply that is none of the options"
 _ECHO = "a reply that repeats the whole prompt"
 _LEAST_ECHO = 80
@@ -259,7 +258,7 @@ class OpenAIBackend:
             "model": model.model,
             "messages": [{"role": role, "content": content} for role, content in roles],
             model.length_parameter: sampling.max_new_tokens
-            + (_WRAPPER_TOKENS if request.constrained else 0),
+            + (WRAPPER_TOKENS if request.constrained else 0),
         }
         temperature = sampling.temperature if sampling.temperature > 0 else model.temperature
         if temperature is not None:

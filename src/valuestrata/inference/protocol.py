@@ -31,6 +31,8 @@ FILTERED = "content_filter"
 """The finish reason of a text that a service withheld, in part or whole."""
 REFUSED = "refusal"
 """The finish reason of a text that is a service's words of refusal."""
+WRAPPER_TOKENS = 16
+"""Tokens of a service's constrained reply beside its option, at most."""
 
 
 @dataclass(frozen=True)

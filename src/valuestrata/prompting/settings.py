@@ -5,6 +5,7 @@ from pathlib import Path
 from valuestrata.provenance import file_digest
 from valuestrata.study.base import FrozenMap, Part
 from valuestrata.study.prompts import Options, Order, Persona, prompt_fields
+from valuestrata.study.rubrics import rubric_path
 from valuestrata.study.study import Study
 
 FOLDER = Path(__file__).parent
@@ -49,23 +50,23 @@ def prompt_settings(study: Study, prompt_variant: str = "") -> PromptSettings:
 
 def template_id(name: str) -> str:
     """A prompt file with the hash of its content, `english@0123456789ab`: an edit is a change."""
-    return _with_hash("templates", name)
+    return _with_hash(name, data_file("templates", name))
 
 
 def rubric_id(name: str) -> str:
-    """A rubric with the hash of its content."""
-    return _with_hash("rubrics", name)
+    """A rubric, or the path of one, with the hash of its content."""
+    return _with_hash(name, rubric_path(name))
 
 
 def open_questions_id(name: str) -> str:
     """A file of open questions with the hash of its content."""
-    return _with_hash("open_questions", name)
+    return _with_hash(name, data_file("open_questions", name))
 
 
 def data_file(folder: str, name: str) -> Path:
-    """Path of a packaged prompt file, rubric or file of open questions, by its name or its id."""
+    """Path of a packaged prompt file or file of open questions, by its name or its id."""
     return FOLDER / folder / f"{name.partition('@')[0]}.yaml"
 
 
-def _with_hash(folder: str, name: str) -> str:
-    return f"{name}@{file_digest(data_file(folder, name))[:12]}"
+def _with_hash(name: str, path: Path) -> str:
+    return f"{name}@{file_digest(path)[:12]}"

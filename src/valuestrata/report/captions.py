@@ -34,6 +34,11 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Accuracy and NMAE of each run (across) in each subgroup (down), from the best to the "
         "worst served.",
     ),
+    "contrasts": (
+        "Groups against the rest",
+        "Accuracy in each group of an axis minus that in the axis' other groups, on the questions "
+        "that both have: right of 0 a run serves the group better.",
+    ),
     "win_rates": (
         "Win rates of open-ended answers",
         "Win rate of each run against the judge's reference run, on the same prompts and in both "
@@ -95,6 +100,8 @@ def alternative(name: str, has_llms: bool) -> str:
         "groups": "the table of scores by group",
         "training": "the training log in each adapter's folder",
         "plane": "the table of inequality",
+        "contrasts": "the tables of differences between groups",
+        "win_rates": "the tables of verdicts",
         "subgroups": "tables/groups.csv",
         "map": "tables/diversity.csv",
         "agreement": "the table of rank agreement",

@@ -1,6 +1,7 @@
 """The finding on the noise ceiling: how close runs come to it. Pure sentences."""
 
-from valuestrata.report.phrases import with_interval
+from valuestrata.report.baseline_findings import TIED
+from valuestrata.report.phrases import listed, points, tested, with_interval
 from valuestrata.report.results import Estimate, Results
 from valuestrata.report.runs import (
     BASE,
@@ -26,17 +27,39 @@ def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
         return _without_gain(results, agnostic, split), []
     best, baseline, gain = max(gains, key=lambda item: item[2].value)
     start = with_interval(results.metric((baseline, BASE), split, "accuracy"))
-    name = label(best, settings)
-    answer = (
-        f"On {split} the highest normalized gain in accuracy is {with_interval(gain, rate=True)}, "
-        f"of {name}: from {baseline} ({start}) to the noise ceiling ({with_interval(ceiling)})."
-    )
-    details = []
-    if gain.value <= 0:
-        details.append("No run is above the baseline.")
+    tied = [label(run, settings) for run, _, g in gains if g.value >= gain.value - TIED]
+    if gain.value > 0:
+        answer = (
+            f"On {split} the highest normalized gain in accuracy is "
+            f"{with_interval(gain, rate=True)}, of {listed(tied)}: from {baseline} ({start}) to "
+            f"the noise ceiling ({with_interval(ceiling)})."
+        )
+        details = [] if gain.ci_low > 0 else [f"It is not clearly above {baseline}."]
+    else:
+        distance = _distance(results, best, baseline, split)
+        are = "is" if len(tied) == 1 else "are"
+        answer = (
+            f"On {split} no run is above the best persona-agnostic baseline, {baseline} "
+            f"({start}): {listed(tied)} {are} {distance}; the noise ceiling is "
+            f"{with_interval(ceiling)}."
+        )
+        details = []
     if len(gains) > 1:
         details.append("The best run is selected by this same score, which favours it slightly.")
     return answer, details
+
+
+def _distance(results: Results, run: ModelVariant, baseline: str, split: str) -> str:
+    """`2.2 points below it (-0.022 [-0.040, -0.001], p = 0.030)`, on the pairs of both."""
+    gap = results.difference(run, (baseline, BASE), split, "accuracy")
+    if gap is None or not gap.exists:
+        return "not above it"
+    if gap.value >= 0:
+        return "level with it"
+    numbers = f"{with_interval(gap, signed=True)}, {tested(gap)}"
+    level = results.settings.evaluation.confidence_level
+    doubt = "" if gap.direction(level) else ", a difference that is not shown"
+    return f"{points(gap.value)} below it ({numbers}{doubt})"
 
 
 def _gains(

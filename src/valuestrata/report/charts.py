@@ -36,7 +36,7 @@ HEAT = "cividis"
 
 
 @dataclass(frozen=True)
-class Panel:
+class ChartPanel:
     """One chart of a figure, as wide as its place is.
 
     Attributes:
@@ -59,7 +59,7 @@ class Drawing:
     `one_scale`: whether colours mean the same in all panels.
     """
 
-    panels: tuple[Panel, ...]
+    panels: tuple[ChartPanel, ...]
     columns: int = 2
     notes: tuple[str, ...] = ()
     one_scale: bool = True
@@ -297,7 +297,7 @@ def file_spec(drawing: Drawing, title: str, caveat: str, width: int = 900) -> Ro
     }  # fmt: skip
 
 
-def _with_rows(panel: Panel) -> list[Layer]:
+def _with_rows(panel: ChartPanel) -> list[Layer]:
     """The layers that have something to show; all where none has."""
     empty_data = {name for name, rows in panel.data.items() if not rows}
     layers = [part for part in panel.layers if part["data"].get("name") not in empty_data]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import atan2, degrees
 from typing import Any
 
+from valuestrata.io import records
 from valuestrata.report.charts import (
     CEILING,
     GREY,
@@ -12,7 +13,7 @@ from valuestrata.report.charts import (
     ROW,
     Drawing,
     Layer,
-    Panel,
+    ChartPanel,
     Row,
     at,
     empty,
@@ -29,11 +30,12 @@ from valuestrata.report.charts import (
     shift,
     spread,
     tooltip,
+    upright,
     values_axis,
     with_interval,
 )
 from valuestrata.report.charts_runs import IS_BASE, interval_note
-from valuestrata.report.phrases import METRIC_NAMES, METRICS, STATISTICS, p_value
+from valuestrata.report.phrases import METRIC_NAMES, METRICS, STATISTICS, tested
 from valuestrata.report.results import SUBGROUPS, Results, cell_label, to_estimate
 from valuestrata.report.runs import (
     BASE,
@@ -59,8 +61,8 @@ def fairness_drawing(results: Results) -> Drawing:
                     {
                         **run_row(run, settings), **estimate_row(estimate := to_estimate(row)),
                         "mean": float(row["null_mean"]), "p95": float(row["null_p95"]),
-                        "p": p_value(estimate.p_value),
-                        "above": estimate.p_value is not None and estimate.p_value < alpha,
+                        "test": tested(estimate),
+                        "above": estimate.tested is not None and estimate.tested < alpha,
                     }
                     for run in all_runs(settings)
                     if (row := results.inequality(run, split, metric, statistic)) is not None
@@ -74,20 +76,22 @@ def fairness_drawing(results: Results) -> Drawing:
         return empty("Inequality was not measured on the test split.")
     note = (
         "Grey bar: null of equal groups, from its mean to its 95th percentile. "
-        f"Filled mark: p < {alpha:.2g}; hollow: inequality is not shown. {interval_note(results)}"
+        f"Filled mark: q < {alpha:.2g}; hollow: inequality is not shown. {interval_note(results)}"
     )
     return Drawing(tuple(panels), 2, (note,))
 
 
-def _null_panel(results: Results, rows: Sequence[Row], names: Sequence[str], heading: str) -> Panel:
+def _null_panel(
+    results: Results, rows: Sequence[Row], names: Sequence[str], heading: str
+) -> ChartPanel:
     y = rows_axis("run", names)
     x = values_axis(f"{heading.split(' of ')[0]} (0: equal)")
     looks = look(results.settings, rows)
     layers = (
         null_bars("runs", x, y),
-        *with_interval("runs", x, y, ["run", "p"], "!datum.above", **looks),
+        *with_interval("runs", x, y, ["run", "test"], "!datum.above", **looks),
     )
-    return Panel(heading, 22 * len(names), layers, {"runs": rows})
+    return ChartPanel(heading, 22 * len(names), layers, {"runs": rows})
 
 
 # the plane -------------------------------------------------------------------------------------
@@ -138,10 +142,10 @@ def _net(row: dict[str, Any]) -> float:
 
 def _in_words(row: dict[str, Any]) -> str:
     estimate = to_estimate(row)
-    return f"{estimate.value:.3f}, null {float(row['null_mean']):.3f}, {p_value(estimate.p_value)}"
+    return f"{estimate.value:.3f}, null {float(row['null_mean']):.3f}, {tested(estimate)}"
 
 
-def _plane(results: Results, runs: Sequence[Row], is_net: bool, title: str) -> Panel:
+def _plane(results: Results, runs: Sequence[Row], is_net: bool, title: str) -> ChartPanel:
     ends = ("x_net", "y_net") if is_net else ("x", "y")
     what = title.rsplit(",", 1)[0]
     scale = {"zero": True, "nice": True, "padding": 14}
@@ -166,7 +170,7 @@ def _plane(results: Results, runs: Sequence[Row], is_net: bool, title: str) -> P
         layer("named", name, x=x, y=y, text={"field": "model"}),
     ]
     named = [run for run in runs if run["variant"] != BASE]
-    return Panel(title, 300, tuple(layers), {"runs": runs, "named": named, "arrows": arrows})
+    return ChartPanel(title, 300, tuple(layers), {"runs": runs, "named": named, "arrows": arrows})
 
 
 SQUARE: Layer = {
@@ -236,7 +240,7 @@ def subgroups_drawing(results: Results) -> Drawing:
     return Drawing(tuple(panels), 2, (note,), one_scale=False)
 
 
-def _heat_panel(results: Results, rows: Sequence[Row], title: str, metric: str) -> Panel:
+def _heat_panel(results: Results, rows: Sequence[Row], title: str, metric: str) -> ChartPanel:
     runs = [label(run, results.settings) for run in all_runs(results.settings)]
     ranked = {label(run, results.settings) for run in main_runs(results.settings)}
     totals: dict[str, list[float]] = {}
@@ -255,7 +259,7 @@ def _heat_panel(results: Results, rows: Sequence[Row], title: str, metric: str) 
         color=number("value", name, scale={"scheme": HEAT, "reverse": reverse}),
         tooltip=tooltip("run", "subgroup", "shown", "interval", "n", "missing"),
     )  # fmt: skip
-    return Panel(title, 15 * len(order), (cells,), {"cells": rows})
+    return ChartPanel(title, 15 * len(order), (cells,), {"cells": rows})
 
 
 def groups_drawing(results: Results) -> Drawing:
@@ -293,12 +297,10 @@ def _group_rows(results: Results, split: str, runs: Sequence[ModelVariant]) -> l
     return rows
 
 
-def _groups_panel(results: Results, title: str, rows: Sequence[Row]) -> Panel:
+def _groups_panel(results: Results, title: str, rows: Sequence[Row]) -> ChartPanel:
     keys = list(dict.fromkeys(row["row"] for row in rows))
-    names = list(dict.fromkeys(row["variant"] for row in rows))
     height = (ROW + 2) * len(keys)
-    shifts = dict(zip(names, spread(len(names), height, len(keys), gap=9), strict=True))
-    rows = [{**row, "shift": shifts[row["variant"]]} for row in rows]
+    rows = _shifted(rows, height, len(keys))
     x, y = values_axis("accuracy", [0, 1]), rows_axis("row", keys)
     tick = {"type": "tick", "color": CEILING, "thickness": 2, "size": 15}
     layers = (
@@ -308,4 +310,61 @@ def _groups_panel(results: Results, title: str, rows: Sequence[Row]) -> Panel:
             yOffset=shift(), **look(results.settings, rows),
         ),
     )  # fmt: skip
-    return Panel(title, height, layers, {"groups": rows})
+    return ChartPanel(title, height, layers, {"groups": rows})
+
+
+def contrasts_drawing(results: Results) -> Drawing:
+    """Accuracy of each axis' groups minus the rest, on the test splits: a panel a model."""
+    settings = results.settings
+    frame = results.contrasts
+    is_shown = (frame["metric"] == "accuracy") & (frame["reading"] == "raw")
+    is_shown &= (frame["other_group"] == "rest") & (frame["level"] != SUBGROUPS)
+    panels = []
+    for split in tested_splits(settings):
+        contrasts = records(frame[is_shown & (frame["split"] == split)])
+        for model in dict.fromkeys(model for model, _ in main_runs(settings)):
+            rows = _contrast_rows(results, [row for row in contrasts if row["model"] == model])
+            if rows:
+                panels.append(_contrasts_panel(results, f"{model}, {split}", rows))
+    if not panels:
+        return empty("No axis has groups to compare on the test split.")
+    level = settings.evaluation.confidence_level
+    note = f"Filled mark: q < {1 - level:.2g}; hollow: a difference is not shown. "
+    return Drawing(tuple(panels), 2, (note + interval_note(results),))
+
+
+def _contrast_rows(results: Results, contrasts: Sequence[Row]) -> list[Row]:
+    settings = results.settings
+    level = settings.evaluation.confidence_level
+    shown = set(main_runs(settings))
+    return [
+        {
+            **run_row((str(row["model"]), str(row["variant"])), settings),
+            **estimate_row(estimate := to_estimate(row)),
+            "row": f"{settings.axes[str(row['level'])]}: {cell_label(str(row['group']))}",
+            "test": tested(estimate),
+            "clear": estimate.direction(level) != 0,
+        }
+        for row in contrasts
+        if (str(row["model"]), str(row["variant"])) in shown and to_estimate(row).exists
+    ]
+
+
+def _contrasts_panel(results: Results, title: str, rows: Sequence[Row]) -> ChartPanel:
+    keys = list(dict.fromkeys(row["row"] for row in rows))
+    height = (ROW + 2) * len(keys)
+    rows = _shifted(rows, height, len(keys))
+    y = rows_axis("row", keys)
+    x = number("value", "accuracy, minus that of the rest", axis={"tickCount": 5})
+    marks = with_interval(
+        "groups", x, y, ["run", "row", "test"], "!datum.clear",
+        yOffset=shift(), **look(results.settings, rows),
+    )  # fmt: skip
+    return ChartPanel(title, height, (upright(0), *marks), {"groups": rows})
+
+
+def _shifted(rows: Sequence[Row], height: int, n_rows: int) -> list[Row]:
+    """Rows whose variants are a little apart from each other."""
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    shifts = dict(zip(names, spread(len(names), height, n_rows, gap=9), strict=True))
+    return [{**row, "shift": shifts[row["variant"]]} for row in rows]

@@ -1,6 +1,6 @@
 """Charts of runs: scores of each model before and after tuning, win rates, refusals by topic."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from valuestrata.report.charts import (
     CEILING,
@@ -9,7 +9,7 @@ from valuestrata.report.charts import (
     ROW,
     Drawing,
     Layer,
-    Panel,
+    ChartPanel,
     Row,
     at,
     band,
@@ -31,9 +31,18 @@ from valuestrata.report.charts import (
     with_interval,
 )
 from valuestrata.report.comparison import Metric
-from valuestrata.report.phrases import count, percent
-from valuestrata.report.results import Estimate, Results
-from valuestrata.report.runs import BASE, all_runs, baseline_runs, label, llm_runs, splits
+from valuestrata.report.human_agreement import unreliable
+from valuestrata.report.phrases import count, decimal, percent
+from valuestrata.report.results import Estimate, Results, to_estimate
+from valuestrata.report.runs import (
+    BASE,
+    ModelVariant,
+    all_runs,
+    baseline_runs,
+    label,
+    llm_runs,
+    splits,
+)
 
 AXIS = {
     "accuracy": "accuracy (higher is better)",
@@ -54,7 +63,7 @@ def metric_drawing(results: Results, metric: str) -> Drawing:
     return Drawing(tuple(panels), 2, (*notes, "Ochre band: interval of the noise ceiling."))
 
 
-def _metric_panel(results: Results, metric: str, split: str) -> Panel:
+def _metric_panel(results: Results, metric: str, split: str) -> ChartPanel:
     settings = results.settings
     models = list(dict.fromkeys(model for model, _ in all_runs(settings)))
     n_variants = max((len(settings.variants[model]) for model in models), default=1)
@@ -84,7 +93,7 @@ def _metric_panel(results: Results, metric: str, split: str) -> Panel:
         beside("runs", x, y, yOffset=shift()),
     ]
     title = f"{split} ({settings.roles.get(split, '')} split)"
-    return Panel(title, height, tuple(layers), {"runs": rows, "joins": _joins(rows)})
+    return ChartPanel(title, height, tuple(layers), {"runs": rows, "joins": _joins(rows)})
 
 
 def _shown(estimate: Estimate) -> str:
@@ -142,33 +151,67 @@ def win_rates_drawing(results: Results) -> Drawing:
     ]
     if not keys:
         return empty("No judge compared open-ended answers in this study.")
-    notes = (
-        f"{interval_note(results)} 0.5: as good as the reference; the reference itself is at 0.5.",
-        "Flip: share of comparisons whose verdict changed with the order of the answers.",
-    )
-    return Drawing(tuple(_win_panel(results, *key) for key in keys), 3, notes)
+    doubtful = unreliable(results)
+    notes = [
+        f"{interval_note(results)} 0.5: as good as the reference; the reference itself is at 0.5. "
+        "Cross: controlled for length. Wide bar: position bias, from the win rate when shown "
+        "second to that when shown first. Flip: share of verdicts that changed with the order.",
+    ]
+    if any((win.judge, win.dimension) in doubtful for _, win in keys):
+        notes.append(f"Doubtful: the judge is less reliable than {results.annotators} there.")
+    panels = (_win_panel(results, split, win, doubtful) for split, win in keys)
+    return Drawing(tuple(panels), 3, tuple(notes))
 
 
-def _win_panel(results: Results, split: str, win: Metric) -> Panel:
+def _win_panel(
+    results: Results, split: str, win: Metric, doubtful: Collection[tuple[str, str]]
+) -> ChartPanel:
     settings = results.settings
     names, rows = [], []
     for run in llm_runs(settings):
         name = label(run, settings) + " (ref.)" * (run == settings.references.get(win.judge))
         names.append(name)
         rate = results.metric(run, split, win)
-        if rate is None or not rate.exists:
-            continue
-        flip = results.metric(run, split, win._replace(metric="flip_rate"))
-        flips = percent(flip.value) if flip is not None and flip.exists else "none"
-        row = {**run_row(run, settings), **estimate_row(rate), "run": name, "flips": flips}
-        end = rate.ci_high if rate.has_interval else rate.value
-        rows.append({**row, "end": end, "text": f"{rate.value:.2f}, {flips} flip"})
+        if rate is not None and rate.exists:
+            row = {**run_row(run, settings), **estimate_row(rate), "run": name}
+            rows.append({**row, **_verdicts(results, run, split, win, rate)})
+    is_doubtful = (win.judge, win.dimension) in doubtful
     judge = f", {win.judge}" if len(settings.judges) > 1 else ""
-    title = f"{win.dimension}, {split}{judge}"
+    title = f"{win.dimension}, {split}{judge}{' (doubtful)' if is_doubtful else ''}"
     x, y, looks = values_axis("win rate", [0, 1]), rows_axis("run", names), look(settings, rows)
-    marks = with_interval("runs", x, y, ["run", "flips"], IS_BASE, **looks)
-    layers = [upright(0.5), *marks, beside("runs", x, y)]
-    return Panel(title, ROW * len(names), tuple(layers), {"runs": rows})
+    if is_doubtful:
+        looks = {**looks, "color": {"value": GREY}}
+    bias = {"type": "bar", "height": 12, "color": GREY, "opacity": 0.25}
+    cross = {"type": "point", "shape": "cross", "angle": 45, "size": 45, "color": GREY}
+    fields = ["run", "flips", "position bias", "length-controlled"]
+    layers = (
+        upright(0.5),
+        layer("runs", bias, x=at(x, "second"), x2=place("first"), y=y),
+        *with_interval("runs", x, y, fields, IS_BASE, **looks),
+        layer("runs", cross, x=at(x, "controlled"), y=y),
+        beside("runs", x, y),
+    )
+    return ChartPanel(title, ROW * len(names), layers, {"runs": rows})
+
+
+def _verdicts(results: Results, run: ModelVariant, split: str, win: Metric, rate: Estimate) -> Row:
+    """What else verdicts show of a run: both orders, flips, the win rate at equal length."""
+
+    def value(statistic: str) -> float:
+        row = results.verdicts(run, split, win.judge, win.dimension, statistic)
+        return float("nan") if row is None else to_estimate(row).value
+
+    flips = percent(value("flip_rate"))
+    return {
+        "first": value("shown_first"),
+        "second": value("shown_second"),
+        "controlled": value("length_controlled"),
+        "flips": flips,
+        "position bias": decimal(value("position_bias"), signed=True),
+        "length-controlled": decimal(value("length_controlled")),
+        "end": rate.ci_high if rate.has_interval else rate.value,
+        "text": f"{rate.value:.2f}, {flips} flip",
+    }
 
 
 # replies without an answer ---------------------------------------------------------------------
@@ -208,7 +251,7 @@ def refusals_drawing(results: Results) -> Drawing:
     return Drawing(tuple(panels), 1, (note,))
 
 
-def _topics_panel(results: Results, split: str, rows: Sequence[Row]) -> Panel:
+def _topics_panel(results: Results, split: str, rows: Sequence[Row]) -> ChartPanel:
     runs = [label(run, results.settings) for run in llm_runs(results.settings)]
     blocks = list(dict.fromkeys(row["block"] for row in rows))
     worst = {b: max(row["unanswered"] for row in rows if row["block"] == b) for b in blocks}
@@ -226,4 +269,4 @@ def _topics_panel(results: Results, split: str, rows: Sequence[Row]) -> Panel:
         layer("cells", "rect", x=x, y=y, color=shade, tooltip=parts),
         layer("cells", "text", x=x, y=y, color=ink, text={"field": "text"}),
     )
-    return Panel(split, ROW * len(runs) + 10, layers, {"cells": rows})
+    return ChartPanel(split, ROW * len(runs) + 10, layers, {"cells": rows})

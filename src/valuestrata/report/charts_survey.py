@@ -6,7 +6,7 @@ from valuestrata.report.charts import (
     PALETTE,
     ROW,
     Drawing,
-    Panel,
+    ChartPanel,
     empty,
     estimate_row,
     layer,
@@ -20,7 +20,7 @@ from valuestrata.report.charts import (
     with_interval,
 )
 from valuestrata.report.charts_runs import interval_note
-from valuestrata.report.phrases import RANKS, count, decimal, p_value
+from valuestrata.report.phrases import RANKS, count, decimal, tested
 from valuestrata.report.results import Results, stratum_label, to_estimate
 
 SCORES = {
@@ -44,8 +44,8 @@ def diversity_drawing(results: Results) -> Drawing:
         rows = [
             {
                 "block": names[block], **estimate_row(score), "mean": float(row["null_mean"]),
-                "p95": float(row["null_p95"]), "p": p_value(score.p_value),
-                "above": score.p_value is not None and score.p_value < alpha,
+                "p95": float(row["null_p95"]), "test": tested(score),
+                "above": score.tested is not None and score.tested < alpha,
             }
             for row in means
             if row["measure"] == measure and (block := str(row["block"])) in names
@@ -53,13 +53,13 @@ def diversity_drawing(results: Results) -> Drawing:
         ]  # fmt: skip
         y = rows_axis("block", list(names.values()))
         x = values_axis(title)
-        marks = with_interval("blocks", x, y, ["block", "p"], "!datum.above", color=BLUE)
+        marks = with_interval("blocks", x, y, ["block", "test"], "!datum.above", color=BLUE)
         layers = (null_bars("blocks", x, y), *marks)
-        panels.append(Panel(title, ROW * len(names), layers, {"blocks": rows}))
+        panels.append(ChartPanel(title, ROW * len(names), layers, {"blocks": rows}))
     notes = (
         "In brackets: questions of the block. Means over the strata, then over the block's "
         "questions. Grey bar: null of random subgroups, from its mean to its 95th percentile. "
-        f"Filled mark: p < {alpha:.2g}. {interval_note(results)}",
+        f"Filled mark: q < {alpha:.2g}. {interval_note(results)}",
     )
     return Drawing(tuple(panels), 2, notes)
 
@@ -81,7 +81,7 @@ def map_drawing(results: Results) -> Drawing:
             {
                 "question": str(row["question"]), "stratum": stratum_label(str(row["stratum"])),
                 "score": float(row["value"]), "MDS": decimal(float(row["value"])),
-                "subgroups": count(int(row["n"])), "p": p_value(to_estimate(row).p_value),
+                "subgroups": count(int(row["n"])), "test": tested(to_estimate(row)),
             }
             for row in records(cells[(cells["block"] == block) & (cells["stratum"] != "mean")])
         ]  # fmt: skip
@@ -94,9 +94,9 @@ def map_drawing(results: Results) -> Drawing:
         cells_layer = layer(
             "cells", "rect", x=x, y=rows_axis("question", questions, padding=0.02),
             color=number("score", "MDS", scale={"scheme": HEAT, "domain": [0, 1]}),
-            tooltip=tooltip("question", "stratum", "MDS", "p", "subgroups"),
+            tooltip=tooltip("question", "stratum", "MDS", "test", "subgroups"),
         )  # fmt: skip
-        panels.append(Panel(str(block), 15 * len(questions), (cells_layer,), {"cells": rows}))
+        panels.append(ChartPanel(str(block), 15 * len(questions), (cells_layer,), {"cells": rows}))
     notes = ("Blocks and questions from most to least divided. Bright: divided; dark: alike.",)
     return Drawing(tuple(panels), 3, notes)
 
@@ -121,6 +121,6 @@ def agreement_drawing(results: Results) -> Drawing:
         part = [row for row in rows if row["coefficient"] == name]
         y = rows_axis("stratum", strata)
         marks = with_interval("strata", values_axis(name, [-1, 1]), y, ["stratum"], color=BLUE)
-        panels.append(Panel(name, ROW * len(strata), (upright(0), *marks), {"strata": part}))
+        panels.append(ChartPanel(name, ROW * len(strata), (upright(0), *marks), {"strata": part}))
     note = "1: both scores rank questions alike; 0: unrelated. " + interval_note(results)
     return Drawing(tuple(panels), 2, (note,))

@@ -14,7 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.metrics import distribution, resample
-from valuestrata.report.runs import BASE, ModelVariant, baseline_runs, llm_runs, runs_on
+from valuestrata.metrics.clustered import clustered_mean
+from valuestrata.metrics.contrasts import clustered_mean_effect
+from valuestrata.report.runs import (
+    BASE,
+    ModelVariant,
+    baseline_runs,
+    is_prompt_contrast,
+    llm_runs,
+    runs_on,
+)
 from valuestrata.report.settings import ComparisonSettings
 from valuestrata.study.evaluation import Evaluation
 from valuestrata.study.study import variant_name, variant_parts
@@ -24,7 +33,22 @@ DISTANCES = ("wasserstein", "jensen_shannon", "total_variation")
 SCORES = ("accuracy", "nmae", *DISTANCES, "argmax_accuracy", "confidence", "non_option_mass")
 ORDINAL_ONLY = ("nmae", "wasserstein")
 OUTCOMES = ("refusal", "invalid", "truncated", "failed")
-COMPARED = ("accuracy", "nmae", *DISTANCES, "refusal")
+ANSWERED = "answered"
+ALL_PAIRS = "accuracy_all_pairs"
+UPPER_BOUND = "accuracy_upper_bound"
+READINGS = (ALL_PAIRS, UPPER_BOUND)
+"""Accuracy over all pairs, where no answer counts as not met, or as met: it lies between."""
+GAP_LOWER, GAP_UPPER = "accuracy_gap_lower", "accuracy_gap_upper"
+"""Difference in accuracy with no answer against, or for, the first run, and the reverse."""
+COMPARED = (
+    "accuracy",
+    "nmae",
+    *DISTANCES,
+    "refusal",
+    ANSWERED,
+    *READINGS,
+    "argmax_accuracy",
+)
 JUDGED = {"win_rate": "score", "flip_rate": "flipped"}
 """Metrics of verdicts, and the column that each is the mean of."""
 CEILED = ("accuracy", "nmae", "wasserstein")
@@ -55,11 +79,13 @@ class RunValues:
         values: a series over the run's pairs for each metric, NaN where there is no value.
         expected: pairs that could have a value: ordinal ones, those that were judged, or all.
         answer: the code answered, NaN for none.
+        is_ordinal: [n] whether the question's answers have an order.
     """
 
     values: dict[Metric, pd.Series]
     expected: dict[Metric, int]
     answer: pd.Series
+    is_ordinal: NDArray[np.bool_]
 
     @property
     def pairs(self) -> pd.Index:
@@ -89,7 +115,12 @@ def run_values(scores: pd.DataFrame, verdicts: Mapping[str, pd.DataFrame]) -> Ru
     columns = {Metric(name): scores[name].astype("float64") for name in SCORES}
     for outcome in OUTCOMES:
         columns[Metric(outcome)] = (scores["outcome"] == outcome).astype("float64")
-    n_ordinal = int(scores["measurement_level"].eq("ordinal").sum())
+    is_answer = (scores["outcome"] == "answer").to_numpy()
+    columns[Metric(ANSWERED)] = pd.Series(is_answer.astype(np.float64), index=scores.index)
+    for name, value in zip(READINGS, (0.0, 1.0), strict=True):
+        columns[Metric(name)] = columns[Metric("accuracy")].where(is_answer, value)
+    is_ordinal = scores["measurement_level"].eq("ordinal").to_numpy(dtype=bool)
+    n_ordinal = int(is_ordinal.sum())
     expected = {
         metric: n_ordinal if metric.metric in ORDINAL_ONLY else len(scores) for metric in columns
     }
@@ -102,7 +133,7 @@ def run_values(scores: pd.DataFrame, verdicts: Mapping[str, pd.DataFrame]) -> Ru
                 columns[metric] = values.reindex(scores.index)
                 expected[metric] = int(scores.index.isin(judged.index).sum())
     answer = scores["answer"].astype("Float64").astype("float64")
-    return RunValues(columns, expected, answer)
+    return RunValues(columns, expected, answer, is_ordinal)
 
 
 def compare_split(
@@ -144,7 +175,7 @@ def run_metrics(run: RunValues, evaluation: Evaluation) -> list[Row]:
     for metric, series in run.values.items():
         values = series.to_numpy(dtype=np.float64)
         n = int(np.isfinite(values).sum())
-        numbers = _mean(values, run, evaluation)
+        numbers = _mean_of(metric, values, run, evaluation)
         rows.append(_row(metric, numbers, n, run.expected[metric] - n))
     confidence, hit = run.confidence(run.pairs)
     numbers = distribution.calibration_error(
@@ -214,14 +245,19 @@ def paired_differences(first: RunValues, second: RunValues, evaluation: Evaluati
     """First run minus second, on the pairs for which both have a value."""
     rows = []
     wins = [m for m in first.values if m.metric == "win_rate" and m in second.values]
-    for metric in (*map(Metric, COMPARED), *wins):
-        gap = first.array(metric, first.pairs) - second.array(metric, first.pairs)
+    compared = {metric: (metric, metric) for metric in (*map(Metric, COMPARED), *wins)}
+    compared |= _bounds(first, second)
+    for metric, (one, other) in compared.items():
+        gap = first.array(one, first.pairs) - second.array(other, first.pairs)
         n = int(np.isfinite(gap).sum())
         if not n:
             continue
-        numbers = _mean(gap, first, evaluation)
+        numbers = _mean_of(metric, gap, first, evaluation, bounds=(-1.0, 1.0))
         p = resample.sign_flip(gap, first.clusters, evaluation.n_resamples, evaluation.seed)
-        rows.append({**_row(metric, numbers, n, first.expected[metric] - n), "p_value": p})
+        effect = clustered_mean_effect(gap, first.clusters)
+        spread = {"questions": int(effect.questions[0]), "std_error": float(effect.error[0])}
+        row = _row(metric, numbers, n, first.expected[one] - n)
+        rows.append({**row, "p_value": p, **spread})
     value, low, high, p, n = distribution.calibration_difference(
         first.confidence(first.pairs),
         second.confidence(first.pairs),
@@ -234,9 +270,12 @@ def paired_differences(first: RunValues, second: RunValues, evaluation: Evaluati
     return rows
 
 
-def is_prompt_contrast(first: ModelVariant, second: ModelVariant) -> bool:
-    """Whether two runs differ in the wording of their prompts alone."""
-    return first != second and (first[0], variant_parts(first[1])[0]) == second
+def _bounds(first: RunValues, second: RunValues) -> dict[Metric, tuple[Metric, Metric]]:
+    """What bounds a difference in accuracy, where one of the runs left a pair unanswered."""
+    if all(run.values[Metric(ANSWERED)].all() for run in (first, second)):
+        return {}
+    lowest, highest = map(Metric, READINGS)
+    return {Metric(GAP_LOWER): (lowest, highest), Metric(GAP_UPPER): (highest, lowest)}
 
 
 def disagreement_rate(first: RunValues, second: RunValues, evaluation: Evaluation) -> Row:
@@ -246,6 +285,19 @@ def disagreement_rate(first: RunValues, second: RunValues, evaluation: Evaluatio
     values = np.where(is_shared, first.answer != answers, np.nan)
     numbers = _mean(values, first, evaluation)
     return _row(Metric(DISAGREEMENT), numbers, int(is_shared.sum()), int((~is_shared).sum()))
+
+
+def _mean_of(
+    metric: Metric,
+    values: Floats,
+    run: RunValues,
+    evaluation: Evaluation,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Numbers:
+    """Mean of a metric; judges' are of few questions, for which a bootstrap is too narrow."""
+    if not metric.judge:
+        return _mean(values, run, evaluation)
+    return clustered_mean(values, run.clusters, evaluation.confidence_level, bounds)[:3]
 
 
 def _mean(values: Floats, run: RunValues, evaluation: Evaluation) -> Numbers:

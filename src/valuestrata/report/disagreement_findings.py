@@ -1,37 +1,78 @@
 """The finding on conflict: where subgroups disagree, and whether above the null. Pure sentences."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.report.phrases import MEASURES, RANKS, decimal, listed, plural, with_interval
 from valuestrata.report.results import Estimate, Results, stratum_label, to_estimate
 
-Blocks = list[tuple[str, Estimate]]
 FEW_QUESTIONS = 3
+"""A block of fewer questions never leads: one question is not a topic."""
+TIED = 1e-9
+
+
+class Block(NamedTuple):
+    """A block of questions: its score, and what random subgroups would score."""
+
+    name: str
+    score: Estimate
+    null_mean: float
+
+    @property
+    def net(self) -> float:
+        """How far the score is above its null; the score itself where there is none."""
+        return self.score.value - (self.null_mean if self.null_mean == self.null_mean else 0.0)
+
+    def is_above(self, alpha: float) -> bool:
+        """Whether a test shows it to be above its null."""
+        return self.score.tested is not None and self.score.tested < alpha
+
+    def reaches(self, first: "Block") -> bool:
+        """Whether its interval, less its null, overlaps another's."""
+        return self.score.ci_high - self.score.value + self.net >= (
+            first.score.ci_low - first.score.value + first.net
+        )
 
 
 def disagreement_finding(results: Results) -> tuple[str, list[str]]:
     """Blocks that divide subgroups most and least, and what is above the permutation null."""
     alpha = 1 - results.settings.evaluation.confidence_level
     blocks = _blocks(results.diversity)
-    if len(blocks) < 2:
-        return "There are too few blocks of questions to compare.", []
-    first, last = blocks[0], blocks[-1]
-    within = [b for b, score in blocks if score.p_value is None or score.p_value >= alpha]
-    answer = (
-        f"Most about {_block(*first)}, least about {_block(*last)}, by Modal Diversity Score; "
-        f"above its null (p < {alpha:.2g}) in {len(blocks) - len(within)} of "
-        f"{plural(len(blocks), 'block')}{f', not in {listed(within)}' if within else ''}."
-    )
+    if not blocks:
+        return "No block of questions has a score.", []
+    above = [block.name for block in blocks if block.is_above(alpha)]
+    unclear = [block.name for block in blocks if block.score.tested is not None]
+    unclear = [name for name in unclear if name not in above]
+    untested = [block.name for block in blocks if block.score.tested is None]
+    where = f"above its null (q < {alpha:.2g}) in {len(above)} of {plural(len(blocks), 'block')}"
+    where += f", not shown in {listed(unclear)}" if unclear else ""
+    where += f", not tested in {listed(untested)}" if untested else ""
+    broad = [block for block in blocks if block.score.n >= FEW_QUESTIONS]
+    leading = [block for block in broad if block.is_above(alpha)]
     details = []
-    broad = [(b, score) for b, score in blocks if score.n >= FEW_QUESTIONS]
-    if min(first[1].n, last[1].n) < FEW_QUESTIONS and len(broad) > 1:
-        details.append(
-            f"Among blocks of at least {FEW_QUESTIONS} questions: most about {_block(*broad[0])}, "
-            f"least about {_block(*broad[-1])}."
-        )
+    if not leading or len(broad) < 2:
+        reason = f"No block of at least {FEW_QUESTIONS} questions is shown to divide subgroups"
+        if leading:
+            reason = f"Only {_block(leading[0])} has {FEW_QUESTIONS} questions or more"
+        answer = f"{reason}; Modal Diversity Score is {where}."
+    else:
+        top = [block for block in leading if block.net >= leading[0].net - TIED]
+        low = [block for block in broad if block.net <= broad[-1].net + TIED]
+        answer = f"Most about {listed([_block(b) for b in top])}"
+        if low[-1].net < top[0].net - TIED:
+            answer += f", least about {listed([_block(b) for b in low])}"
+        answer += f", by Modal Diversity Score less its null; {where}."
+        near = [b.name for b in broad if b not in top and b.reaches(top[0])]
+        if near:
+            details.append(f"Not shown to be apart from the first: {listed(near)}.")
     questions = [line for m in MEASURES if (line := _questions(results.diversity, m, alpha))]
-    details += [f"Single questions above their null: {'; '.join(questions)}."] if questions else []
+    details += (
+        [f"Single questions above their null (q < {alpha:.2g}): {'; '.join(questions)}."]
+        if questions
+        else []
+    )
     return answer, [*details, *agreement_lines(results)]
 
 
@@ -54,27 +95,27 @@ def agreement_lines(results: Results) -> list[str]:
     return [f"{line}."]
 
 
-def _blocks(frame: pd.DataFrame) -> Blocks:
-    """Modal Diversity Score of each block, highest first."""
+def _blocks(frame: pd.DataFrame) -> list[Block]:
+    """Modal Diversity Score of each block, that which is most above its null first."""
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
     rows = records(means[(means["measure"] == "mds") & (means["block"] != "all")])
-    scores = [(str(row["block"]), to_estimate(row)) for row in rows]
-    return sorted(
-        [(block, score) for block, score in scores if score.exists],
-        key=lambda pair: -pair[1].value,
-    )
+    blocks = [Block(str(row["block"]), to_estimate(row), float(row["null_mean"])) for row in rows]
+    scored = [block for block in blocks if block.score.exists]
+    return sorted(scored, key=lambda block: -block.net)
 
 
 def _questions(frame: pd.DataFrame, measure: str, alpha: float) -> str:
     """How many single questions are above their null; '' if none was tested."""
     means = frame[(frame["stratum"] == "mean") & (frame["measure"] == measure)]
-    tested = means[(means["question"] != "mean") & means["p_value"].notna()]
+    test = "q_value" if "q_value" in means else "p_value"
+    tested = means[(means["question"] != "mean") & means[test].notna()]
     if not len(tested):
         return ""
-    hits = int((tested["p_value"] < alpha).sum())
-    expected = f"about {alpha * len(tested):.1f} expected by chance"
-    return f"{MEASURES[measure]} {hits:,} of {len(tested):,} ({expected})"
+    hits = int((tested[test] < alpha).sum())
+    return f"{MEASURES[measure]} {hits:,} of {len(tested):,}"
 
 
-def _block(name: str, score: Estimate) -> str:
-    return f"{name} ({with_interval(score)}, {plural(score.n, 'question')})"
+def _block(block: Block) -> str:
+    score = block.score
+    null = f"null {decimal(block.null_mean)}"
+    return f"{block.name} ({with_interval(score)}, {null}, {plural(score.n, 'question')})"

@@ -19,6 +19,7 @@ from valuestrata.report.phrases import (
     metric_name,
     p_value,
     percent,
+    tested,
 )
 from valuestrata.report.results import (
     SUBGROUPS,
@@ -49,9 +50,24 @@ OF_DISTRIBUTIONS = (
     "calibration_error",
     "non_option_mass",
 )
-OF_TEXTS = ("refusal", "invalid", "truncated", "failed", "non_option_mass")
+OF_TEXTS = (
+    "answered",
+    "accuracy_all_pairs",
+    "accuracy_upper_bound",
+    "refusal",
+    "invalid",
+    "truncated",
+    "failed",
+    "non_option_mass",
+)
 """What only a language model can have: a rule always answers with an option."""
-NOT_IN_DIFFERENCES = ("jensen_shannon", "total_variation", "disagreement_rate")
+NOT_IN_DIFFERENCES = (
+    "jensen_shannon",
+    "total_variation",
+    "disagreement_rate",
+    "accuracy_gap_lower",
+    "accuracy_gap_upper",
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,8 @@ def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str
     rows = []
     for run in all_runs(settings):
         cells = [cell(results.metric(run, split, m), is_rate(m)) for m in metrics]
-        cells += [_greyed(_win(results, run, split, win), win, doubtful) for win in wins]
-        rows.append((_name(results, run), *cells))
+        cells += [greyed(_win(results, run, split, win), win, doubtful) for win in wins]
+        rows.append((run_cell(results, run), *cells))
     for name, shown in CEILINGS.items():
         cells = [cell(results.ceiling(name, split, m)) for m in metrics]
         rows.append((Cell(shown, small="ceiling"), *cells, *(Cell(NONE) for _ in wins)))
@@ -117,17 +133,20 @@ def main_table(results: Results, split: str, doubtful: Collection[tuple[str, str
         caption=f"Main results, {split} ({settings.roles.get(split, '')} split)",
         columns=("Run", *(METRICS[m] for m in metrics), *map(metric_name, wins)),
         rows=tuple(rows),
-        note=_note_on_grey(wins, doubtful),
+        note=_note_on_grey(results, wins, doubtful),
     )
 
 
-def _greyed(shown: Cell, metric: Metric, doubtful: Collection[tuple[str, str]]) -> Cell:
+def greyed(shown: Cell, metric: Metric, doubtful: Collection[tuple[str, str]]) -> Cell:
+    """A cell, grey where its metric's judge and dimension are in `doubtful`."""
     return replace(shown, is_doubtful=(metric.judge, metric.dimension) in doubtful)
 
 
-def _note_on_grey(metrics: Sequence[Metric], doubtful: Collection[tuple[str, str]]) -> str:
+def _note_on_grey(
+    results: Results, metrics: Sequence[Metric], doubtful: Collection[tuple[str, str]]
+) -> str:
     if any((metric.judge, metric.dimension) in doubtful for metric in metrics):
-        return "Grey: the judge is less reliable than people on this dimension."
+        return f"Grey: the judge is less reliable than {results.annotators} on this dimension."
     return ""
 
 
@@ -136,7 +155,7 @@ def distributions_table(results: Results, split: str) -> Table:
     settings = results.settings
     metrics = [m for m in OF_DISTRIBUTIONS if llm_runs(settings) or m not in OF_TEXTS]
     rows = [
-        (_name(results, run), *(cell(results.metric(run, split, m)) for m in metrics))
+        (run_cell(results, run), *(cell(results.metric(run, split, m)) for m in metrics))
         for run in all_runs(settings)
     ]
     columns = ("Run", *(METRICS[m] for m in metrics))
@@ -150,7 +169,7 @@ def gains_table(results: Results, split: str) -> Table:
         gains = {metric: results.normalized_gain(run, split, metric) for metric in CEILED}
         baselines |= {metric: gain[0] for metric, gain in gains.items() if gain is not None}
         cells = (cell(gain[1], rate=True) if gain else Cell(NONE) for gain in gains.values())
-        rows.append((_name(results, run), *cells))
+        rows.append((run_cell(results, run), *cells))
     starts = [f"{METRICS[metric]}: from {name}" for metric, name in baselines.items()]
     undefined = f"{NONE}: no value, or baseline and noise ceiling are not clearly apart"
     columns = ("Run", *(METRICS[metric] for metric in CEILED))
@@ -158,7 +177,8 @@ def gains_table(results: Results, split: str) -> Table:
     return Table(f"Normalized gain, {split}", columns, tuple(rows), note=note)
 
 
-def _name(results: Results, run: ModelVariant) -> Cell:
+def run_cell(results: Results, run: ModelVariant) -> Cell:
+    """The name of a run, and what it is beneath."""
     settings = results.settings
     is_other = run in baseline_runs(settings) and llm_runs(settings)
     small = "baseline, no language model" if is_other else ""
@@ -186,7 +206,7 @@ def fairness_table(results: Results, split: str, level: str) -> Table:
                 continue
             ends = (Cell(cell_label(str(first[end]))) for end in ("best_group", "worst_group"))
             cells = (part for row in statistics for part in _inequality(row))
-            rows.append((_name(results, run), Cell(METRICS[metric]), *cells, *ends))
+            rows.append((run_cell(results, run), Cell(METRICS[metric]), *cells, *ends))
     over = "subgroups" if level == SUBGROUPS else f"groups of {settings.axes.get(level, level)}"
     heads = (head for name in STATISTICS.values() for head in (name, "Null mean", "p"))
     columns = ("Run", "Metric", *heads, "Best group", "Worst group")
@@ -204,7 +224,8 @@ def _against_null(row: dict[str, Any] | None, extra: str = "") -> tuple[Cell, Ce
     estimate, mean, high = to_estimate(row), float(row["null_mean"]), float(row["null_p95"])
     null = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
     p = p_value(estimate.p_value).removeprefix("p ").removeprefix("= ").replace(" ", NO_BREAK)
-    return cell(estimate, extra=extra), null, Cell(p)
+    q = "" if estimate.q_value is None else p_value(estimate.q_value).replace("p", "q", 1)
+    return cell(estimate, extra=extra), null, Cell(p, small=q.replace(" ", NO_BREAK))
 
 
 def groups_table(results: Results, split: str, metric: str) -> Table:
@@ -243,22 +264,20 @@ def differences_table(
         (
             Cell(label(first, settings), small=f"minus {label(second, settings)}"),
             *(
-                _greyed(
-                    difference_cell(results.difference(first, second, split, m), m), m, doubtful
-                )
+                greyed(difference_cell(results.difference(first, second, split, m), m), m, doubtful)
                 for m in metrics
             ),
         )
         for first, second in pairs
     ]
     columns = ("Difference", *map(metric_name, metrics))
-    note = _note_on_grey(metrics, doubtful)
+    note = _note_on_grey(results, metrics, doubtful)
     return Table(f"Paired differences, {split}", columns, tuple(rows), note=note)
 
 
 def difference_cell(difference: Estimate | None, metric: Metric) -> Cell:
     """A signed difference with its p-value."""
-    p = "" if difference is None else p_value(difference.p_value)
+    p = "" if difference is None else tested(difference)
     return cell(difference, is_rate(metric.metric), signed=True, extra=p)
 
 

@@ -10,6 +10,7 @@ import vl_convert
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.charts import Drawing, file_spec, page_specs
 from valuestrata.report.charts_groups import (
+    contrasts_drawing,
     fairness_drawing,
     groups_drawing,
     plane_drawing,
@@ -28,6 +29,7 @@ DRAWINGS: Mapping[str, Callable[[Results], Drawing]] = {
     "refusals": refusals_drawing,
     "plane": plane_drawing,
     "fairness": fairness_drawing,
+    "contrasts": contrasts_drawing,
     "subgroups": subgroups_drawing,
     "groups": groups_drawing,
     "win_rates": win_rates_drawing,
@@ -39,7 +41,7 @@ DRAWINGS: Mapping[str, Callable[[Results], Drawing]] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A figure's files by format, and what the page draws it from.
 
     `panels` are Vega-Lite, none where the page shows the SVG as it is.
@@ -51,18 +53,18 @@ class Drawn:
     notes: tuple[str, ...] = ()
 
 
-def draw_figures(results: Results, logs: Logs) -> dict[str, Drawn]:
+def draw_figures(results: Results, logs: Logs) -> dict[str, DrawnFigure]:
     """Every figure by name."""
     drawn = {name: _drawn(name, build(results), results) for name, build in DRAWINGS.items()}
     # thousands of steps are no data to carry in a page, so this one is a drawing there, too
     training = draw(lambda: training_figure(results.settings, logs))
-    return {**drawn, "training": Drawn(_files(training))}
+    return {**drawn, "training": DrawnFigure(_files(training))}
 
 
-def _drawn(name: str, drawing: Drawing, results: Results) -> Drawn:
+def _drawn(name: str, drawing: Drawing, results: Results) -> DrawnFigure:
     spec = file_spec(drawing, FIGURES[name][0], results.settings.caveat)
     files = _files(vl_convert.vegalite_to_svg(spec))
-    return Drawn(files, drawing.columns, tuple(page_specs(drawing)), drawing.notes)
+    return DrawnFigure(files, drawing.columns, tuple(page_specs(drawing)), drawing.notes)
 
 
 def _files(svg: str) -> dict[str, bytes]:

@@ -3,15 +3,16 @@
 import textwrap
 from collections.abc import Sequence
 
-from valuestrata.report.baseline_findings import best_baseline_finding
-from valuestrata.report.ceiling_findings import ceiling_finding
-from valuestrata.report.cost import cost_sentence
-from valuestrata.report.findings import (
-    BEST_BASELINE,
+from valuestrata.report.answer_findings import answer_warnings
+from valuestrata.report.baseline_findings import (
     baselines_finding,
+    best_baseline_finding,
     best_run,
-    tuning_finding,
 )
+from valuestrata.report.ceiling_findings import ceiling_finding
+from valuestrata.report.comparison import ANSWERED
+from valuestrata.report.cost import cost_sentence
+from valuestrata.report.findings import BEST_BASELINE
 from valuestrata.report.phrases import caveat_sentence, count, decimal, percent, with_interval
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
@@ -23,6 +24,7 @@ from valuestrata.report.runs import (
     llm_runs,
     tested_splits,
 )
+from valuestrata.report.tuning_findings import tuning_finding
 
 WIDTH = 100
 MAX_ROWS = 7
@@ -45,7 +47,7 @@ def headline(results: Results, notices: Sequence[str] = ()) -> str:
         lines += _wrapped(ceiling_finding(results, split)[0])
     if results.usage is not None:
         lines += _wrapped(cost_sentence(results.usage))
-    lines += _notices(notices)
+    lines += _notices([*answer_warnings(results, split), *notices])
     return "\n".join(lines) + "\n"
 
 
@@ -64,14 +66,18 @@ def _table(results: Results, split: str) -> list[str]:
     settings = results.settings
     runs = _main_runs(results, split)
     level = settings.evaluation.confidence_level
-    rates = {"refusal": "refusals"} if llm_runs(settings) else {}  # a rule never refuses
+    rates: dict[str, str] = {}
+    if llm_runs(settings):  # a rule never refuses
+        rates = {ANSWERED: "answered", "refusal": "refusals"}
     for metric, name in (("invalid", "invalid"), ("truncated", "ran out of tokens")):
         if any(_rate(results, run, split, metric) for run in runs):
             rates[metric] = name
     head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", *rates.values())
     rows = [head, *(_row(results, run, split, tuple(rates)) for run in runs)]
-    rows = [(_shortened(row[0]), *row[1:]) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    room = WIDTH - sum(2 + width for width in widths[1:])
+    rows = [(_shortened(row[0], min(room, MAX_NAME)), *row[1:]) for row in rows]
+    widths[0] = max(len(row[0]) for row in rows)
     lines = [
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -83,8 +89,8 @@ def _table(results: Results, split: str) -> list[str]:
     return lines + ([f"... and {n_left_out} more in the report"] if n_left_out else [])
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."
+def _shortened(name: str, room: int) -> str:
+    return name if len(name) <= room else f"{name[: room - 3]}..."
 
 
 def _main_runs(results: Results, split: str) -> list[ModelVariant]:

@@ -6,8 +6,8 @@ import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.report.display import Cell, Table, cell
-from valuestrata.report.phrases import decimal, p_value, plural, with_interval
-from valuestrata.report.results import Estimate, Results, to_estimate
+from valuestrata.report.phrases import decimal, p_value, plural, sentence, with_interval
+from valuestrata.report.results import Estimate, Results, annotators_name, to_estimate
 
 COEFFICIENT = "kappa_linear"
 """What judges and people are compared by."""
@@ -26,6 +26,7 @@ class Reliability:
         judged: agreement of people with the judge.
         difference: the second minus the first, on the same text pairs.
         published: the paper's figures of both, None where it has none.
+        annotators: `people`, or `simulated annotators` where a script took their place.
     """
 
     judge: str
@@ -34,6 +35,7 @@ class Reliability:
     judged: Estimate
     difference: Estimate | None
     published: tuple[float, float] | None
+    annotators: str
 
     def direction(self, confidence_level: float) -> int | None:
         """-1 where the judge is clearly less reliable than people, 1 more, 0 neither.
@@ -45,8 +47,10 @@ class Reliability:
         return self.difference.direction(confidence_level)
 
 
-def reliabilities(frame: pd.DataFrame) -> list[Reliability]:
-    """Each judge on each dimension that people annotated."""
+def reliabilities(frame: pd.DataFrame | None) -> list[Reliability]:
+    """Each judge on each dimension that people annotated; none without annotations."""
+    if frame is None:
+        return []
     rows = records(frame[(frame["rater"] == "all") & (frame["coefficient"] == COEFFICIENT)])
     estimates = {(r["comparison"], r["judge"], r["dimension"]): to_estimate(r) for r in rows}
     paper = {
@@ -62,6 +66,7 @@ def reliabilities(frame: pd.DataFrame) -> list[Reliability]:
             judged=estimate,
             difference=estimates.get(("difference", judge, dimension)),
             published=_both(paper, dimension),
+            annotators=annotators_name(frame),
         )
         for (comparison, judge, dimension), estimate in estimates.items()
         if comparison == "human_judge"
@@ -76,16 +81,16 @@ def _both(paper: dict[tuple[str, str], float], dimension: str) -> tuple[float, f
 def unreliable(results: Results) -> set[tuple[str, str]]:
     """Judge and dimension wherever the judge is clearly less reliable than people."""
     level = results.settings.evaluation.confidence_level
-    frame = results.human_agreement
-    every = [] if frame is None else reliabilities(frame)
+    every = reliabilities(results.human_agreement)
     return {(each.judge, each.dimension) for each in every if each.direction(level) == -1}
 
 
 def reliability_sentence(each: Reliability, confidence_level: float) -> str:
     """What people's annotations say of a judge on a dimension: no more than the test does."""
-    numbers = f"weighted kappa with people {with_interval(each.judged)}"
+    who = each.annotators
+    numbers = f"weighted kappa with {who} {with_interval(each.judged)}"
     if each.people is not None:
-        numbers += f", among people {with_interval(each.people)}"
+        numbers += f", among {who} {with_interval(each.people)}"
     if each.difference is not None and each.difference.exists:
         gap = with_interval(each.difference, signed=True)
         numbers += f", difference {gap}, {p_value(each.difference.p_value)}"
@@ -94,15 +99,15 @@ def reliability_sentence(each: Reliability, confidence_level: float) -> str:
         people, judged = map(decimal, each.published)
         numbers += f" (in the paper {judged} with its judge, {people} among people)"
     verdict = {
-        -1: f"{each.judge} is less reliable than people, and its win rates are doubtful",
-        0: f"{each.judge} and people are not clearly apart, which does not make them equal",
-        1: f"{each.judge} agrees with people more than they do with each other",
-        None: f"too little to compare {each.judge} with people (two annotators and {MIN_ITEMS} "
+        -1: f"{each.judge} is less reliable than {who}, and its win rates are doubtful",
+        0: f"{each.judge} and {who} are not clearly apart, which does not make them equal",
+        1: f"{each.judge} agrees with {who} more than they do with each other",
+        None: f"too little to compare {each.judge} with {who} (two annotators and {MIN_ITEMS} "
         "text pairs are needed)",
     }[each.direction(confidence_level)]
     doubt = ""
-    if each.people is not None and not each.people.ci_low > 0:
-        doubt = " People do not clearly agree among themselves more than by chance."
+    if each.people is not None and not (each.people.ci_low > 0 or each.people.value == 1):
+        doubt = f" {sentence(who)[:-1]} do not clearly agree among themselves more than by chance."
     return f"On {each.dimension}, {verdict}: {numbers}.{doubt}"
 
 
@@ -126,10 +131,18 @@ def human_table(results: Results) -> Table | None:
                 Cell(words[each.direction(level)]),
             )
         )
-    columns = ("Dimension", "Judge", "Among people", "People with judge", "Difference", "The judge")
+    who = results.annotators
+    columns = (
+        "Dimension",
+        "Judge",
+        f"Among {who}",
+        f"{sentence(who)[:-1]} with judge",
+        "Difference",
+        "The judge",
+    )
     note = (
         "Linearly weighted kappa of worse, tie and better; means over pairs of raters. n and "
-        "missing count text pairs. Differences are over text pairs that the judge and two people "
+        "missing count text pairs. Differences are over text pairs that the judge and two of them "
         "rated; intervals and p by resampling questions. Paper: arXiv 2604.12851."
     )
-    return Table("Judges against people", columns, tuple(rows), heads=2, note=note)
+    return Table(f"Judges against {who}", columns, tuple(rows), heads=2, note=note)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+from valuestrata.metrics.length_control import MIN_COMPARISONS as LENGTH_MIN
 from valuestrata.report.phrases import listed, plural, sentence
 from valuestrata.report.prompt_sensitivity import rule_text
 from valuestrata.report.results import stratum_label
 from valuestrata.report.runs import all_runs, llm_runs, prompt_variant_runs, tuned_runs
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.win_rate_tables import MIN_COMPARISONS, MIN_QUESTIONS
 from valuestrata.study.judges import Generation
 from valuestrata.study.splits import Fold, Selection, Split
 
@@ -227,10 +229,32 @@ def _drawn(generation: Generation) -> str:
 
 def _judging() -> Iterator[Method]:
     yield (
-        "Win rate and flip rate (0 to 1)",
-        "Each pair of answers is judged twice, in both orders. Win rate: mean score over both, 1 "
-        "for better than the reference, 0.5 for as good, 0 for worse. Flip rate: share of "
-        "comparisons in which the order changed the verdict.",
+        "Win rate (0 to 1)",
+        "Each pair of answers is judged twice, in both orders; a comparison's score is the mean of "
+        "both, 1 for better than the reference, 0.5 for as good, 0 for worse, and a win rate the "
+        "mean score. Comparisons without a verdict in either order are left out and counted.",
+    )
+    yield (
+        "Position bias, flips and ties",
+        "Position bias: mean score of a run's answers shown first, minus that of the same answers "
+        "shown second, paired; 0 for a judge whom the order does not move, 1 for one who always "
+        "prefers the first. Flips: share of comparisons in which the order changed the verdict. "
+        "Ties: share of single verdicts that are a tie.",
+    )
+    yield (
+        "Length-controlled win rate (0 to 1)",
+        "The estimator of AlpacaEval 2: a logistic regression of scores on tanh of the difference "
+        "in characters over its standard deviation, on the difficulty of the prompt and on a "
+        "constant, predicted at equal lengths. Difficulty is estimated from the study's other runs "
+        f"on the same prompt. No value below {LENGTH_MIN} comparisons; its interval is about "
+        "±1/√n wide.",
+    )
+    yield (
+        "Intervals and tests of verdicts",
+        "Questions are clusters: standard errors of the jackknife over questions (of the clustered "
+        "sandwich for length control), Student's t on the logit scale. They hold for three "
+        "questions and more; with fewer there is none. Findings speak of runs with at least "
+        f"{MIN_COMPARISONS} comparisons on {MIN_QUESTIONS} questions.",
     )
 
 
@@ -266,6 +290,29 @@ def _baselines(settings: ReportSettings) -> Iterator[Method]:
         )
 
 
+def _groups(settings: ReportSettings) -> Iterator[Method]:
+    """How groups are compared with each other, and what a study can find."""
+    yield (
+        "Group against group",
+        "A group minus the rest of its axis, within each question that both have, by Student's t "
+        "over questions. Net: less what perfect knowledge of each subgroup would score. A "
+        "subgroup's rest is the rest of its stratum.",
+    )
+    yield (
+        "Smallest gap",
+        "The true difference that 80% of studies like this would find: (t of the test + t of the "
+        "power) standard errors, the test's level divided by the tests of its family. What is not "
+        "shown may be anything below it.",
+    )
+    if tuned_runs(settings):
+        yield (
+            "Change of inequality",
+            "On the pairs that base and fine-tune both answered, with sampling noise taken off; "
+            "tested by a jackknife over questions. The paradox needs both changes at once: the "
+            "larger of the two one-sided p (intersection-union test).",
+        )
+
+
 def _statistics(settings: ReportSettings) -> Iterator[Method]:
     evaluation = settings.evaluation
     n = f"{evaluation.n_resamples:,}"
@@ -281,5 +328,13 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
             "Paired test",
             f"Sign-flip test over whole questions, {n} permutations: the smallest p is "
             f"{1 / (1 + evaluation.n_resamples):.2g}. Calibration errors are tested by swapping "
-            "the runs within questions. p-values are not corrected for multiple tests.",
+            "the runs within questions.",
         )
+        yield (
+            "q-values",
+            "p-values after Benjamini and Hochberg, within families of tests that answer one "
+            f"question for one metric on one split: {'tuning, ' if tuned_runs(settings) else ''}"
+            "baselines, inequality over subgroups, inequality by axis, the questions. Sentences "
+            "and filled marks go by q.",
+        )
+    yield from _groups(settings)

@@ -1,8 +1,9 @@
 """The page's first screen: who is served, by how much, how sure, and the table of runs. Pure."""
 
+from valuestrata.report.baseline_findings import best_run
 from valuestrata.report.display import Cell, Table, cell
-from valuestrata.report.findings import Finding, best_run
-from valuestrata.report.phrases import METRICS, NONE, p_value, percent, plural, with_interval
+from valuestrata.report.findings import Finding
+from valuestrata.report.phrases import METRICS, NONE, percent, plural, tested, with_interval
 from valuestrata.report.results import SUBGROUPS, Estimate, Results, cell_label, to_estimate
 from valuestrata.report.runs import (
     ModelVariant,
@@ -49,13 +50,13 @@ def served_sentence(results: Results, split: str) -> str:
     ]
     (high, top), (low, bottom) = ends
     n_groups = plural(int(row["n_groups"]), "subgroup")
-    p = to_estimate(row).p_value
-    shown = p_value(p)
+    estimate = to_estimate(row)
+    shown = tested(estimate)
     alpha = 1 - settings.evaluation.confidence_level
     what = "run" if llm_runs(settings) else "baseline"
-    if p is None or p != p:
+    if estimate.tested is None:
         sure = "Whether that is more than chance is not tested."
-    elif p < alpha:
+    elif estimate.tested < alpha:
         sure = f"That is a wider gap than between {n_groups} that are served equally ({shown})."
     else:
         sure = f"As wide a gap is no surprise among {n_groups} that are served equally ({shown})."

@@ -36,6 +36,7 @@ from valuestrata.report.model_provenance import (
 from valuestrata.report.opening import opening_sentences, opening_table
 from valuestrata.report.packed import as_script, pack, pack_text
 from valuestrata.report.phrases import caveat_sentence, count, listed
+from valuestrata.report.probes import probes_table, swayed_lines
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.published import is_papers, published_table
 from valuestrata.report.results import SUBGROUPS, Results, stratum_label
@@ -48,7 +49,9 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.statistics_tables import readings_table, statistics_tables
 from valuestrata.report.times import JobTime, times_table
+from valuestrata.report.win_rate_tables import all_verdict_warnings, win_rates_table
 from valuestrata.tables import OUTCOMES
 
 COLOURS = {INK: "ink", QUIET: "quiet", GRID: "line", PAPER: "paper"}
@@ -100,7 +103,6 @@ def render_page(
     samples: Sequence[Table],
     provenance: Provenance,
     pairs: Explorer,
-    human_note: str = "",
     jobs: Sequence[JobTime] = (),
     texts: Sequence[Table] = (),
 ) -> str:
@@ -115,7 +117,6 @@ def render_page(
         samples: tables of open-ended answers.
         provenance: what the results are made of.
         pairs: what the explorer shows.
-        human_note: why people's annotations are not shown; '' where they are, or there are none.
         jobs: what the workflow's jobs took.
         texts: tables of what the open-ended answers are.
     """
@@ -140,9 +141,10 @@ def render_page(
         groups=_groups(results),
         texts=texts,
         samples=samples,
-        human=human_table(results),
-        human_sentences=_human_sentences(results),
-        human_note=human_note,
+        probes=probes_table(results.probes, settings.judges),
+        swayed=swayed_lines(results.probes),
+        **_people(results),
+        verdict_warnings=all_verdict_warnings(results),
         n_tested=len(tested),
         has_tuned=bool(tuned_runs(settings)),
         times=times_table(jobs),
@@ -244,6 +246,8 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
     differences = [display.differences_table(results, split, doubtful) for split in all_splits]
     return {
         "mains": [display.main_table(results, split, doubtful) for split in all_splits],
+        "readings": [readings_table(results, split) for split in all_splits if llm_runs(settings)],
+        "statistics": [t for split in all_splits for t in statistics_tables(results, split)],
         "distributions": [display.distributions_table(results, split) for split in all_splits],
         "sensitivity": [
             sensitivity_table(results, split, settings.prompt_rules)
@@ -254,6 +258,12 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
             display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
         ],
         "differences": [table for table in differences if table.rows],
+        "verdicts": [
+            table
+            for split in all_splits
+            for judge in settings.judges
+            if (table := win_rates_table(results, split, judge, doubtful)).rows
+        ],
     }
 
 
@@ -284,11 +294,16 @@ def inline(svg: str, name: str, label: str) -> Markup:
     return Markup(f"<svg {view[0] if view else ''}{attributes}>{content.strip()}")
 
 
-def _human_sentences(results: Results) -> list[str]:
+def _people(results: Results) -> dict[str, Any]:
+    """What annotators say of judges."""
     level = results.settings.evaluation.confidence_level
-    frame = results.human_agreement
-    every = [] if frame is None else reliabilities(frame)
-    return [reliability_sentence(each, level) for each in every]
+    agreed = reliabilities(results.human_agreement)
+    return {
+        "human": human_table(results),
+        "human_sentences": [reliability_sentence(each, level) for each in agreed],
+        "human_note": results.human_note,
+        "annotators": results.annotators,
+    }
 
 
 def _about(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from valuestrata.report.comparison import Metric
 from valuestrata.report.results import Estimate
 
-RATES = ("refusal", "invalid", "truncated", "failed", "flip_rate", "disagreement_rate")
+RATES = ("answered", "refusal", "invalid", "truncated", "failed", "flip_rate", "disagreement_rate")
 METRICS = {
     "accuracy": "Accuracy",
+    "answered": "Answered",
+    "accuracy_all_pairs": "Accuracy, all pairs",
+    "accuracy_upper_bound": "Accuracy, upper bound",
+    "accuracy_gap_lower": "Accuracy, lower bound of the difference",
+    "accuracy_gap_upper": "Accuracy, upper bound of the difference",
     "nmae": "NMAE",
     "wasserstein": "Wasserstein",
     "total_variation": "Total variation",
@@ -102,6 +107,19 @@ def p_value(p: float | None) -> str:
     if p is None or p != p:
         return "not tested"
     return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+
+
+def tested(estimate: Estimate) -> str:
+    """`p = 0.013`, with `, q = 0.026` where it belongs to a family of tests; `not tested`."""
+    p = p_value(estimate.p_value)
+    if estimate.q_value is None or estimate.p_value is None:
+        return p
+    return f"{p}, {p_value(estimate.q_value).replace('p', 'q', 1)}"
+
+
+def points(value: float) -> str:
+    """0.0218 -> `2.2 points`: hundredths, without a sign."""
+    return f"{100 * abs(value):.1f} points"
 
 
 def listed(names: Sequence[str]) -> str:

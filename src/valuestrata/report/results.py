@@ -1,18 +1,18 @@
 """What the report is made of: the study's tables, their order, and looking numbers up. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from valuestrata.columns import METRIC
 from valuestrata.io import records
 from valuestrata.report.comparison import Metric
 from valuestrata.report.runs import ModelVariant, all_runs, splits, variant_names
 from valuestrata.report.settings import DisplaySettings
 from valuestrata.survey.tally import subgroup_groups
-from valuestrata.tables import METRIC
 
 SUBGROUPS = "subgroups"
 RUN = ("model", "variant", "split")
@@ -22,7 +22,11 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate with its interval, the units in it, those left out, and a p-value if tested."""
+    """An estimate with its interval, the units in it, those left out, and p and q if tested.
+
+    q_value: p adjusted within its family of tests. smallest_gap: the difference that the test would
+    find in 80% of studies.
+    """
 
     value: float
     ci_low: float
@@ -30,6 +34,8 @@ class Estimate:
     n: int
     missing: int
     p_value: float | None = None
+    q_value: float | None = None
+    smallest_gap: float | None = None
 
     @property
     def exists(self) -> bool:
@@ -41,13 +47,18 @@ class Estimate:
         """Whether there is a value with an interval."""
         return self.exists and self.ci_low == self.ci_low
 
+    @property
+    def tested(self) -> float | None:
+        """What sentences go by: q, or p where it belongs to no family; None if not tested."""
+        return self.p_value if self.q_value is None else self.q_value
+
     def negative(self) -> "Estimate":
         """The same difference taken the other way round."""
         return replace(self, value=-self.value, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
     def direction(self, confidence_level: float) -> int:
         """1 or -1 where interval and test agree that a difference is not 0, else 0."""
-        if self.p_value is None or self.p_value >= 1 - confidence_level:
+        if self.tested is None or self.tested >= 1 - confidence_level:
             return 0
         return 1 if self.ci_low > 0 else -1 if self.ci_high < 0 else 0
 
@@ -57,22 +68,36 @@ class Results:
     """The tables of a study (see tables.py), and what they are shown by.
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
-    people have annotated text pairs, `usage` where a service was asked. `outcomes` counts what
-    texts were (model, variant, split, block, outcome, n); it is there where figures are drawn.
+    people have annotated text pairs, or `human_note` says why what they gave does not count, and
+    `usage` where a service was asked, `probes` of each judge that was tried with texts made for it.
+    `fairness` and `diversity` have q-values (families.py). `outcomes` counts what texts were
+    (model, variant, split, block, outcome, n); it is there where figures are drawn.
     """
 
     settings: DisplaySettings
     runs: pd.DataFrame
     differences: pd.DataFrame
+    contrasts: pd.DataFrame
+    consistency: pd.DataFrame
+    inequality_changes: pd.DataFrame
+    disparities: pd.DataFrame
     fairness: pd.DataFrame
     groups: pd.DataFrame
     diversity: pd.DataFrame
     agreement: pd.DataFrame
     ceilings: pd.DataFrame
     ties: pd.DataFrame
+    win_rates: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
     outcomes: pd.DataFrame | None = None
+    human_note: str = ""
     usage: pd.DataFrame | None = None
+    probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def annotators(self) -> str:
+        """What the annotators of text pairs are called."""
+        return annotators_name(self.human_agreement)
 
     @cached_property
     def _runs(self) -> dict[Key, Estimate]:
@@ -100,6 +125,11 @@ class Results:
             for run, name, baseline, gain in gains
             if name.startswith(GAIN)
         }
+
+    @cached_property
+    def _verdicts(self) -> dict[Key, dict[str, Any]]:
+        keys = [*RUN, "judge", "dimension", "statistic"]
+        return {tuple(str(row[k]) for k in keys): row for row in records(self.win_rates)}
 
     @cached_property
     def _inequality(self) -> dict[Key, dict[str, Any]]:
@@ -154,6 +184,12 @@ class Results:
         present = set(self.groups[self.groups["split"] == split]["level"])
         return [axis for axis in self.settings.axes if axis in present]
 
+    def verdicts(
+        self, run: ModelVariant, split: str, judge: str, dimension: str, statistic: str
+    ) -> dict[str, Any] | None:
+        """A row of the table of win rates, None where it has none."""
+        return self._verdicts.get((*run, split, judge, dimension, statistic))
+
     def dimensions(self, judge: str, split: str) -> list[str]:
         """What a judge compared on a split; `Overall` comes first."""
         rows = self.runs[(self.runs["split"] == split) & (self.runs["judge"] == judge)]
@@ -171,9 +207,15 @@ def to_estimate(row: Mapping[str, Any]) -> Estimate:
     value, low, high = (
         float("nan") if pd.isna(row[k]) else float(row[k]) for k in ("value", "ci_low", "ci_high")
     )
-    p = row.get("p_value")
-    tested = None if p is None or pd.isna(p) else float(p)
-    return Estimate(value, low, high, int(row["n"]), int(row["missing"]), tested)
+    tests = (row.get(name) for name in ("p_value", "q_value", "smallest_gap"))
+    tested = (None if x is None or pd.isna(x) else float(x) for x in tests)
+    return Estimate(value, low, high, int(row["n"]), int(row["missing"]), *tested)
+
+
+def annotators_name(human_agreement: pd.DataFrame | None) -> str:
+    """`people`, or `simulated annotators` where a script took their place."""
+    is_simulated = human_agreement is not None and bool(human_agreement["simulated"].any())
+    return "simulated annotators" if is_simulated else "people"
 
 
 def _estimates(frame: pd.DataFrame, keys: list[str]) -> dict[Key, Estimate]:

@@ -4,6 +4,7 @@ A run is a (model, variant, split). What is shown as a row is a (model, variant)
 """
 
 from valuestrata.report.settings import ComparisonSettings, DisplaySettings
+from valuestrata.study.study import variant_parts
 
 BASE = "base"
 ModelVariant = tuple[str, str]
@@ -82,6 +83,11 @@ def all_runs(settings: ComparisonSettings) -> list[ModelVariant]:
 def prompt_variant_runs(settings: ComparisonSettings) -> list[ModelVariant]:
     """Language models' variants in other prompts than the study's own."""
     return [(m, v) for m, variants in settings.prompt_variants.items() for v in variants]
+
+
+def is_prompt_contrast(first: ModelVariant, second: ModelVariant) -> bool:
+    """Whether two runs differ in the wording of their prompts alone."""
+    return first != second and (first[0], variant_parts(first[1])[0]) == second
 
 
 def variant_names(settings: ComparisonSettings) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.families import kin_of_judges
 from valuestrata.study.judges import Generation, Prediction
 from valuestrata.study.models import BaselineModel
 from valuestrata.study.prompts import Prompt, PromptVariant
@@ -22,6 +23,7 @@ class ComparisonSettings(Part):
         baselines: models that are rules without a language model.
         persona_agnostic: baselines that answer alike for every persona.
         judges: names of the judges.
+        references: model and variant that each judge compares with.
         text_splits: splits on which open-ended answers are written.
         fold_splits: the split of each k-fold recipe, the only one that its variant answers.
     """
@@ -32,10 +34,23 @@ class ComparisonSettings(Part):
     baselines: tuple[str, ...]
     persona_agnostic: tuple[str, ...]
     judges: tuple[str, ...] = ()
+    references: FrozenMap[str, tuple[str, str]] = EMPTY
     text_splits: tuple[str, ...] = ()
     fold_splits: FrozenMap[str, str] = EMPTY
     evaluation: Evaluation
     caveat: str
+
+
+class ContrastSettings(ComparisonSettings):
+    """Which groups are compared beside the runs.
+
+    Attributes:
+        ordered_axes: axes whose last group is compared with the first.
+        reference_groups: axis -> group that its other groups are compared with.
+    """
+
+    ordered_axes: tuple[str, ...] = ()
+    reference_groups: FrozenMap[str, str] = EMPTY
 
 
 class DisplaySettings(ComparisonSettings):
@@ -45,15 +60,15 @@ class DisplaySettings(ComparisonSettings):
         study: name of the study.
         axes: label of each axis.
         roles: role of each split, train or test.
-        references: model and variant that each judge compares with.
         fold_recipes: names of the recipes that a k-fold recipe stands for.
+        judge_kin: models that share a family with each judge's.
     """
 
     study: str
     axes: FrozenMap[str, str]
     roles: FrozenMap[str, str]
-    references: FrozenMap[str, tuple[str, str]] = EMPTY
     fold_recipes: FrozenMap[str, tuple[str, ...]] = EMPTY
+    judge_kin: FrozenMap[str, tuple[str, ...]] = EMPTY
 
 
 class ReportSettings(DisplaySettings):
@@ -97,6 +112,15 @@ def comparison_settings(study: Study) -> ComparisonSettings:
     return ComparisonSettings(**_comparison(study))
 
 
+def contrast_settings(study: Study) -> ContrastSettings:
+    """Settings of the comparison of groups."""
+    return ContrastSettings(
+        **_comparison(study),
+        ordered_axes=study.ordered_axes,
+        reference_groups=study.contrasts.reference_groups,
+    )
+
+
 def display_settings(study: Study) -> DisplaySettings:
     """Settings of tables and figures."""
     return DisplaySettings(**_comparison(study), **_display(study))
@@ -133,6 +157,10 @@ def _comparison(study: Study) -> dict[str, Any]:
         "baselines": tuple(baselines),
         "persona_agnostic": tuple(m for m, rule in baselines.items() if rule.persona_agnostic),
         "judges": tuple(study.judges),
+        "references": {
+            name: (judge.reference.model, judge.reference.variant)
+            for name, judge in study.judges.items()
+        },
         "text_splits": study.generation.splits if study.generation else (),
         "fold_splits": {
             name: recipe.split for name, recipe in study.recipes.items() if study.fold_recipes(name)
@@ -147,15 +175,12 @@ def _display(study: Study) -> dict[str, Any]:
         "study": study.name,
         "axes": {axis: study.axis_label(axis) for axis in study.axes},
         "roles": {name: split.role for name, split in study.splits.items()},
-        "references": {
-            name: (judge.reference.model, judge.reference.variant)
-            for name, judge in study.judges.items()
-        },
         "fold_recipes": {
             name: tuple(study.fold_recipes(name))
             for name in study.recipes
             if study.fold_recipes(name)
         },
+        "judge_kin": kin_of_judges(study),
     }
 
 

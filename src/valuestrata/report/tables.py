@@ -2,42 +2,57 @@
 
 import pandas as pd
 
+from valuestrata.columns import METRIC
+from valuestrata.judge_tables import HUMAN_AGREEMENT
 from valuestrata.report.comparison import Metric
+from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
-from valuestrata.tables import METRIC
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
 ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
 NAMES = (
     "main",
     "differences",
+    "contrasts",
+    "consistency",
+    "inequality_changes",
+    "disparities",
     "fairness",
     "groups",
     "diversity",
     "agreement",
     "ceilings",
     "ties",
-    "usage",
+    "win_rates",
+    "human_agreement",
 )
-"""File names of the tables; usage is there where a service was asked."""
+"""File names of the tables of every study."""
+USAGE = "usage"
+"""The table of what services cost, where a study asks one."""
 
 
 def report_tables(results: Results) -> dict[str, pd.DataFrame]:
-    """Every table of the report by its name in NAMES."""
+    """Every table of the report by its name."""
     tables = {
         "main": main_table(results),
         "differences": differences_table(results),
+        "contrasts": _by_level(results, results.contrasts),
+        "consistency": _by_level(results, results.consistency),
+        "inequality_changes": _by_level(results, results.inequality_changes),
+        "disparities": _by_level(results, results.disparities),
         "fairness": fairness_table(results),
         "groups": groups_table(results),
         "diversity": diversity_table(results),
         "agreement": results.agreement,
         "ceilings": results.ceilings,
         "ties": ties_table(results),
+        "win_rates": win_rates_table(results),
+        "human_agreement": human_agreement_table(results),
     }
     if results.usage is not None:
-        tables["usage"] = results.usage
+        tables[USAGE] = results.usage
     return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 
@@ -91,6 +106,12 @@ def fairness_table(results: Results) -> pd.DataFrame:
     return _leading(frame, ["split", "level", "metric", "statistic"])
 
 
+def _by_level(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """A table by level: each axis' groups, then subgroups; runs in the study's order."""
+    orders = {"level": [*results.settings.axes, SUBGROUPS], "metric": list(METRICS)}
+    return _leading(in_order(frame, results.settings, orders), ["split", "level", "metric"])
+
+
 def groups_table(results: Results) -> pd.DataFrame:
     """Scores of each axis' groups, then of each subgroup, runs below one another.
 
@@ -125,6 +146,38 @@ def ties_table(results: Results) -> pd.DataFrame:
     frame = in_order(results.ties, results.settings)
     codes = [" ".join(map(str, tied)) for tied in frame["codes"]]
     return _leading(frame.assign(codes=codes), ["split"])
+
+
+def win_rates_table(results: Results) -> pd.DataFrame:
+    """What verdicts show by judge, dimension and run.
+
+    `less_reliable_than_people` says what annotations show of the judge on the dimension, empty
+    where they do not tell; `annotators` whether these were people or simulated.
+    """
+    directions = {
+        (each.judge, each.dimension): each.direction(results.settings.evaluation.confidence_level)
+        for each in reliabilities(results.human_agreement)
+    }
+    dimensions = list(dict.fromkeys(map(str, results.win_rates["dimension"])))
+    orders = {"judge": results.settings.judges, "dimension": dimensions}
+    frame = in_order(results.win_rates, results.settings, orders)
+    judged = zip(frame["judge"], frame["dimension"], strict=True)
+    of_rows = [directions.get((str(judge), str(dimension))) for judge, dimension in judged]
+    worse = pd.array([None if d is None else d < 0 for d in of_rows], dtype="boolean")
+    first = ["split", "judge", "dimension", "statistic"]
+    frame = frame.assign(less_reliable_than_people=worse, annotators=results.annotators)
+    return _leading(frame, first)
+
+
+def human_agreement_table(results: Results) -> pd.DataFrame:
+    """Agreement of annotators with each other and with judges; no row without annotations.
+
+    Those of single annotators are left out: the report may be published, and they have names.
+    """
+    frame = results.human_agreement
+    if frame is None:
+        return pd.DataFrame(columns=HUMAN_AGREEMENT.names)
+    return frame[frame["rater"] == "all"].reset_index(drop=True)
 
 
 def _leading(frame: pd.DataFrame, first: list[str]) -> pd.DataFrame:

@@ -4,11 +4,14 @@ import logging
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
-from valuestrata.report.comparison import Row, compare_split, run_values
-from valuestrata.report.runs import judgements, run_keys, runs_on
+from valuestrata import io, judge_tables, paths, tables
+from valuestrata.report.comparison import Row, compare_split
+from valuestrata.report.families import adjusted_differences
+from valuestrata.report.runs import ModelVariant, judgements
 from valuestrata.report.settings import ComparisonSettings, comparison_settings
+from valuestrata.report.win_rates import win_rate_rows
 from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.scored_runs import read_runs, scored_inputs
 from valuestrata.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -28,52 +31,48 @@ def settings(study: Study) -> Settings:
 
 def inputs(study: Study) -> Files:
     """Scores of every run, a file a stratum; verdicts of every judge; the noise ceiling."""
-    compared = comparison_settings(study)
-    scores = [
-        at(study, paths.SCORES, model=model, variant=variant, split=split, stratum=stratum)
-        for model, variant, split in run_keys(compared)
-        for stratum in compared.strata[split]
-    ]
-    verdicts = [
-        at(study, paths.VERDICTS, model=model, variant=variant, split=split, judge=judge)
-        for model, variant, split, judge in judgements(compared)
-    ]
-    return {
-        "scores": tuple(scores),
-        "verdicts": tuple(verdicts),
-        "noise_ceiling": at(study, paths.NOISE_CEILING),
-    }
+    return scored_inputs(study)
 
 
 def outputs(study: Study) -> Files:
-    """Metrics of every run, and paired differences."""
-    return {"runs": at(study, paths.RUNS), "differences": at(study, paths.DIFFERENCES)}
+    """Metrics of every run, paired differences, and what verdicts show."""
+    return {
+        "runs": at(study, paths.RUNS),
+        "differences": at(study, paths.DIFFERENCES),
+        "win_rates": at(study, paths.WIN_RATES),
+    }
 
 
 def run(job: Job[Settings]) -> None:
-    """Write both tables, split by split."""
+    """Write all tables, split by split."""
     noise_ceiling = io.read_table(job.path("noise_ceiling"), tables.NOISE_CEILING)
-    scores = iter(job.paths("scores"))
-    verdicts = dict(zip(judgements(job.settings), job.paths("verdicts"), strict=True))
     metrics: list[Row] = []
     differences: list[Row] = []
-    for split, strata in job.settings.strata.items():
-        values = {}
-        for model, variant in runs_on(job.settings, split):
-            files = [next(scores) for _ in strata]
-            judged = {
-                judge: io.read_table(path, tables.VERDICTS)
-                for (*run, judge), path in verdicts.items()
-                if run == [model, variant, split]
-            }
-            values[model, variant] = run_values(io.read_table(files, tables.SCORES), judged)
+    for split, values in read_runs(job):
         split_metrics, split_differences = compare_split(split, values, noise_ceiling, job.settings)
         metrics += split_metrics
         differences += split_differences
     log.info("%d metrics, %d paired differences", len(metrics), len(differences))
-    for name, rows, contract in (
-        ("runs", metrics, tables.RUNS),
-        ("differences", differences, tables.DIFFERENCES),
-    ):
-        frame = pd.DataFrame(rows, columns=contract.names)
-        io.write_table(frame, job.path(name), contract, job.record)
+    frame = pd.DataFrame(metrics, columns=tables.RUNS.names)
+    io.write_table(frame, job.path("runs"), tables.RUNS, job.record)
+    frame = pd.DataFrame(differences, columns=tables.DIFFERENCES.names)
+    frame = adjusted_differences(frame, job.settings)
+    io.write_table(frame, job.path("differences"), tables.DIFFERENCES, job.record)
+    frame = pd.DataFrame(_win_rates(job), columns=judge_tables.WIN_RATES.names)
+    io.write_table(frame, job.path("win_rates"), judge_tables.WIN_RATES, job.record)
+
+
+def _win_rates(job: Job[Settings]) -> list[Row]:
+    """Rows of WIN_RATES: of each judge on each split, all runs together."""
+    frames: dict[tuple[str, str], dict[ModelVariant, pd.DataFrame]] = {}
+    files = zip(judgements(job.settings), job.paths("verdicts"), strict=True)
+    for (model, variant, split, judge), path in files:
+        verdicts = io.read_table(path, tables.VERDICTS)
+        frames.setdefault((split, judge), {})[model, variant] = verdicts
+    rows: list[Row] = []
+    for (split, judge), verdicts_of in frames.items():
+        reference = job.settings.references.get(judge)
+        level = job.settings.evaluation.confidence_level
+        judged = win_rate_rows(verdicts_of, reference, level)
+        rows += [{"split": split, "judge": judge, **row} for row in judged]
+    return rows

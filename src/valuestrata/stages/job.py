@@ -217,8 +217,7 @@ def check_input(study: Study, path: str) -> None:
     """
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; run snakemake to make it")
-    made_by_hand = (at(study, paths.ACCEPTED), at(study, paths.HUMAN_AGREEMENT))
-    if not path.startswith(f"{study.results}/") or path in made_by_hand:
+    if not path.startswith(f"{study.results}/") or is_by_hand(study, path):
         return
     record = read_record(path)
     if record is None:
@@ -237,6 +236,14 @@ def check_input(study: Study, path: str) -> None:
             f"{path}: was made otherwise than the study says ({lines[0]}{more}); delete it and run "
             "snakemake again, or `valuestrata accept` its run"
         )
+
+
+def is_by_hand(study: Study, path: str) -> bool:
+    """Whether an artefact is a command's, not a stage's."""
+    if study.annotator_files and path == at(study, paths.HUMAN_AGREEMENT):
+        return False
+    by_hand = {at(study, paths.ACCEPTED), at(study, paths.HUMAN_AGREEMENT)}
+    return path in by_hand or path.endswith(".key.json")
 
 
 def made_by(study: Study, path: str, record: Record) -> bool:

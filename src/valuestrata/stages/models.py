@@ -8,7 +8,13 @@ from typing import Any, cast
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
-from valuestrata.inference.protocol import Backend, Completion, LoadCheck, MeteredBackend
+from valuestrata.inference.protocol import (
+    WRAPPER_TOKENS,
+    Backend,
+    Completion,
+    LoadCheck,
+    MeteredBackend,
+)
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
@@ -65,8 +71,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def reply_cache(job: Job[Any], stage: str) -> ReplyCache:
-    """The cache of a run's replies: the folder that was given, or the run's own."""
-    run = {name: job.record.run[name] for name in ("model", "variant")}
+    """The cache of a run's, or a judge's, replies: the folder that was given, or its own."""
+    named = job.record.run
+    run = {"model": named.get("model") or named["judge"], "variant": named.get("variant", BASE)}
     folder = job.options.cache
     if folder is None:
         folder = Path(job.options.study).parent / paths.CACHE.format(**run, stage=stage)
@@ -111,7 +118,9 @@ def note_failures(
     """Record and notes of a job; they say how many calls failed, if the study does not accept it.
 
     Such an artefact counts as incomplete: the next run of snakemake asks the failed calls again.
+    They say, too, where a service writes more than it is asked for.
     """
+    loaded = loaded.with_note(_note_on_length(job.settings, completions))
     n_failed = sum(completion.text is None for completion in completions)
     if n_failed <= getattr(job.settings.model, "accepted_failures", 0.0) * len(completions):
         return job.record, loaded
@@ -121,6 +130,21 @@ def note_failures(
     )
     record = replace(job.record, n_failed=n_failed)
     return record, loaded.with_note(note)
+
+
+def _note_on_length(settings: Any, completions: Sequence[Completion]) -> str:
+    """How many replies are longer than the service was told, '' for none."""
+    if not isinstance(settings.model, OpenAIModel):
+        return ""
+    longest = settings.max_new_tokens + WRAPPER_TOKENS
+    n_longer = sum((c.completion_tokens or 0) > longest for c in completions)
+    if not n_longer:
+        return ""
+    other = {"max_tokens", "max_completion_tokens"} - {settings.model.length_parameter}
+    return (
+        f"{n_longer:,} of {len(completions):,} replies are longer than max_new_tokens: the service "
+        f"does not keep to {settings.model.length_parameter}; try length_parameter: {other.pop()}"
+    )
 
 
 def written_columns(completions: Sequence[Completion]) -> dict[str, list[str | None]]:

@@ -30,11 +30,13 @@ class Node:
 
     @property
     def name(self) -> str:
-        """What the node belongs to: toy-llama/sft/ood, toy-llama/sft, or the stage's name."""
+        """What the node belongs to: toy-llama/sft/ood, toy-llama/sft, a judge, or its side."""
         keys = dict(self.run)
         if "model" in keys:
             named = [keys[key] for key in ("model", "recipe", "variant", "split") if key in keys]
             return "/".join(named)
+        if "judge" in keys:
+            return keys["judge"]
         return "survey" if self.stage in SURVEY_STAGES else "report"
 
 

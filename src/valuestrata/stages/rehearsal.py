@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from valuestrata import io, paths, tables
@@ -28,7 +29,7 @@ from valuestrata.study.study import Study, dump
 from valuestrata.survey import readers
 from valuestrata.survey.groups import Group, Groups
 
-ASKING = ("predict", "generate", "judge")
+ASKING = ("predict", "generate", "judge", "probe")
 """Stages that ask a model."""
 WEIGHTS = ("weights", "adapter")
 """Inputs that nothing is read from here."""
@@ -177,15 +178,21 @@ def make_up(study: Study, job: Job[clean.Settings]) -> None:
     n_each = max(study.min_subgroup_n, study.min_pair_n)
     if n_each * sum(math.prod(len(groups[a]) for a in axes) for axes in strata) > MOST_ROWS:
         raise InputError(f"{where}, and there are too many subgroups to count without it")
-    rows = [
+    cells = [
         dict(zip(axes, labels, strict=True))
         for axes in sorted(strata)
         for labels in product(*(groups[axis] for axis in axes))
-        for _ in range(n_each)
     ]
+    cell = np.repeat(np.arange(len(cells)), n_each)
     chosen = clean.chosen_questions(job.path("codebook"), job.settings)
-    people = pd.DataFrame(rows, columns=[*groups]).astype("string")
-    answers = pd.DataFrame({q.question: q.scale_min for q in chosen}, index=people.index)
+    people = pd.DataFrame([cells[i] for i in cell], columns=[*groups]).astype("string")
+    answers = pd.DataFrame(  # which divide subgroups, some questions more than others
+        {
+            question.question: question.scale_min
+            + cell * i % (question.scale_max - question.scale_min + 1)
+            for i, question in enumerate(chosen)
+        }
+    )
     about = pd.DataFrame({"respondent": people.index.astype(str), "weight": 1.0})
     responses = pd.concat([about, people, answers], axis=1)
     questions = pd.DataFrame([readers.question_row(responses, question) for question in chosen])

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from valuestrata import io, paths, tables
-from valuestrata.records import Record, changed_inputs, read_record
+from valuestrata import io, judge_tables, paths, tables
+from valuestrata.records import Record, read_record
 from valuestrata.report.display import Table
 from valuestrata.report.explorer import Explorer, PromptKey, explorer
 from valuestrata.report.headline import headline
 from valuestrata.report.model_provenance import Adapters, Origin, notes_lines
 from valuestrata.report.page import Provenance, render_page
+from valuestrata.report.probes import swayed_lines
 from valuestrata.report.runs import (
     ModelVariant,
     RunKey,
@@ -23,6 +24,7 @@ from valuestrata.report.runs import (
 )
 from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
+from valuestrata.report.win_rate_tables import all_verdict_warnings
 from valuestrata.stages import surroundings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
@@ -65,10 +67,17 @@ def inputs(study: Study) -> Files:
             at(study, paths.ADAPTER, model=model, recipe=recipe)
             for model, recipe in adapter_keys(page)
         ),
+        "probes": probe_paths(study),
     }
-    by_people = {"accepted": paths.ACCEPTED, "human_agreement": paths.HUMAN_AGREEMENT}
-    typed = {name: at(study, pattern) for name, pattern in by_people.items()}
-    return {**files, **{name: path for name, path in typed.items() if Path(path).exists()}}
+    accepted = at(study, paths.ACCEPTED)
+    return {**files, "accepted": accepted} if Path(accepted).exists() else files
+
+
+def probe_paths(study: Study) -> tuple[str, ...]:
+    """Trials of judges: those that the study wants, and those that `probe-judge` wrote."""
+    by_judge = {judge: at(study, paths.PROBES, judge=judge) for judge in study.judge_models}
+    probed = study.probed_judges()
+    return tuple(p for judge, p in by_judge.items() if judge in probed or Path(p).exists())
 
 
 def outputs(study: Study) -> Files:
@@ -83,9 +92,8 @@ def outputs(study: Study) -> Files:
 
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
-    human_agreement, human_note = _human_agreement(job)
     results_folder = Path(job.path("page")).parents[1]
-    results = replace(load_results(job), human_agreement=human_agreement)
+    results = replace(load_results(job), probes=_probes(job))
     texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
@@ -98,12 +106,13 @@ def run(job: Job[Settings]) -> None:
         samples=_samples(job, texts),
         provenance=provenance,
         pairs=_explorer(job),
-        human_note=human_note,
         jobs=surroundings.job_times(results_folder),
     )
     io.write_text(page, job.path("page"))
     notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
-    notices = [*provenance.notes, *notes, *summary["notices"]]
+    swayed = swayed_lines(results.probes)
+    doubts = [*swayed, *all_verdict_warnings(results)]
+    notices = [*provenance.notes, *notes, *doubts, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
 
@@ -134,18 +143,11 @@ def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -
     return at(study, pattern, model=model, variant=variant, split=split, **parts)
 
 
-def _human_agreement(job: Job[Settings]) -> tuple[pd.DataFrame | None, str]:
-    """What people's annotations gave, or why it does not count: verdicts that have changed."""
-    if "human_agreement" not in job.files:
-        return None, ""
-    path = job.path("human_agreement")
-    record = read_record(path)
-    if record is None or changed_inputs(record, ""):
-        return None, (
-            "People annotated text pairs of this study, and its verdicts have changed since. Run "
-            "valuestrata agreement again."
-        )
-    return io.read_table(path, tables.HUMAN_AGREEMENT), ""
+def _probes(job: Job[Settings]) -> dict[str, pd.DataFrame]:
+    """The trial of each judge that has one."""
+    return {
+        Path(path).stem: io.read_table(path, judge_tables.PROBES) for path in job.paths("probes")
+    }
 
 
 def _texts(job: Job[Settings]) -> dict[str, dict[ModelVariant, pd.DataFrame]]:

@@ -1,5 +1,6 @@
 """Summarise the survey data: the figures that a reader checks first."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from valuestrata import io, paths, tables
 from valuestrata.baselines.predict import predict
 from valuestrata.baselines.rules import axis_mode, national_mode
+from valuestrata.report.families import adjusted_questions
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
@@ -36,6 +38,7 @@ class Settings(Part):
     caveat: str
     strata: FrozenMap[str, tuple[tuple[str, ...], ...]] = EMPTY
     countries: FrozenMap[str, Selection] = EMPTY
+    reference_groups: FrozenMap[str, str] = EMPTY
 
 
 def runs(study: Study) -> list[dict[str, str]]:
@@ -53,6 +56,7 @@ def settings(study: Study) -> Settings:
         labels=study.labels,
         evaluation=study.evaluation,
         caveat=study.survey_caveat,
+        reference_groups=study.contrasts.reference_groups,
         **_across_countries(study),
     )
 
@@ -118,6 +122,7 @@ def run(job: Job[Settings]) -> None:
         if config.countries:
             kept = config.countries[split]
             notices += stratum_notices(groups, split, config.strata[split], kept, pairs)
+    notices += missing_references(config.reference_groups, groups.labels())
     content = {
         "study": config.study,
         "survey": config.survey,
@@ -128,9 +133,23 @@ def run(job: Job[Settings]) -> None:
         "groups": groups.sizes(),
         "notices": notices,
         "splits": splits,
-        "blocks": summary.block_figures(io.read_table(job.path("diversity"), tables.DIVERSITY)),
+        "blocks": summary.block_figures(
+            adjusted_questions(io.read_table(job.path("diversity"), tables.DIVERSITY))
+        ),
         "rank_agreement": summary.agreement_figures(
             io.read_table(job.path("agreement"), tables.AGREEMENT)
         ),
     }
     io.write_json(content, job.path("summary"), job.record)
+
+
+def missing_references(
+    references: Mapping[str, str], groups: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """A line for each reference group that the data do not have, as with `groups: auto`."""
+    return [
+        f"contrasts.reference_groups.{axis}: the data have no group {group!r}, so nothing is "
+        f"compared with it; groups are {', '.join(groups.get(axis, ()))}"
+        for axis, group in references.items()
+        if group not in groups.get(axis, ())
+    ]

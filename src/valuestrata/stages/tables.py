@@ -5,7 +5,7 @@ from pathlib import Path
 from valuestrata import io, paths
 from valuestrata.report.latex import LATEX_NAMES, latex_tables
 from valuestrata.report.settings import DisplaySettings, display_settings
-from valuestrata.report.tables import NAMES, report_tables
+from valuestrata.report.tables import NAMES, USAGE, report_tables
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import load_results, result_inputs, usage_input
 from valuestrata.study.study import Study
@@ -30,7 +30,7 @@ def inputs(study: Study) -> Files:
 
 def outputs(study: Study) -> Files:
     """A csv file a table, the paper's tables as LaTeX, and their record."""
-    names = [name for name in NAMES if name != "usage" or study.service_models()]
+    names = (*NAMES, USAGE) if study.service_models() else NAMES
     files = {
         "tables": tuple(at(study, paths.TABLE, name=name, format="csv") for name in names),
         "latex": tuple(at(study, paths.TABLE, name=name, format="tex") for name in LATEX_NAMES),

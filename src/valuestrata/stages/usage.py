@@ -20,7 +20,7 @@ NODE = ("stage", "model", "variant", "split", "judge")
 USAGE = Contract(
     "usage",
     (
-        Column("stage", "text", meaning="what the model was asked for: predict, generate, judge"),
+        Column("stage", "text", meaning="what the model was asked for: predict, generate, ..."),
         Column("model", "text", meaning="name of the model in the study"),
         Column("variant", "text", meaning="base, or in which prompt variant it was asked"),
         Column("split", "text", meaning="split of the study"),
@@ -57,12 +57,13 @@ def settings(study: Study) -> Settings:
 
 
 def inputs(study: Study) -> Files:
-    """All that services have answered, written or judged."""
+    """All that services have answered, written or judged, and the trials of judges there."""
     keys = ("model", "variant", "split", "judge")
     served = [run for run in study.runs() if study.is_service(run[0])]
     written = [run for run in study.generation_runs() if study.is_service(run[0])]
     judged = [run for run in study.judgements() if study.is_service(run[-1])]
-    return {
+    tried = [judge for judge in study.probed_judges() if study.is_service(judge)]
+    tables = {
         name: tuple(at(study, pattern, **dict(zip(keys, run, strict=False))) for run in chosen)
         for name, pattern, chosen in (
             ("predictions", paths.PREDICTIONS, served),
@@ -70,6 +71,7 @@ def inputs(study: Study) -> Files:
             ("verdicts", paths.VERDICTS, judged),
         )
     }
+    return {**tables, "probes": tuple(at(study, paths.PROBES, judge=judge) for judge in tried)}
 
 
 def outputs(study: Study) -> Files:

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from valuestrata.study import file_checks, model_checks, split_checks
+from valuestrata.study import (
+    file_checks,
+    judge_checks,
+    model_checks,
+    people_checks,
+    split_checks,
+)
 from valuestrata.study.models import COMMIT
 from valuestrata.study.prompts import prompt_fields
 from valuestrata.study.splits import COUNTRY
@@ -25,14 +31,17 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     if files:
         yield from file_checks.survey_files(study, root)
     yield from axis_names(study)
+    yield from contrast_groups(study)
     yield from split_checks.problems(study)
     if files:
         yield from file_checks.confidential_files(study, root)
     yield from model_checks.problems(study, root)
     if files:
         yield from file_checks.model_directories(study, root)
+    yield from people_checks.problems(study, root, files)
     yield from file_checks.data_files(study)
     yield from file_checks.open_wordings(study)
+    yield from judge_checks.problems(study, root)
     yield from equal_prompt_variants(study)
 
 
@@ -47,6 +56,22 @@ def axis_names(study: Study) -> Iterator[str]:
     for name in study.survey.axes:
         if name in RESERVED:
             yield f"survey.axes.{name}: the name is reserved for tables; rename the axis"
+
+
+def contrast_groups(study: Study) -> Iterator[str]:
+    """Contrasts of axes or groups that the study does not have."""
+    axes = ", ".join(study.axes)
+    for axis in study.contrasts.ordered_axes or ():
+        if axis not in study.axes:
+            yield f"contrasts.ordered_axes: no axis {axis!r}; axes are {axes}"
+    for axis, group in study.contrasts.reference_groups.items():
+        if axis not in study.axes:
+            yield f"contrasts.reference_groups: no axis {axis!r}; axes are {axes}"
+        elif not study.axes[axis].is_auto and group not in (names := study.axes[axis].names()):
+            yield (
+                f"contrasts.reference_groups.{axis}: no group {group!r}; "
+                f"groups are {', '.join(names)}"
+            )
 
 
 def equal_prompt_variants(study: Study) -> Iterator[str]:

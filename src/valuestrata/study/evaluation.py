@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from valuestrata.study.base import Part, Seed
+from valuestrata.study.base import EMPTY, FrozenMap, Part, Seed
 
 
 class Labels(Part):
@@ -36,3 +36,19 @@ class Evaluation(Part):
         description="Bootstrap resamples and permutations of each interval, null and test.",
     )
     seed: Seed = Field(default=1, description="Seed of the resamples and permutations.")
+
+
+class Contrasts(Part):
+    """Which groups of an axis are compared with which, beside each with all others."""
+
+    reference_groups: FrozenMap[str, str] = Field(
+        default=EMPTY,
+        description="Axis -> group that its other groups are compared with: {ethnicity: Chinese}.",
+    )
+    ordered_axes: tuple[str, ...] | None = Field(
+        default=None,
+        description=(
+            "Axes whose last group is compared with the first, as old with young; by default those "
+            "with bands, and those whose labels start with ascending numbers."
+        ),
+    )

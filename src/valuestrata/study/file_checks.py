@@ -12,9 +12,8 @@ from valuestrata.study.study import SURVEY_VARIABLE, Study
 from valuestrata.study.yaml import read_yaml
 
 TEMPLATES = "prompting/templates"
-RUBRICS = "prompting/rubrics"
 OPEN_QUESTIONS = "prompting/open_questions"
-"""Folders of the package with prompt files, rubrics and wordings of open questions."""
+"""Folders of the package with prompt files and wordings of open questions."""
 
 
 def survey_files(study: Study, root: Path) -> Iterator[str]:
@@ -60,17 +59,15 @@ def _git_would_take(path: Path) -> bool:
 
 
 def data_files(study: Study) -> Iterator[str]:
-    """Prompt files and rubrics that the package does not have."""
+    """Prompt files that the package does not have."""
     templates = {"prompt.template": study.prompt.template}
     for name, variant in study.prompt_variants.items():
         if variant.template is not None:
             templates[f"prompt_variants.{name}.template"] = variant.template
-    rubrics = {f"judges.{name}.rubric": judge.rubric for name, judge in study.judges.items()}
-    for folder, chosen in ((TEMPLATES, templates), (RUBRICS, rubrics)):
-        names = _names(folder)
-        for where, name in chosen.items():
-            if name not in names:
-                yield f"{where}: no file {name!r}; files are {', '.join(names)}"
+    names = packaged(TEMPLATES)
+    for where, name in templates.items():
+        if name not in names:
+            yield f"{where}: no file {name!r}; files are {', '.join(names)}"
 
 
 def open_wordings(study: Study) -> Iterator[str]:
@@ -78,10 +75,10 @@ def open_wordings(study: Study) -> Iterator[str]:
     language, chosen = study.prompt.template, study.generation
     if chosen is None:
         return
-    if language not in _names(OPEN_QUESTIONS):
+    if language not in packaged(OPEN_QUESTIONS):
         yield (
             f"generation: no open questions in the language of prompt.template {language!r}; add "
-            f"{OPEN_QUESTIONS}/{language}.yaml, or choose of {', '.join(_names(OPEN_QUESTIONS))}"
+            f"{OPEN_QUESTIONS}/{language}.yaml, or choose of {', '.join(packaged(OPEN_QUESTIONS))}"
         )
         return
     wordings = read_yaml(resource(f"{OPEN_QUESTIONS}/{language}.yaml"))["wordings"]
@@ -90,6 +87,7 @@ def open_wordings(study: Study) -> Iterator[str]:
             yield f"generation.wordings: no wording {name!r}; wordings are {', '.join(wordings)}"
 
 
-def _names(folder: str) -> list[str]:
+def packaged(folder: str) -> list[str]:
+    """Names of the YAML files in a folder of the package."""
     paths = [Path(entry.name) for entry in files("valuestrata").joinpath(folder).iterdir()]
     return sorted(path.stem for path in paths if path.suffix == ".yaml")

@@ -1,4 +1,4 @@
-"""Checks of recipes, models and judges against each other."""
+"""Checks of recipes and models against each other."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
 from valuestrata.study.recipes import AnyRecipe, SupervisedRecipe
-from valuestrata.study.study import BASE, Study
+from valuestrata.study.study import Study
 
 MAX_LORA_R = {"vllm": 512}
 """Highest rank of an adapter that a backend reads."""
@@ -25,8 +25,6 @@ def problems(study: Study, root: Path) -> Iterator[str]:
         yield from tuning_limits(study, name, model)
         yield from constrained_answers(study, name, model)
     yield from generation_splits(study)
-    for name in study.judges:
-        yield from judge(study, name, root)
     yield from budget(study)
 
 
@@ -130,35 +128,6 @@ def generation_splits(study: Study) -> Iterator[str]:
     for split in study.generation.splits if study.generation else ():
         if split not in study.splits:
             yield f"generation.splits: no split {split!r}; splits are {', '.join(study.splits)}"
-
-
-def judge(study: Study, name: str, root: Path) -> Iterator[str]:
-    """A judge with nothing to judge, with a taken name, or with a reference that is no run."""
-    where, config = f"judges.{name}", study.judges[name]
-    if study.generation is None:
-        yield f"{where}: nothing to judge; add a generation block"
-    if name in study.models:
-        yield f"{where}: a model has the same name; rename the judge"
-    if isinstance(config.model, BaselineModel):
-        yield f"{where}.model: a baseline cannot judge; choose a language model"
-    yield from revision(f"{where}.model", config.model, root)
-    model, variant = config.reference.model, config.reference.variant
-    if model not in study.models or study.is_baseline(model):
-        language_models = [m for m in study.models if not study.is_baseline(m)]
-        yield (
-            f"{where}.reference.model: no language model {model!r}; "
-            f"language models are {', '.join(language_models) or 'none'}"
-        )
-    elif variant not in study.variants(model):
-        yield (
-            f"{where}.reference.variant: {model} has no variant {variant!r}; "
-            f"variants are {', '.join(study.variants(model))}"
-        )
-    elif variant != BASE and study.fold_recipes(variant):
-        yield (
-            f"{where}.reference.variant: {variant!r} is tuned on folds and writes no texts; "
-            "choose another"
-        )
 
 
 def budget(study: Study) -> Iterator[str]:

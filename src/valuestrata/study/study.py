@@ -9,9 +9,10 @@ from pydantic import Field
 
 from valuestrata.study.base import EMPTY, FilledMap, FrozenMap, Name, Part, RecipeName
 from valuestrata.study.budget import Budget
-from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.evaluation import Contrasts, Evaluation, Labels
 from valuestrata.study.judges import Generation, Judge, Prediction
 from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIModel
+from valuestrata.study.people import People, SimulatedAnnotators
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
@@ -91,6 +92,13 @@ class Study(Part):
         default=EMPTY,
         description="Models that compare open-ended answers with a reference's, in both orders.",
     )
+    people: People | None = Field(
+        default=None,
+        description=(
+            "Who annotated judged text pairs, to compare judges with; left out, the report takes "
+            "what `valuestrata agreement` wrote, if anything."
+        ),
+    )
     evaluation: Evaluation = Field(default=Evaluation(), description="Intervals and tests.")
     budget: Budget | None = Field(
         default=None,
@@ -98,6 +106,9 @@ class Study(Part):
             "Most that all jobs together may spend on services; no job starts a call that could "
             "pass it. By default there is no limit."
         ),
+    )
+    contrasts: Contrasts = Field(
+        default=Contrasts(), description="Which groups of an axis are compared with which."
     )
 
     def to_json(self) -> str:
@@ -161,6 +172,12 @@ class Study(Part):
     def axis_label(self, name: str) -> str:
         """What tables and figures call an axis."""
         return self.axes[name].label or name.replace("_", " ")
+
+    @property
+    def ordered_axes(self) -> tuple[str, ...]:
+        """The axes whose groups have an order."""
+        named = self.contrasts.ordered_axes
+        return tuple(a for a in self.axes if self.axes[a].is_ordered) if named is None else named
 
     # splits ----------------------------------------------------------------------------------
 
@@ -280,12 +297,36 @@ class Study(Part):
         """All (model, variant, split, judge)."""
         return [(*run, judge) for run in self.generation_runs() for judge in self.judges]
 
+    @property
+    def annotator_files(self) -> tuple[str, ...]:
+        """csv files of the people who annotated judged text pairs."""
+        return self.people.files if self.people else ()
+
+    @property
+    def simulated_annotators(self) -> SimulatedAnnotators | None:
+        """The script in the place of people, where a judge compares texts of toys; else None."""
+        of_toys = any(self.is_toy(model) for model, *_ in self.judgements())
+        return self.people.simulate if self.people and of_toys else None
+
     # models ----------------------------------------------------------------------------------
 
     @cached_property
     def judge_models(self) -> dict[str, Model]:
-        """The judges' models by the judge's name."""
-        return {name: judge.model for name, judge in self.judges.items()}
+        """The judges' models by the judge's name; a panel has none."""
+        return {name: judge.model for name, judge in self.judges.items() if judge.model}
+
+    def panel(self, judge: str) -> tuple[str, ...]:
+        """The judges of a panel; none where a model judges."""
+        panel = self.judges[judge].panel
+        return panel.judges if panel else ()
+
+    def rubric(self, judge: str) -> str:
+        """The rubric of a judge; a panel has its judges'."""
+        return self.judges[next(iter(self.panel(judge)), judge)].rubric
+
+    def probed_judges(self) -> list[str]:
+        """The judges that the graph tries on texts made for it."""
+        return [name for name in self.judge_models if self.judges[name].probes]
 
     def local_models(self) -> dict[str, LocalModel]:
         """Models and judges' models whose weights are here, by where the study says them."""
@@ -297,19 +338,19 @@ class Study(Part):
 
     def _places(self) -> dict[str, Model]:
         places = {f"models.{name}": model for name, model in self.models.items()}
-        return places | {f"judges.{name}.model": judge.model for name, judge in self.judges.items()}
+        return places | {f"judges.{name}.model": model for name, model in self.judge_models.items()}
 
     def model(self, name: str) -> Model:
         """A model, or a judge's model, by name."""
-        return self.models[name] if name in self.models else self.judges[name].model
+        return self.models[name] if name in self.models else self.judge_models[name]
 
     def is_baseline(self, name: str) -> bool:
         """Whether a model is a rule that needs no language model."""
         return isinstance(self.model(name), BaselineModel)
 
     def is_service(self, name: str) -> bool:
-        """Whether a model is asked at a service, which may cost money."""
-        return isinstance(self.model(name), OpenAIModel)
+        """Whether a model is asked at a service, which may cost money; a panel of judges is not."""
+        return isinstance({**self.judge_models, **self.models}.get(name), OpenAIModel)
 
     def is_toy(self, name: str) -> bool:
         """Whether a model's weights are made by the graph."""
@@ -318,7 +359,7 @@ class Study(Part):
 
     def toys(self) -> list[str]:
         """Names of all models and judges whose weights the graph makes."""
-        return [name for name in [*self.models, *self.judges] if self.is_toy(name)]
+        return [name for name in [*self.models, *self.judge_models] if self.is_toy(name)]
 
 
 def dump(part: Part) -> dict[str, Any]:

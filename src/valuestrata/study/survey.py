@@ -1,5 +1,6 @@
 """The survey of a study: where its answers are, how they are read, and its demographic axes."""
 
+import re
 from itertools import pairwise
 from string import Formatter
 from typing import Annotated, Literal, Self
@@ -151,6 +152,14 @@ class Axis(Part):
     def is_auto(self) -> bool:
         """Whether the groups are only known when the file is read."""
         return self.groups == AUTO
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the groups are bands, or called by ascending numbers (`16-24`, `25-34`)."""
+        starts = [re.match(r"\d+(\.\d+)?", name) for name in self.names()]
+        numbers = [float(start[0]) for start in starts if start]
+        ascends = all(a < b for a, b in pairwise(numbers))
+        return self.bands is not None or (1 < len(numbers) == len(starts) and ascends)
 
     def names(self) -> list[str]:
         """Labels of the groups, in order; none where they are only known from the file."""

@@ -17,6 +17,7 @@ from valuestrata.survey.ceilings import (
 )
 from valuestrata.survey.encoded import Floats
 
+TESTED = ("null_mean", "null_p95", "p_value", "q_value")
 Figure = dict[str, object]
 """A number with its interval, n and missing count; None where it does not exist."""
 
@@ -80,12 +81,11 @@ def ceiling_figures(ceilings: pd.DataFrame, split: str) -> dict[str, dict[str, F
 
 
 def block_figures(diversity: pd.DataFrame) -> dict[str, dict[str, Figure]]:
-    """Conflict scores of each block, mean over the strata, with their nulls."""
+    """Conflict scores of each block, mean over the strata, with nulls, p and q."""
     blocks = diversity[(diversity["stratum"] == "mean") & (diversity["question"] == "mean")]
     return {
         str(block): {
-            str(row["measure"]): _figure(row) | _numbers(row, ("null_mean", "null_p95", "p_value"))
-            for row in io.records(rows)
+            str(row["measure"]): _figure(row) | _numbers(row, TESTED) for row in io.records(rows)
         }
         for block, rows in blocks.groupby("block", sort=False)
     }
