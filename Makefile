@@ -77,7 +77,7 @@ profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake -
 pictures: demo ## docs/images anew from the demo; needs chromium
 	@mkdir -p docs/images
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
-		--window-size=1200,1350 --screenshot=docs/images/report.png \
+		--window-size=1280,1000 --virtual-time-budget=60000 --screenshot=docs/images/report.png \
 		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images
 
 bench-survey: setup ## the array code against pandas, polars, duckdb, scipy, fairlearn; minutes

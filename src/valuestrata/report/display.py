@@ -72,12 +72,16 @@ NOT_IN_DIFFERENCES = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, its interval, and small print beneath; grey where it is doubtful."""
+    """A cell: its text, its interval, and small print beneath; grey where it is doubtful.
+
+    `key` is what rows are sorted by where the text does not begin with it.
+    """
 
     text: str
     interval: str = ""
     small: str = ""
     is_doubtful: bool = False
+    key: float | None = None
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class Results:
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
     people have annotated text pairs, or `human_note` says why what they gave does not count, and
     `usage` where a service was asked, `probes` of each judge that was tried with texts made for it.
-    `fairness` and `diversity` have q-values (families.py).
+    `fairness` and `diversity` have q-values (families.py). `outcomes` counts what texts were
+    (model, variant, split, block, outcome, n); it is there where figures are drawn.
     """
 
     settings: DisplaySettings
@@ -88,6 +89,7 @@ class Results:
     ties: pd.DataFrame
     win_rates: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
+    outcomes: pd.DataFrame | None = None
     human_note: str = ""
     usage: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
