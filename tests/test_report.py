@@ -1045,7 +1045,7 @@ def test_page_is_whole_and_asks_for_nothing_and_names_no_path() -> None:
     drawn = set(re.findall(r'role="img" aria-label="Figure: ([^."?]+)', text))
     assert len(drawn) == len(FIGURES)
     assert '<text fill="var(--ink)">drawn</text>' in text
-    assert "1,234 pairs of fewer respondents or valid answers than 30 are hidden" in text
+    assert "Hidden: 1,234 pairs of fewer respondents or valid answers than 30." in text
     assert "None" not in unescape(re.sub(r"<[^>]+>", " ", text))
 
 

@@ -179,7 +179,7 @@
         make("td", { textContent: replyOf(i).slice(0, 200) })));
     }
     const count = Math.min(body.rows.length, listed.length);
-    at("counted").textContent = `${count.toLocaleString("en")} of ${listed.length.toLocaleString("en")} shown; ${survey.subgroup.length.toLocaleString("en")} pairs in all`;
+    at("counted").textContent = `${count.toLocaleString("en")} of ${listed.length.toLocaleString("en")} shown; ${survey.subgroup.length.toLocaleString("en")} pairs in all.`;
     at("more").hidden = count >= listed.length;
   }
 

@@ -177,7 +177,7 @@ async function drawFigures() {
       box.append(panel);
       queue.push([box, panel, spec]);
     });
-    box.style.setProperty("--columns", Number(box.dataset.first) || columns);
+    box.style.setProperty("--columns", Math.min(columns, box.childElementCount));
   }
   const draw = async ([box, panel, spec]) => {
     const count = getComputedStyle(box).gridTemplateColumns.split(" ").length || 1;

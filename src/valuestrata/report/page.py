@@ -35,7 +35,7 @@ from valuestrata.report.model_provenance import (
 )
 from valuestrata.report.opening import opening_sentences, opening_table
 from valuestrata.report.packed import as_script, pack, pack_text
-from valuestrata.report.phrases import caveat_sentence, count, listed
+from valuestrata.report.phrases import caveat_sentence, count, listed, plural
 from valuestrata.report.probes import probes_table, swayed_lines
 from valuestrata.report.prompt_sensitivity import sensitivity_table
 from valuestrata.report.published import is_papers, published_table
@@ -193,7 +193,7 @@ def _files_within(panels: Mapping[str, Any], pairs: Explorer) -> dict[str, Any]:
         "parts": _parts(panels, pairs),
         "explorer": Markup(_json({"runs": pairs.runs, "outcomes": OUTCOMES})),
         "min_n": count(pairs.min_n),
-        "n_hidden": count(pairs.n_hidden) if pairs.n_hidden else "",
+        "n_hidden": plural(pairs.n_hidden, "pair") if pairs.n_hidden else "",
         "n_left_out": count(pairs.n_left_out) if pairs.n_left_out else "",
     }
 
