@@ -172,12 +172,14 @@ def inequality(settings: ReportSettings, tuned_accuracy: float, tuned_nmae: floa
     for split in STRATA:
         for model, variant in all_runs(settings):
             for metric, tuned in (("accuracy", tuned_accuracy), ("nmae", tuned_nmae)):
-                for statistic in ("norm_range", "cv"):
+                for statistic in contracts.INEQUALITIES:
                     for level in ("subgroups", "sex"):
                         row = {"model": model, "variant": variant, "split": split}
                         row |= {"level": level, "metric": metric, "statistic": statistic}
                         row |= number(0.4 if variant == "base" else tuned)
                         row |= {"n_groups": 4, "null_mean": 0.1, "null_p95": 0.2, "p_value": 0.01}
+                        row |= {"p_error": 0.001, "corrected": row["value"] - 0.02}
+                        row |= {"reachable": 0.15}
                         row |= {"best_group": "sex=male", "worst_group": "sex=female & age=young"}
                         rows.append(row)
     return rows
@@ -207,15 +209,20 @@ def diversity() -> list[Row]:
     for measure in ("mds", "wasserstein"):
         for block, value in (("trust", 0.1), ("religion", 0.4), ("all", 0.25)):
             row = {"stratum": "mean", "question": "mean", "block": block, "measure": measure}
-            rows.append({**row, **number(value, n=5), **null(value)})
+            rows.append({**row, **number(value, n=5), **null(value), "corrected": value - 0.01})
         for stratum, value in (("sex", 0.1), ("mean", 0.3)):
             row = {"stratum": stratum, "question": "Q1", "block": "trust", "measure": measure}
-            rows.append({**row, **number(value, n=2), **null(value)})
+            rows.append({**row, **number(value, n=2), **null(value), "corrected": value - 0.01})
     return rows
 
 
 def null(value: float) -> Row:
-    return {"null_mean": 0.08, "null_p95": 0.15, "p_value": 0.01 if value > 0.2 else 0.4}
+    return {
+        "null_mean": 0.08,
+        "null_p95": 0.15,
+        "p_value": 0.01 if value > 0.2 else 0.4,
+        "p_error": 0.0,
+    }
 
 
 def agreement() -> list[Row]:
@@ -1068,7 +1075,7 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     plain = dict(methods(make_settings()))
     assert "modal answer (unweighted)" in plain["Accuracy (share of pairs, 0 to 1)"]
     assert "20 valid answers" in plain["Minimum sizes"]
-    assert "95%, bootstrap with 1,000 resamples" in plain["Intervals"]
+    assert "95%, bootstrap with 10,000 resamples" in plain["Intervals"]
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
     assert "No value below 30 comparisons" in plain["Length-controlled win rate (0 to 1)"]

@@ -47,7 +47,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "diversity": (
         "Conflict between subgroups",
         "Modal Diversity Score and normalised Wasserstein distance between subgroups, by block of "
-        "questions, most divided first.",
+        "questions, most divided first. Marks: as observed; lines: without sampling noise.",
     ),
     "map": (
         "Map of disagreement",
@@ -63,7 +63,7 @@ FIGURES: dict[str, tuple[str, str]] = {
     "fairness": (
         "Inequality against its null",
         "Norm.Range and CV of accuracy and NMAE over the subgroups, beside what groups give that "
-        "are served equally.",
+        "are served equally. Marks: as observed; lines: without sampling noise.",
     ),
     "groups": (
         "Accuracy by group",

@@ -34,7 +34,7 @@ from valuestrata.report.charts import (
     values_axis,
     with_interval,
 )
-from valuestrata.report.charts_runs import IS_BASE, interval_note
+from valuestrata.report.charts_runs import IS_BASE, WITHOUT_NOISE, interval_note
 from valuestrata.report.phrases import METRIC_NAMES, METRICS, STATISTICS, tested
 from valuestrata.report.results import SUBGROUPS, Results, cell_label, to_estimate
 from valuestrata.report.runs import (
@@ -76,7 +76,7 @@ def fairness_drawing(results: Results) -> Drawing:
         return empty("Inequality was not measured on the test split.")
     note = (
         "Grey bar: null of equal groups, from its mean to its 95th percentile. "
-        f"Filled mark: q < {alpha:.2g}; hollow: inequality is not shown. {interval_note(results)}"
+        f"Filled mark: q < {alpha:.2g}; hollow: inequality is not shown. {WITHOUT_NOISE}"
     )
     return Drawing(tuple(panels), 2, (note,))
 

@@ -131,6 +131,9 @@ def _joins(rows: Sequence[Row]) -> list[Row]:
     ]  # fmt: skip
 
 
+WITHOUT_NOISE = "Marks: as observed. Lines: intervals of what is left without sampling noise."
+
+
 def interval_note(results: Results) -> str:
     """What the lines through marks are."""
     return f"Lines: {results.settings.evaluation.confidence_level:.0%} intervals."

@@ -19,7 +19,7 @@ from valuestrata.report.charts import (
     values_axis,
     with_interval,
 )
-from valuestrata.report.charts_runs import interval_note
+from valuestrata.report.charts_runs import WITHOUT_NOISE, interval_note
 from valuestrata.report.phrases import RANKS, count, decimal, tested
 from valuestrata.report.results import Results, stratum_label, to_estimate
 
@@ -59,7 +59,7 @@ def diversity_drawing(results: Results) -> Drawing:
     notes = (
         "In brackets: questions of the block. Means over the strata, then over the block's "
         "questions. Grey bar: null of random subgroups, from its mean to its 95th percentile. "
-        f"Filled mark: q < {alpha:.2g}. {interval_note(results)}",
+        f"Filled mark: q < {alpha:.2g}. {WITHOUT_NOISE}",
     )
     return Drawing(tuple(panels), 2, notes)
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from valuestrata.paths import resource
-from valuestrata.report import display
+from valuestrata.report import display, null_tables
 from valuestrata.report.captions import FIGURES, alternative, caption_of
 from valuestrata.report.charts import GRID, INK, PAPER, QUIET, config
 from valuestrata.report.cost import cost_sentence, cost_table
@@ -318,7 +318,7 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
         display.splits_table(content, results, splits(settings)),
         display.respondents_table(content, settings.axes),
         display.labels_table(content, splits(settings)),
-        display.diversity_table(results),
+        null_tables.diversity_table(results),
     ]
 
 
@@ -329,7 +329,7 @@ def _fairness(results: Results) -> list[Table]:
     order = [(split, SUBGROUPS) for split in tested]
     order += [(split, axis) for split in tested for axis in results.levels(split)]
     order += [(split, SUBGROUPS) for split in train]
-    return [display.fairness_table(results, split, level) for split, level in order]
+    return [null_tables.fairness_table(results, split, level) for split, level in order]
 
 
 def _groups(results: Results) -> list[Table]:

@@ -218,6 +218,16 @@ def annotators_name(human_agreement: pd.DataFrame | None) -> str:
     return "simulated annotators" if is_simulated else "people"
 
 
+def observed(row: Mapping[str, Any]) -> Estimate:
+    """A score as observed of a row that has a corrected one, too: its interval is not of this."""
+    return to_estimate({**row, "ci_low": float("nan"), "ci_high": float("nan")})
+
+
+def corrected(row: Mapping[str, Any]) -> Estimate:
+    """The estimate without sampling noise of such a row, with its interval."""
+    return to_estimate({**row, "value": row["corrected"]})
+
+
 def _estimates(frame: pd.DataFrame, keys: list[str]) -> dict[Key, Estimate]:
     return {tuple(str(row[k]) for k in keys): to_estimate(row) for row in records(frame)}
 
