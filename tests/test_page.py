@@ -80,6 +80,8 @@ def column(tab: Tab, title: str, index: int) -> list[str]:
 
 def test_it_opens_with_sentences_one_picture_and_the_runs_and_asks_for_nothing(tab: Tab) -> None:
     assert 3 <= tab.js("document.querySelectorAll('.opening dt').length") <= 5
+    text = tab.js("document.querySelector('main').innerText")
+    assert text.startswith("ood, out of distribution: the subgroups of sex × age; no model was")
     assert tab.js("document.querySelectorAll('.opening svg').length") == 1
     assert tab.js("document.querySelector('#answer table').getBoundingClientRect().top") < 900
     assert tab.js("document.querySelectorAll('.panel:not(:has(svg))').length") == 0
