@@ -260,7 +260,8 @@ def diversity(blocks: dict[str, tuple[float, float, int, float]]) -> pd.DataFram
     """Blocks: score, mean of the null, questions, p."""
     rows = [
         {"stratum": "mean", "question": "mean", "block": block, "measure": "mds",
-         **number(value, 0.02, n=n), "null_mean": null, "null_p95": null + 0.05, "p_value": p}
+         **number(value - null, 0.02, n=n), "value": value,
+         "corrected": value - null, "null_mean": null, "null_p95": null + 0.05, "p_value": p}
         for block, (value, null, n, p) in blocks.items()
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=DIVERSITY.names).astype({"p_value": "float64"})
@@ -279,7 +280,7 @@ def test_one_question_never_leads_and_blocks_rank_by_what_is_above_the_null() ->
         noisy=(0.45, 0.4, 5, 0.001),
         trust=(0.02, 0.03, 3, 0.6),
     )
-    assert answer.startswith("Most about religion (0.400 [0.380, 0.420], null 0.190, 7 questions)")
+    assert answer.startswith("Most about religion (0.400, null 0.190, 7 questions)")
     assert "least about trust" in answer
     assert "above its null (q < 0.05) in 2 of 4 blocks, not shown in" in answer
 
