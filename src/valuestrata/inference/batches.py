@@ -216,7 +216,9 @@ class _Submission:
 
     def _listed(self, note: BatchNote) -> str | None:
         """The id of the batch that was made of a note's file, None where none was."""
-        time.sleep(max(0.0, note.submitted_at + LISTING_DELAY - time.time()))
+        wait = max(0.0, note.submitted_at + LISTING_DELAY - time.time())
+        log.info("looking in %.0f s whether a batch was made of file %s", wait, note.file_id)
+        time.sleep(wait)
         now = BatchNote.read(note.path)  # another job may have had its answer meanwhile
         if now is None or now.batch_id is not None:
             return None if now is None else now.batch_id
