@@ -18,7 +18,7 @@ SNAKEMAKE_ARGS ?= # more for snakemake in `make demo`, such as `-n`
 # a waiting thread of torch sleeps: spinning, two busy processes slow each other down 25 times
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test test-all test-vllm check laptop-model profile pictures bench-survey lock clean distclean bench-models bench-gpu
+.PHONY: help setup demo test test-all test-vllm check laptop-model profile pictures bench-survey bench-statistics lock clean distclean bench-models bench-gpu
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -77,12 +77,15 @@ profile: setup ## link profiles/ into Snakemake's user folder: then `snakemake -
 pictures: demo ## docs/images anew from the demo; needs chromium
 	@mkdir -p docs/images
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir=$$(mktemp -d) \
-		--window-size=1200,1350 --screenshot=docs/images/report.png \
+		--window-size=1280,1000 --virtual-time-budget=60000 --screenshot=docs/images/report.png \
 		"file://$(CURDIR)/results/demo/report/index.html" 2>/dev/null && ls docs/images
 
 bench-survey: setup ## the array code against pandas, polars, duckdb, scipy, fairlearn; minutes
 	@$(INSTALL) -e '.[bench]'
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m bench.survey
+
+bench-statistics: setup ## coverage of intervals and size of tests in simulated worlds; an hour
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m bench.statistics
 
 # inspect-ai pins other versions than ours: an environment of its own, which sees .venv behind it
 INSPECT := build/inspect-ai

@@ -166,8 +166,15 @@ def our_resamples(values: np.ndarray, resamples: int) -> np.ndarray:
     """[B, G + 2] means of each group, Norm.Range, CV."""
     resample.cluster_draws.cache_clear()
     draws = resample.cluster_draws(values.shape[1], resamples, seed=1)
-    means = fairness.resampled_means(values, np.eye(len(values)), draws)
+    means = drawn_means(values, draws)
     return np.column_stack([means, fairness.norm_range(means), fairness.cv(means)])
+
+
+def drawn_means(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """[B, G] means of the scores that each group has, when questions are drawn."""
+    finite = np.isfinite(values)
+    scores = np.where(finite, values, 0.0)
+    return resample.resampled_means(scores, finite.astype(np.float64), draws).T
 
 
 def our_intervals(values: np.ndarray, resamples: int) -> list[tuple[float, float, float]]:
@@ -241,7 +248,7 @@ def same_frame(
     apart[pd.Index(names).get_indexer(pd.Index(long["group"])), np.arange(len(long))] = long[
         "score"
     ]
-    fed = fairness.resampled_means(apart, np.eye(len(names)), draws)
+    fed = drawn_means(apart, draws)
     ends = np.array([resample.percentiles(draws, LEVEL) for draws in fed.T]).T
     theirs = np.array([quantile[names].to_numpy() for quantile in frame.by_group_ci])
     return bool(

@@ -271,7 +271,7 @@ def test_the_page_is_whole_and_says_nothing_of_models(results: Path) -> None:
 
 
 def test_the_report_s_own_table_bears_its_sentences_out(results: Path) -> None:
-    main = pd.read_csv(results / paths.TABLE.format(name="main"))
+    main = pd.read_csv(results / paths.TABLE.format(name="main", format="csv"))
     tested = main[main["split"] == "ood"].set_index("model")
     assert list(tested.index) == [
         "uniform", "national-mode", "axis-mode", "best-axis", "additive", "nearest",
@@ -281,13 +281,13 @@ def test_the_report_s_own_table_bears_its_sentences_out(results: Path) -> None:
     text = words((results / paths.PAGE).read_text(encoding="utf-8"))
     assert f"the highest accuracy is {tested['accuracy'].max():.3f} " in text
     assert f", of {best}: " in text
-    differences = pd.read_csv(results / paths.TABLE.format(name="differences"))
+    differences = pd.read_csv(results / paths.TABLE.format(name="differences", format="csv"))
     accuracy = differences[(differences["metric"] == "accuracy") & (differences["split"] == "ood")]
     assert len(accuracy) == 6 * 5 / 2
     gap = accuracy[(accuracy["model"] == "additive") & (accuracy["other_model"] == "uniform")]
     expected = tested.loc["additive", "accuracy"] - tested.loc["uniform", "accuracy"]
     np.testing.assert_allclose(gap["value"], expected)
-    ceilings = pd.read_csv(results / paths.TABLE.format(name="ceilings"))
+    ceilings = pd.read_csv(results / paths.TABLE.format(name="ceilings", format="csv"))
     is_all = (ceilings["level"] == "all") & (ceilings["metric"] == "accuracy")
     rows = ceilings[is_all & (ceilings["split"] == "ood")].set_index("ceiling")
     assert rows.loc["noise_ceiling", "value"] > tested["accuracy"].max()

@@ -61,7 +61,14 @@ def study(address: str = "http://127.0.0.1:9/v1", **changes: Any) -> Study:
     raw["survey"]["codebook"] = str(ROOT / raw["survey"]["codebook"])
     raw["models"] = {"gpt": {**served, **changes.pop("model", {})}}
     judge = {**served, **changes.pop("judge", {})}
-    raw["judges"] = {"ref": {"model": judge, "reference": {"model": "gpt"}, "max_new_tokens": 24}}
+    raw["judges"] = {
+        "ref": {
+            "model": judge,
+            "reference": {"model": "gpt"},
+            "max_new_tokens": 24,
+            "rubric": "toy",
+        }
+    }
     raw["recipes"] = {}
     raw["prompt_variants"] = {"zh": {"template": "mandarin"}}
     return load({**raw, **changes})
@@ -84,9 +91,9 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Surveyed:
 def reply(persona: str, user: str) -> Raw:
     """An answer, a text or a verdict, with its usage."""
     time.sleep(0.02)
-    rubric = judging.rubric("pairwise")
+    rubric = judging.rubric("toy")
     text = "Answer: 2" if "Answer:" in user else f"I think so, {user[-15:]}"
-    if persona == rubric.system:
+    if persona.startswith("You compare two answers"):
         text = "\n".join(f"{dimension}: 1" for dimension in rubric.dimensions)
     choice = {"message": {"content": text}, "finish_reason": "stop"}
     counts = {"prompt_tokens": len(user) // 4, "completion_tokens": 4}

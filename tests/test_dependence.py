@@ -13,7 +13,7 @@ from tests.graph import Graph, Plan
 from valuestrata import io, tables
 from valuestrata.records import read_record
 
-REPORT = {"compare": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
+REPORT = {"compare": 1, "contrasts": 1, "tables": 1, "figures": 1, "report": 1, "all": 1}
 SCORING = {"score_train": 2, "score_ood": 2, "fairness": 4}
 STUDY = "src/valuestrata/study"
 

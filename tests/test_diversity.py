@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import wasserstein_distance
 
+from bench import statistics
 from tests.jobs import run_stage
 from tests.respondents import (
     AXIS_GROUPS,
@@ -330,9 +331,11 @@ def test_the_stage_s_intervals_hold_their_estimates_and_its_means_are_means(
 ) -> None:
     table, ranks = scored(tmp_path, people(400, 18), 60)
     valid = table.dropna(subset=["value"])
-    assert (valid["ci_low"] <= valid["value"]).all()
-    assert (valid["value"] <= valid["ci_high"]).all()
-    assert valid["ci_low"].min() >= 0
+    # too few questions for an interval
+    assert valid[["ci_low", "ci_high"]].isna().all(axis=None)
+    blocks_of_all = valid[(valid["question"] == "mean") & (valid["stratum"] == "mean")]
+    assert (blocks_of_all["corrected"] < blocks_of_all["value"]).all()
+    assert valid["corrected"].between(0, 1).all()
     assert valid["p_value"].min() >= 1 / 61
     assert (valid["null_mean"] <= 1).all()
     assert valid["null_p95"].notna().all()
@@ -360,3 +363,12 @@ def test_the_stage_s_intervals_hold_their_estimates_and_its_means_are_means(
     assert over.loc["spearman", "value"] == pytest.approx(rho)
     again, _ = scored(tmp_path, people(400, 18), 60)
     pd.testing.assert_frame_equal(table, again)
+
+
+def test_scores_without_noise_cover_the_populations() -> None:
+    """The full run: docs/statistics.md. Of 6 worlds 2 misses have a chance of 3% at 95%."""
+    for row in statistics.conflict_rows(20, 4, 0.3, 6, draws=60):
+        name = (row["measure"], row["stratum"])
+        assert float(row["all questions"].split()[0]) >= 4 / 6, name
+        if row["stratum"] == "mean":
+            assert abs(row["corrected"] - row["true"]) < abs(row["raw"] - row["true"]), name

@@ -374,7 +374,8 @@ def test_wordings_and_conflict_scores_reach_the_stage(
 ) -> None:
     scores = [
         {"stratum": stratum, "question": f"Q{q}", "block": "values", "measure": measure,
-         "value": value if (stratum, measure) == ("mean", "mds") else 0.5, "ci_low": None,
+         "value": value if (stratum, measure) == ("mean", "mds") else 0.5, "corrected": None,
+         "p_error": None, "ci_low": None,
          "ci_high": None, "n": 1, "missing": 0, "null_mean": None, "null_p95": None,
          "p_value": None}
         for stratum in ("sex", "mean")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import vl_convert
 
 from valuestrata import evaluation_tables, judge_tables
 from valuestrata import tables as contracts
@@ -15,6 +16,8 @@ from valuestrata.contracts import check
 from valuestrata.report import figures as drawings
 from valuestrata.report import findings, page, phrases, samples
 from valuestrata.report.captions import FIGURES
+from valuestrata.report.charts import POINT, file_spec
+from valuestrata.report.charts_groups import groups_drawing
 from valuestrata.report.comparison import Metric
 from valuestrata.report.display import (
     differences_table,
@@ -23,12 +26,12 @@ from valuestrata.report.display import (
     labels_table,
     main_table,
 )
+from valuestrata.report.explorer import Explorer
 from valuestrata.report.families import (
     adjusted_differences,
     adjusted_inequality,
     adjusted_questions,
 )
-from valuestrata.report.figures_groups import spread
 from valuestrata.report.figures_training import training_figure
 from valuestrata.report.headline import headline
 from valuestrata.report.inequality import adjusted_changes
@@ -169,12 +172,14 @@ def inequality(settings: ReportSettings, tuned_accuracy: float, tuned_nmae: floa
     for split in STRATA:
         for model, variant in all_runs(settings):
             for metric, tuned in (("accuracy", tuned_accuracy), ("nmae", tuned_nmae)):
-                for statistic in ("norm_range", "cv"):
+                for statistic in contracts.INEQUALITIES:
                     for level in ("subgroups", "sex"):
                         row = {"model": model, "variant": variant, "split": split}
                         row |= {"level": level, "metric": metric, "statistic": statistic}
                         row |= number(0.4 if variant == "base" else tuned)
                         row |= {"n_groups": 4, "null_mean": 0.1, "null_p95": 0.2, "p_value": 0.01}
+                        row |= {"p_error": 0.001, "corrected": row["value"] - 0.02}
+                        row |= {"reachable": 0.15}
                         row |= {"best_group": "sex=male", "worst_group": "sex=female & age=young"}
                         rows.append(row)
     return rows
@@ -204,15 +209,20 @@ def diversity() -> list[Row]:
     for measure in ("mds", "wasserstein"):
         for block, value in (("trust", 0.1), ("religion", 0.4), ("all", 0.25)):
             row = {"stratum": "mean", "question": "mean", "block": block, "measure": measure}
-            rows.append({**row, **number(value, n=5), **null(value)})
+            rows.append({**row, **number(value, n=5), **null(value), "corrected": value - 0.01})
         for stratum, value in (("sex", 0.1), ("mean", 0.3)):
             row = {"stratum": stratum, "question": "Q1", "block": "trust", "measure": measure}
-            rows.append({**row, **number(value, n=2), **null(value)})
+            rows.append({**row, **number(value, n=2), **null(value), "corrected": value - 0.01})
     return rows
 
 
 def null(value: float) -> Row:
-    return {"null_mean": 0.08, "null_p95": 0.15, "p_value": 0.01 if value > 0.2 else 0.4}
+    return {
+        "null_mean": 0.08,
+        "null_p95": 0.15,
+        "p_value": 0.01 if value > 0.2 else 0.4,
+        "p_error": 0.0,
+    }
 
 
 def agreement() -> list[Row]:
@@ -364,7 +374,8 @@ STEPS = [{"step": i, "loss": 1 / i} for i in range(1, 10)]
 LOG = {"steps": STEPS, "mean_logit_change": 0.123}
 RECIPE = {"method": "sft", "split": "train", "learning_rate": 1e-6, "validation": {"share": 0.1}}
 ACCEPTED = {"results/demo/a": {"differences": ["recipe.epochs: 1 -> 2"], "reason": "a <reason>"}}
-STUB = '<svg viewBox="0 0 1 1" id="x"><text>drawn</text></svg>'
+STUB = '<svg viewBox="0 0 1 1" id="x"><text fill="#1d1f21">drawn</text></svg>'
+PANEL = {"columns": 1, "panels": [], "notes": ["A <note>."]}
 
 
 def logs(results: Results) -> drawings.Logs:
@@ -374,7 +385,6 @@ def logs(results: Results) -> drawings.Logs:
 def rendered(
     results: Results,
     text: str = "An answer.",
-    figures: dict[str, str] | None = None,
     accepted: Any = None,
     notes: tuple[str, ...] = (),
 ) -> str:
@@ -392,8 +402,9 @@ def rendered(
         notes=notes,
     )
     shown = samples.samples_table(settings, "ood", {run: texts}, {(run, "judge"): verdicts})
-    drawn = figures or dict.fromkeys(FIGURES, STUB)
-    return page.render_page(settings, results, SUMMARY, drawn, [shown], provenance)
+    panels = dict.fromkeys(drawings.DRAWINGS, PANEL)
+    pairs = Explorer({}, {}, min_n=30, n_hidden=1234, n_left_out=0)
+    return page.render_page(settings, results, SUMMARY, panels, STUB, [shown], provenance, pairs)
 
 
 def found(results: Results) -> dict[str, findings.Finding]:
@@ -421,7 +432,7 @@ def test_main_table_has_a_row_for_each_run_with_all_five_parts_of_a_number() -> 
 def test_no_table_rounds_and_each_has_the_caveat_if_there_is_one() -> None:
     value = 0.123456789012345
     tables = report_tables(made(against_base=value))
-    assert (*tables, "usage") == NAMES  # no service was asked
+    assert tuple(tables) == NAMES  # no service was asked
     for name, frame in tables.items():
         assert (frame["caveat"] == CAVEAT).all(), name
     assert value in set(tables["differences"]["value"])
@@ -690,8 +701,8 @@ def test_simulated_annotators_are_called_so_wherever_they_are_shown() -> None:
     assert "less reliable than people" not in html
     details = found(results)[JUDGE].details
     assert any("less reliable than simulated annotators" in line for line in details)
-    drawn = drawings.draw(lambda: drawings.win_rates_figure(results))
-    assert "less reliable than simulated annotators" in drawn
+    notes = drawings.DRAWINGS["win_rates"](results).notes
+    assert any("less reliable than simulated annotators" in note for note in notes)
     csv = report_tables(results)
     assert set(csv["win_rates"]["annotators"]) == {"simulated annotators"}
     assert csv["human_agreement"]["simulated"].all()
@@ -709,9 +720,10 @@ def test_the_reports_tables_name_no_annotator() -> None:
 def test_a_judge_that_people_doubt_is_grey_in_the_figure_and_in_the_csv() -> None:
     for frame, is_grey in ((people(0.3, 0.1), True), (people(0.3, 0.4), False), (None, False)):
         results = replace(made(), human_agreement=frame)
-        drawn = drawings.draw(lambda results=results: drawings.win_rates_figure(results))
-        assert (drawings.DOUBTFUL in drawn.lower()) == is_grey
-        assert ("Overall, ood (doubtful)" in drawn) == is_grey
+        panel = drawings.DRAWINGS["win_rates"](results).panels[0]
+        points = next(p for p in panel.layers if p["mark"] == POINT)
+        assert ("value" in points["encoding"]["fill"]) == is_grey  # one colour for all runs
+        assert (panel.title == "Overall, ood (doubtful)") == is_grey
         marked = report_tables(results)["win_rates"]["less_reliable_than_people"]
         assert marked.fillna(False).any() == is_grey
         assert marked.isna().all() == (frame is None)
@@ -787,7 +799,8 @@ def test_annotations_that_no_longer_count_are_said_to() -> None:
     assert isinstance(settings, ReportSettings)
     provenance = page.Provenance({}, {}, {}, "1")
     results = replace(made(), human_note="Run it again.")
-    html = page.render_page(settings, results, SUMMARY, {}, [], provenance)
+    pairs = Explorer({}, {}, 30, 0, 0)
+    html = page.render_page(settings, results, SUMMARY, {}, "", [], provenance, pairs)
     assert "Run it again." in html
     assert "Judges against people" not in html
 
@@ -909,18 +922,32 @@ def test_what_services_cost_is_on_the_page_and_in_table_and_closing_lines() -> N
 def test_figures_are_the_same_bytes_twice_and_keep_text_as_text() -> None:
     results = made(models=1)
     figures = drawings.draw_figures(results, logs(results))
-    assert list(figures) == list(FIGURES)
-    again = drawings.draw(lambda: drawings.groups_figure(results))
-    assert figures["groups"] == again
-    for name, svg in figures.items():
+    assert list(figures) == [*drawings.DRAWINGS, "training"]
+    assert set(figures) == set(FIGURES)
+    again = file_spec(groups_drawing(results), FIGURES["groups"][0], CAVEAT)
+    assert figures["groups"].files["svg"].decode() == vl_convert.vegalite_to_svg(again)
+    for name, figure in figures.items():
+        svg = figure.files["svg"].decode()
         assert "Simulated survey, toy models." in svg, name
         assert "<text" in svg
         assert "dc:date" not in svg
-    assert "$ old &amp; &lt;wise&gt;" in figures["groups"]
-    text = rendered(results, figures=figures)
-    ids = re.findall(r'\sid="([^"]+)"', text)
-    assert len(ids) == len(set(ids))
-    assert not re.search(r"https?:|//[a-z]", text)
+        assert figure.files["png"].startswith(b"\x89PNG")
+        assert figure.files["pdf"].startswith(b"%PDF")
+    assert "$ old &amp; &lt;wise&gt;" in figures["groups"].files["svg"].decode()
+
+
+def test_every_panel_names_both_its_axes_and_its_data_are_there() -> None:
+    results = made(models=2, tuned=True)
+    n_panels = 0
+    for name, build in drawings.DRAWINGS.items():
+        drawing = build(results)
+        for panel in drawing.panels:
+            n_panels += 1
+            titles = [part["encoding"].get("x", {}).get("title") for part in panel.layers]
+            assert any(titles), (name, panel.title)
+            for part in panel.layers:
+                assert part["data"].get("name", "") in {"", *panel.data}
+    assert n_panels > 10
 
 
 def texts(figure: Any) -> str:
@@ -930,11 +957,14 @@ def texts(figure: Any) -> str:
 
 def test_figures_without_data_say_so_in_words() -> None:
     results = made(judge=False, tuned=False, caveat="")
-    win_rates = texts(drawings.win_rates_figure(results))
+    win_rates = drawings.DRAWINGS["win_rates"](results)
+    assert not win_rates.panels
+    assert win_rates.notes == ("No judge compared open-ended answers in this study.",)
+    svg = vl_convert.vegalite_to_svg(file_spec(win_rates, "Win rates", ""))
     training = texts(training_figure(results.settings, {}))
-    assert "No judge compared open-ended answers" in win_rates
+    assert "No judge compared open-ended answers" in svg
     assert "No model was fine-tuned" in training
-    assert "Simulated" not in win_rates + training
+    assert "Simulated" not in svg + training
 
 
 def test_a_method_that_learns_from_rewards_is_drawn_by_its_reward() -> None:
@@ -963,18 +993,40 @@ def test_training_curves_show_what_was_logged() -> None:
 
 def test_figures_grow_with_the_number_of_models() -> None:
     heights = [
-        drawings.metric_figure(made(models=models), "accuracy").get_size_inches()[1]
-        for models in (3, 20)
+        drawings.DRAWINGS["accuracy"](made(models=models)).panels[0].height for models in (3, 20)
     ]
     assert heights[1] > 3 * heights[0]
 
 
-def test_names_move_apart_no_more_than_they_must() -> None:
-    assert spread([], []) == []
-    assert spread([0.2, 0.8], ["base", "sft"]) == [0.2, 0.8]
-    near = spread([0.50, 0.51], ["base", "sft"], letter=0.02)
-    assert near[1] - near[0] == pytest.approx(0.09)
-    assert sum(near) == pytest.approx(1.01)
+def test_marks_have_the_values_of_the_tables_and_arrows_go_from_base_to_tuned() -> None:
+    results = made(models=2)
+    rows = drawings.DRAWINGS["accuracy"](results).panels[0].data["runs"]
+    assert {row["run"] for row in rows} == {"model-0 base", "model-0 sft", "model-1 base",
+                                            "model-1 sft", "rule"}  # fmt: skip
+    for row in rows:
+        run = tuple(row["run"].split()) if " " in row["run"] else (row["run"], "base")
+        estimate = results.metric(run, "ood", "accuracy")
+        assert estimate is not None
+        assert row["value"] == estimate.value
+    raw, net, *_ = drawings.DRAWINGS["plane"](results).panels
+    for panel, (x, y) in ((raw, ("x", "y")), (net, ("x_net", "y_net"))):
+        points = {row["run"]: row for row in panel.data["runs"]}
+        arrow = panel.data["arrows"][0]
+        base, tuned = points["model-0 base"], points["model-0 sft"]
+        assert (arrow["x1"], arrow["y1"]) == (base[x], base[y])
+        assert (arrow["x2"], arrow["y2"]) == (tuned[x], tuned[y])
+
+
+def test_refusals_by_topic_count_what_texts_were() -> None:
+    sizes = [("ethics", "answer", 6), ("ethics", "refusal", 3), ("ethics", "invalid", 1),
+             ("trust", "answer", 10)]  # fmt: skip
+    counts = pd.DataFrame(sizes, columns=["block", "outcome", "n"])
+    counts = counts.assign(model="model-0", variant="base", split="ood")
+    panels = drawings.DRAWINGS["refusals"](replace(made(models=1), outcomes=counts)).panels
+    (panel,) = [panel for panel in panels if panel.data["cells"]]
+    ethics, trust = panel.data["cells"]
+    assert (ethics["unanswered"], ethics["refusal"], ethics["invalid"]) == (0.4, "30.0%", "10.0%")
+    assert (trust["unanswered"], trust["text"], trust["pairs"]) == (0.0, "0%", "10")
 
 
 # the page --------------------------------------------------------------------------------------
@@ -989,7 +1041,7 @@ def test_page_escapes_what_models_wrote() -> None:
 
 
 def test_page_is_whole_and_asks_for_nothing_and_names_no_path() -> None:
-    text = rendered(made())
+    text = re.sub(r'(<script type="application/gzip"[^>]*>)[^<]*', r"\1", rendered(made()))
     assert not re.search(r"https?:|//[a-z]", text)
     assert not re.search(r"<(link|script|img|iframe)[^>]+(src|href)=\"(?!data:,)|@import", text)
     assert "/home" not in text
@@ -997,8 +1049,10 @@ def test_page_is_whole_and_asks_for_nothing_and_names_no_path() -> None:
     assert len(ids) == len(set(ids))
     for target in re.findall(r'href="#([^"]+)"', text):
         assert target in ids
-    assert text.count('<svg viewBox="') == len(FIGURES)
-    assert text.count('role="img" aria-label="') == len(FIGURES)
+    drawn = set(re.findall(r'role="img" aria-label="Figure: ([^."?]+)', text))
+    assert len(drawn) == len(FIGURES)
+    assert '<text fill="var(--ink)">drawn</text>' in text
+    assert "Hidden: 1,234 pairs of fewer respondents or valid answers than 30." in text
     assert "None" not in unescape(re.sub(r"<[^>]+>", " ", text))
 
 
@@ -1021,7 +1075,7 @@ def test_methods_state_what_the_study_does_and_nothing_else() -> None:
     plain = dict(methods(make_settings()))
     assert "modal answer (unweighted)" in plain["Accuracy (share of pairs, 0 to 1)"]
     assert "20 valid answers" in plain["Minimum sizes"]
-    assert "95%, bootstrap with 1,000 resamples" in plain["Intervals"]
+    assert "95%, bootstrap with 10,000 resamples" in plain["Intervals"]
     assert "rule: the modal answer of everyone outside" in plain["Baselines"]
     assert "additive" not in plain["Baselines"]
     assert "No value below 30 comparisons" in plain["Length-controlled win rate (0 to 1)"]

@@ -139,6 +139,17 @@ def run_fairness(folder: Path, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
         write(rows, inputs[-1], tables.SCORES)
     files = {name: str(folder / f"{name}.parquet") for name in ("fairness", "groups")}
     settings = fairness.Settings(evaluation=EVALUATION, caveat=CAVEAT)
+    labels = scores[PAIR].assign(
+        **dict.fromkeys(("mode_unweighted", "mode_weighted"), 1),
+        **dict.fromkeys(("tied_unweighted", "tied_weighted"), False),
+        **dict.fromkeys(("n", "respondents"), 40),
+        reachable_accuracy=0.9,
+        reachable_nmae=np.where(scores["measurement_level"] == "ordinal", 0.05, NAN),
+    )
+    for column in ("codes", "distribution_unweighted", "distribution_weighted"):
+        labels[column] = [[1, 0]] * len(labels)
+    files["labels"] = str(folder / "labels.parquet")
+    write(labels, files["labels"], tables.LABELS)
     run_stage(fairness, settings, {"scores": tuple(inputs), **files}, RUN)
     groups = io.read_table(files["groups"], tables.GROUPS)
     return io.read_table(files["fairness"], tables.FAIRNESS), groups
@@ -165,8 +176,20 @@ def test_best_and_worst_group_are_found(tmp_path: Path) -> None:
     gap = ages[(ages["metric"] == "accuracy") & (ages["statistic"] == "norm_range")]
     expected = (by_hand["young"] - by_hand["old"]) / by_hand["young"]
     assert gap["value"].item() == pytest.approx(expected)
-    assert (inequality["ci_low"] <= inequality["value"]).all()
-    assert (inequality["value"] <= inequality["ci_high"]).all()
+    assert (inequality["ci_low"] <= inequality["corrected"]).all()
+    assert (inequality["corrected"] <= inequality["ci_high"]).all()
+    assert set(inequality["statistic"]) == set(tables.INEQUALITIES)
+    # what is reachable is the same for all: net differences are the plain ones
+    net, plain = (
+        inequality[inequality["statistic"] == name].set_index(["level", "metric"])
+        for name in ("net_sd", "sd")
+    )
+    assert (plain["reachable"] == 0).all()
+    for column in ("value", "corrected", "p_value"):
+        np.testing.assert_allclose(net[column], plain[column])
+    assert set(rows["reachable"].round(6)) == {0.9}
+    middle = rows["value"].mean()
+    assert (abs(rows["shrunk"] - middle) < abs(rows["value"] - middle)).all()
 
 
 def test_only_pairs_that_were_asked_can_be_missing(tmp_path: Path) -> None:

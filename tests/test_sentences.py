@@ -90,8 +90,8 @@ def test_a_run_that_hardly_answers_is_judged_over_all_pairs_too() -> None:
     results = replace(results, differences=adjusted_differences(gaps, results.settings))
     finding = found(results)[TUNING]
     assert finding.answer == (
-        "In none of 2 fine-tunes does accuracy on ood change clearly; over all pairs, where no "
-        "answer is not met, it rises clearly in 2 of 2 fine-tunes, by 0.560."
+        "In none of 2 fine-tunes does accuracy on ood change clearly; over all pairs, with no "
+        "answer counted as not met, it rises clearly in 2 of 2 fine-tunes, by 0.560."
     )
     assert "share answered 10.0% to 100.0%" in finding.details[0]
     assert "accuracy over all pairs 0.040 to 0.600 (+0.560" in finding.details[0]
@@ -111,6 +111,10 @@ def test_few_answers_are_a_warning_in_the_closing_lines_and_the_page() -> None:
     closing = headline(results, ["another note"])
     assert f"Note: {line[:40]}" in closing
     assert "10.0%" in closing
+    head, first = closing.splitlines()[3:5]
+    assert head.endswith("all pairs  argmax")
+    assert first.split()[-2:] == ["0.040", "0.200"]
+    assert "argmax" not in headline(made())
     assert max(map(len, closing.splitlines())) <= 100
     assert line in found(results)[REFUSALS].details
     assert answer_warnings(made(), "ood") == []
@@ -131,7 +135,7 @@ def test_nothing_answered_at_all() -> None:
     gaps.loc[none & (gaps["other_variant"] == "base") & (gaps["other_model"] == "model-0"),
              VALUES] = NAN  # fmt: skip
     one = replace(results, runs=runs, differences=gaps)
-    assert "over all pairs, where no answer is not met" in found(one)[TUNING].answer
+    assert "over all pairs, with no answer counted as not met" in found(one)[TUNING].answer
     assert headline(one)
     for finding in findings(one):
         assert "nan" not in finding.answer + " ".join(finding.details)
@@ -256,7 +260,8 @@ def diversity(blocks: dict[str, tuple[float, float, int, float]]) -> pd.DataFram
     """Blocks: score, mean of the null, questions, p."""
     rows = [
         {"stratum": "mean", "question": "mean", "block": block, "measure": "mds",
-         **number(value, 0.02, n=n), "null_mean": null, "null_p95": null + 0.05, "p_value": p}
+         **number(value - null, 0.02, n=n), "value": value,
+         "corrected": value - null, "null_mean": null, "null_p95": null + 0.05, "p_value": p}
         for block, (value, null, n, p) in blocks.items()
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=DIVERSITY.names).astype({"p_value": "float64"})
@@ -275,7 +280,7 @@ def test_one_question_never_leads_and_blocks_rank_by_what_is_above_the_null() ->
         noisy=(0.45, 0.4, 5, 0.001),
         trust=(0.02, 0.03, 3, 0.6),
     )
-    assert answer.startswith("Most about religion (0.400 [0.380, 0.420], null 0.190, 7 questions)")
+    assert answer.startswith("Most about religion (0.400, null 0.190, 7 questions)")
     assert "least about trust" in answer
     assert "above its null (q < 0.05) in 2 of 4 blocks, not shown in" in answer
 

@@ -64,6 +64,7 @@ DIVERSITY = pd.DataFrame(
         "block": ["x", "all"],
         "measure": "mds",
         "value": [0.5, None],
+        "corrected": [0.45, None],
         "ci_low": [0.4, None],
         "ci_high": [0.6, None],
         "n": [1, 0],
@@ -71,6 +72,7 @@ DIVERSITY = pd.DataFrame(
         "null_mean": [0.2, None],
         "null_p95": [0.3, None],
         "p_value": [0.01, None],
+        "p_error": [0.001, None],
     }
 )
 AGREEMENT = pd.DataFrame(
@@ -88,6 +90,8 @@ LABELS = PAIRS[[*PAIR, "codes", "n", "respondents"]].assign(
     mode_unweighted=[1, 2],
     mode_weighted=[1, 1],
     tied_unweighted=[True, False],
+    reachable_accuracy=0.9,
+    reachable_nmae=0.05,
     tied_weighted=False,
     distribution_unweighted=[[0.5, 0.5, 0.0], [0.2, 0.6, 0.2]],
     distribution_weighted=[[0.6, 0.4, 0.0], [0.5, 0.3, 0.2]],

@@ -23,7 +23,7 @@ from valuestrata.stages.nodes import nodes
 from valuestrata.study.load import load
 from valuestrata.study.yaml import read_yaml
 
-REPORT = {"compare", "tables", "figures", "report", "all"}
+REPORT = {"compare", "contrasts", "tables", "figures", "report", "all"}
 
 NEW_MODEL = """
 models:

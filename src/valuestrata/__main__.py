@@ -22,6 +22,7 @@ COMMANDS = {
     "codebook": "draft a codebook from the labels of an SPSS or Stata file",
     "annotate": "write a page on which people judge text pairs blind, and its key",
     "agreement": "compare people's annotations with each other and with the judges",
+    "compare": "compare two runs, or two folders of results, on the pairs that both answered",
     "probe-judge": "try judges with texts that tell them what to answer, longer or equal ones",
     "export": "copy what may be published, without small cells",
     "schema": "write the JSON schema of study files",
@@ -35,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="valuestrata", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((a for a in given if a in STAGES or a in COMMANDS), None)
-    for name, does in {**COMMANDS, **STAGES}.items():
+    # `compare --study ...` is the stage as its rule calls it, `compare A B` what a person types
+    is_stage = chosen in STAGES and (chosen not in COMMANDS or "--study" in given)
+    for name, does in {**COMMANDS, **STAGES, **COMMANDS}.items():
         command = commands.add_parser(name, help=does, description=does)
-        if name == chosen and name in STAGES:
+        if name == chosen and is_stage:
             _add_stage(command, name)
         elif name == chosen:
             module = importlib.import_module(f"valuestrata.commands.{name.replace('-', '_')}")

@@ -8,6 +8,11 @@ def share(name: str, meaning: str) -> Column:
     return Column(name, "float", optional=True, low=0, high=1, meaning=meaning)
 
 
+def number(name: str, meaning: str, low: float | None = None) -> Column:
+    """A column of numbers that may be missing."""
+    return Column(name, "float", optional=True, low=low, meaning=meaning)
+
+
 INTERVAL = (
     Column("value", "float", optional=True, meaning="the estimate"),
     Column("ci_low", "float", optional=True, meaning="lower end of the interval"),
@@ -15,6 +20,16 @@ INTERVAL = (
     Column("n", "int", low=0, meaning="units that entered the estimate"),
     Column("missing", "int", low=0, meaning="units left out because they have no value"),
 )
+CORRECTED = (
+    number("value", "as observed, sampling noise and all"),
+    number("corrected", "estimate without sampling noise"),
+    number("ci_low", "lower end of the corrected one's interval"),
+    number("ci_high", "upper end of the corrected one's interval"),
+    Column("n", "int", low=0, meaning="units that entered the estimate"),
+    Column("missing", "int", low=0, meaning="units left out because they have no value"),
+)
+"""INTERVAL of a score that sampling noise makes too large."""
+P_ERROR = share("p_error", meaning="Monte Carlo standard error of p_value; 0 where it is exact")
 RUN = (
     Column("model", "text", meaning="name of the model in the study"),
     Column("variant", "text", meaning="base, or the recipe that tuned it"),

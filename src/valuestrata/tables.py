@@ -4,12 +4,22 @@ A table is checked against its contract when it is written and when it is read, 
 on what it is handed. Symbols: S subgroups, Q questions, C answer codes.
 """
 
-from valuestrata.columns import INTERVAL, METRIC_COLUMNS, RUN, TESTED, share
+from valuestrata.columns import (
+    CORRECTED,
+    INTERVAL,
+    METRIC_COLUMNS,
+    P_ERROR,
+    RUN,
+    TESTED,
+    number,
+    share,
+)
 from valuestrata.contracts import Column, Contract
 
 OUTCOMES = ("answer", "refusal", "invalid", "truncated", "failed")
 CEILING_NAMES = ("split_half", "noise_ceiling")
 PASSES = ("shared_prefix", "plain")
+INEQUALITIES = ("norm_range", "cv", "sd", "net_sd")
 RANKS = ("spearman", "kendall")
 VERDICT_OUTCOMES = ("verdict", "invalid", "truncated", "failed")
 
@@ -26,6 +36,7 @@ _NULL = (
     Column("null_mean", "float", optional=True, meaning="mean if groups were identical"),
     Column("null_p95", "float", optional=True, meaning="95th percentile if groups were identical"),
     share("p_value", meaning="chance of a value this large by identical groups"),
+    P_ERROR,
 )
 _LEVEL = Column(
     "measurement_level", "text", values=("ordinal", "nominal"), meaning="measurement level"
@@ -95,7 +106,7 @@ DIVERSITY = Contract(
         Column("question", "text", meaning="question id, or 'mean' over the block's questions"),
         Column("block", "text", meaning="thematic block, or 'all'"),
         Column("measure", "text", values=("mds", "wasserstein"), meaning="conflict score"),
-        *INTERVAL,
+        *CORRECTED,
         *_NULL,
     ),
 )
@@ -188,6 +199,8 @@ LABELS = Contract(
         Column("tied_weighted", "bool", meaning="whether another code has as much weight"),
         Column("distribution_unweighted", "floats", meaning="share of each code, sums to 1"),
         Column("distribution_weighted", "floats", meaning="weighted share of each code, sums to 1"),
+        share("reachable_accuracy", meaning="chance that a sample has its population's mode"),
+        number("reachable_nmae", "mean distance of a sample's mode to it, ordinal only", low=0),
         Column("n", "int", low=0, meaning="valid answers"),
         Column("respondents", "int", low=0, meaning="size of the subgroup"),
     ),
@@ -309,10 +322,11 @@ FAIRNESS = Contract(
         *RUN,
         Column("level", "text", meaning="'subgroups', or the axis whose groups are compared"),
         Column("metric", "text", values=("accuracy", "nmae"), meaning="what is unequal"),
-        Column("statistic", "text", values=("norm_range", "cv"), meaning="how unequal"),
-        *INTERVAL,
+        Column("statistic", "text", values=INEQUALITIES, meaning="how unequal"),
+        *CORRECTED,
         Column("n_groups", "int", low=0, meaning="groups compared"),
         *_NULL,
+        number("reachable", "the statistic of a model that knows all populations' modal answers"),
         Column("best_group", "text", meaning="group with the best score"),
         Column("worst_group", "text", meaning="group with the worst score"),
     ),
@@ -326,6 +340,10 @@ GROUPS = Contract(
         Column("group", "text", meaning="subgroup, or the axis' group"),
         Column("metric", "text", values=("accuracy", "nmae"), meaning="what was measured"),
         *INTERVAL,
+        number("shrunk", "drawn towards the mean by its noise"),
+        number("shrunk_low", "lower end of its interval"),
+        number("shrunk_high", "upper end of its interval"),
+        number("reachable", "score of a model that knows all populations' modal answers"),
     ),
 )
 
@@ -350,6 +368,7 @@ DIFFERENCES = Contract(
         Column("other_variant", "text", meaning="its variant"),
         *INTERVAL,
         share("p_value", meaning="paired sign-flip test over questions"),
+        P_ERROR,
         *TESTED,
     ),
 )

@@ -144,16 +144,18 @@ def test_a_difference_of_calibration_is_paired_and_tested() -> None:
     hit = (rng.random(400) < 0.5).astype(float)
     good, bad = np.full(400, 0.5), np.full(400, 0.9)
     good[:7] = bad[-5:] = NAN
-    value, low, high, p, n = distribution.calibration_difference(
+    value, low, high, test, n = distribution.calibration_difference(
         (bad, hit), (good, hit), cluster, 400, 0.95, 1
     )
     both = np.isfinite(good) & np.isfinite(bad)
     expected = by_hand(bad[both], hit[both]) - by_hand(good[both], hit[both])
     assert (value, n) == (pytest.approx(expected), 388)
     assert 0 < low < value < high
-    assert p < 0.01
+    assert test.p_value < 0.01
+    assert 0 < test.p_error < 0.005
     copy = distribution.calibration_difference((bad, hit), (bad, hit), cluster, 400, 0.95, 1)
-    assert copy == (0, 0, 0, 1, 395)
+    assert copy[:3] == (0, 0, 0)
+    assert (copy[3].p_value, copy[4]) == (1, 395)
 
 
 def test_the_test_of_calibration_keeps_its_level() -> None:
@@ -163,5 +165,5 @@ def test_the_test_of_calibration_keeps_its_level() -> None:
     below = 0
     for _ in range(100):
         runs = [(rng.uniform(0.3, 1, 150), (rng.random(150) < 0.6).astype(float)) for _ in "ab"]
-        below += distribution.calibration_difference(*runs, cluster, 100, 0.95, 1)[3] < 0.05
+        below += distribution.calibration_difference(*runs, cluster, 100, 0.95, 1)[3].p_value < 0.05
     assert binomtest(below, 100, 0.05).pvalue > 0.001

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from scipy.stats import binomtest
 
+from bench import statistics
 from valuestrata.metrics import agreement, resample
 
 NAN = float("nan")
@@ -60,10 +61,13 @@ def test_there_is_no_gain_where_start_and_target_may_be_equal() -> None:
 
 def test_a_value_against_its_null() -> None:
     null = np.append(np.arange(99.0), NAN)
-    mean, high, p = resample.against_null(97.0, null)
+    mean, high, (p, error) = resample.against_null(97.0, null)
     assert (mean, high, p) == pytest.approx((49, np.quantile(np.arange(99.0), 0.95), 3 / 100))
-    assert np.isnan(resample.against_null(NAN, null)[2])
-    assert np.isnan(resample.against_null(1.0, floats(NAN))).all()
+    assert error == pytest.approx(np.sqrt(0.03 * 0.97 / 100))
+    assert resample.against_null(97.0, null, is_exact=True)[2] == pytest.approx((2 / 99, 0.0))
+    assert np.isnan(resample.against_null(NAN, null)[2]).all()
+    mean, high, test = resample.against_null(1.0, floats(NAN))
+    assert np.isnan([mean, high, *test]).all()
 
 
 def test_rank_agreement_is_that_of_scipy_in_every_resample() -> None:
@@ -170,7 +174,8 @@ def test_an_identical_copy_has_a_difference_of_no_width_and_p_1() -> None:
     values, cluster = clustered(1, 30, 5, 1.0)
     gap = values - values.copy()
     assert resample.mean_with_interval(gap, cluster, 500, 0.95, 1) == (0.0, 0.0, 0.0)
-    assert resample.sign_flip(gap, cluster, 500, 1) == 1.0
+    assert resample.sign_flip(gap, cluster, 500, 1) == (1.0, 0.0)
+    assert resample.mean_with_interval(gap[:25], cluster[:25], 500, 0.95, 1) == (0.0, 0.0, 0.0)
 
 
 def test_pairing_finds_what_two_intervals_side_by_side_hide() -> None:
@@ -182,31 +187,78 @@ def test_pairing_finds_what_two_intervals_side_by_side_hide() -> None:
     assert low > 0
     assert high - low < (one[2] - one[1]) / 5
     assert other[1] < one[2]
-    assert resample.sign_flip(tuned - base, cluster, 999, 1) < 0.01
+    assert resample.sign_flip(tuned - base, cluster, 999, 1).p_value < 0.01
 
 
 def test_the_sign_flip_test_is_exact_where_it_can_be_worked_out() -> None:
-    gap, cluster = np.ones(8), np.arange(8)
-    expected = binomtest(8, 8).pvalue
-    assert resample.sign_flip(gap, cluster, 10_000, 1) == pytest.approx(expected, rel=0.25)
+    rng = np.random.default_rng(1)
+    assert resample.sign_flip(np.ones(8), np.arange(8), 10, 1) == (binomtest(8, 8).pvalue, 0.0)
+    for unit in (1.0, 0.5, 1 / 3, 0.25, 1 / 9, NAN):
+        sums = rng.integers(-9, 12, 10) * unit if unit == unit else rng.normal(0.3, 1, 10)
+        signs = np.array(list(product((1, -1), repeat=10)))
+        by_hand = (np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9).mean()
+        result = resample.sign_flip(sums, np.arange(10), 1024, 1)
+        assert result == pytest.approx((by_hand, 0.0)), unit
+    # a seed changes nothing where hits are counted, whatever the number of questions
+    hits = rng.integers(-1, 2, (214, 48)).ravel().astype(float)
+    questions = np.repeat(np.arange(214), 48)
+    first, second = (resample.sign_flip(hits, questions, 10, seed) for seed in (1, 2))
+    assert first == second
+    assert first.p_error == 0
+    drawn = resample.sign_flip(hits + 1e-6, questions, 20_000, 1)
+    assert drawn.p_value == pytest.approx(first.p_value, abs=5 * drawn.p_error)
+    assert 0 < drawn.p_error < 0.004
 
 
 def test_the_sign_flip_test_flips_whole_questions() -> None:
     gap = np.repeat(floats(1, 1, 1, 1), 50)
     together = resample.sign_flip(gap, np.repeat(np.arange(4), 50), 4000, 1)
-    assert together == pytest.approx(2 / 16, rel=0.25)
-    assert resample.sign_flip(gap, np.arange(200), 4000, 1) < 0.01
+    assert together == (2 / 16, 0.0)
+    assert resample.sign_flip(gap, np.arange(200), 4000, 1).p_value < 0.01
 
 
 def test_a_p_value_is_never_0_and_leaves_out_what_is_unknown() -> None:
-    gap, cluster = np.append(np.full(40, 5.0), NAN), np.append(np.arange(40), 3)
-    assert resample.sign_flip(gap, cluster, 99, 1) == pytest.approx(1 / 100)
+    steps = 5.0 + np.arange(40) * np.pi
+    gap, cluster = np.append(steps, NAN), np.append(np.arange(40), 3)
+    assert resample.sign_flip(gap, cluster, 99, 1).p_value == pytest.approx(1 / 100)
+    assert resample.sign_flip(np.append(np.full(40, 5.0), NAN), cluster, 99, 1).p_value == 2**-39
 
 
 def test_p_values_of_equal_runs_are_spread_over_0_to_1() -> None:
     p = []
     for seed in range(100):
         gap, cluster = clustered(seed, 25, 4, spread=1.0)
-        p.append(resample.sign_flip(gap, cluster, 199, seed))
+        p.append(resample.sign_flip(gap, cluster, 199, seed).p_value)
     assert 0.4 < np.mean(p) < 0.6
     assert np.mean(np.array(p) <= 0.1) < 0.2
+
+
+def test_few_questions_get_a_t_interval_that_covers() -> None:
+    """The full run: docs/statistics.md. Of 100 worlds, 88 or more with a chance of 99.9%."""
+    for kind, questions in product(("accuracy", "difference", "never"), (3, 5, 10)):
+        row = statistics.few_row(kind, questions, 100)
+        assert float(row["coverage"].split()[0]) >= 88 / 100, (kind, questions)
+    assert float(statistics.few_row("difference", 3, 100)["percentiles"].split()[0]) < 0.87
+    values, cluster = floats(1, 2, 4, 7), np.arange(4)
+    low, high = stats.t.interval(0.95, 3, loc=3.5, scale=stats.sem(values))
+    assert resample.mean_with_interval(values, cluster, 99, 0.95, 1) == pytest.approx(
+        (3.5, low, high)
+    )
+    assert np.isnan(resample.mean_with_interval(floats(0.5, 0.7), np.zeros(2, int), 9, 0.95, 1)[1])
+
+
+def test_a_rate_of_0_or_1_has_a_binomial_bound_with_the_questions_as_trials() -> None:
+    cluster = np.repeat(np.arange(40), 48)
+    bound = binomtest(0, 40).proportion_ci(0.95, "exact").high
+    never = resample.mean_with_interval(np.zeros(1920), cluster, 99, 0.95, 1, is_rate=True)
+    assert never == pytest.approx((0.0, 0.0, bound))
+    always = resample.mean_with_interval(np.ones(1920), cluster, 99, 0.95, 1, is_rate=True)
+    assert always == pytest.approx((1.0, 1 - bound, 1.0))
+    # single answers, so questions are worth themselves, less for the few degrees of freedom
+    few = resample.mean_with_interval(np.eye(12)[0], np.arange(12), 99, 0.95, 1, is_rate=True)
+    exact = binomtest(1, 12).proportion_ci(0.95, "exact")
+    assert 0 <= few[1] < exact.low
+    assert exact.high < few[2] < 1.5 * exact.high
+    # answers of a question that all go together are worth one
+    copied = np.repeat(np.eye(12)[0], 50), np.repeat(np.arange(12), 50)
+    assert resample.mean_with_interval(*copied, 99, 0.95, 1, is_rate=True)[2] > exact.high

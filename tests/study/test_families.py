@@ -1,9 +1,13 @@
 """Which models are kin by their names."""
 
 from tests.graph import ROOT
+from tests.study.parts import CONFIG, study
+from valuestrata.commands.check import kin_lines
 from valuestrata.study.families import families, kin_of_judges, shares_family
 from valuestrata.study.load import load_files
 from valuestrata.study.models import BaselineModel, OpenAIModel, Toy, TransformersModel
+
+TOY_JUDGE = CONFIG["judges"]["toy-judge"]["model"]
 
 
 def hub(name: str) -> TransformersModel:
@@ -47,3 +51,20 @@ def test_kin_share_a_family_or_are_the_same() -> None:
     assert not shares_family(rule, llama)
     demo = load_files([ROOT / "config.yaml"], ROOT, files=False)
     assert kin_of_judges(demo) == {"toy-judge": ("toy-llama",)}
+
+
+def test_check_names_kin_and_the_reference_among_them() -> None:
+    second = {"model": {**TOY_JUDGE, "toy": {"architecture": "qwen2", "task": "judge"}}}
+    reference = {"reference": {"model": "toy-qwen"}}
+    judges = {
+        "second": {**second, **reference, "rubric": "toy"},
+        "both": {"panel": {"judges": ["toy-judge", "second"]}, **reference},
+    }
+    assert kin_lines(study({f"judges/{name}": judge for name, judge in judges.items()})) == [
+        f"judge {judge} shares a family with {kin}: a judge may prefer texts of its own kind"
+        for judge, kin in (
+            ("toy-judge", "toy-llama"),
+            ("second", "toy-qwen (its reference)"),
+            ("both", "toy-llama, toy-qwen (its reference)"),
+        )
+    ]

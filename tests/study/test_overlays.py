@@ -153,7 +153,7 @@ def test_a_whole_section_can_be_removed_or_replaced() -> None:
     assert not study.recipes
     assert not study.judges
     assert study.generation is None
-    assert (study.title, study.evaluation.n_resamples) == ("", 1000)
+    assert (study.title, study.evaluation.n_resamples) == ("", 10_000)
     only = laid(
         "models=: {rule: {backend: baseline, rule: additive}}\njudges=: {}\ngeneration: null"
     )

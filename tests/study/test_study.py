@@ -94,7 +94,7 @@ def test_overlays_are_told_from_studies() -> None:
 def test_defaults_are_filled_in_at_every_level_and_given_values_win() -> None:
     removed = ("evaluation", "title", "recipes/sft/lora_r", "judges/toy-judge/reference/variant")
     made = study({"min_pair_n": 5, "recipes/sft/epochs": 7, **dict.fromkeys(removed, REMOVED)})
-    assert dump(made.evaluation) == {"confidence_level": 0.95, "n_resamples": 1000, "seed": 1}
+    assert dump(made.evaluation) == {"confidence_level": 0.95, "n_resamples": 10_000, "seed": 1}
     assert (made.min_subgroup_n, made.min_pair_n, made.title) == (30, 5, "")
     assert made.survey.missing == (-1, -2, -3, -4, -5)
     assert (made.recipes["sft"].lora_r, made.recipes["sft"].epochs) == (8, 7)

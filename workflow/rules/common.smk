@@ -136,6 +136,24 @@ def every_score():
     ]
 
 
+def scores_of_models():
+    """The score tables of language models in the study's own prompt."""
+    return [
+        f"{RESULTS}/runs/{model}/{variant}/{split}/scores/{stratum}.parquet"
+        for model, variant, split in STUDY.runs()
+        if not STUDY.is_baseline(model) and not variant_parts(variant)[1]
+        for stratum in strata(split)
+    ]
+
+
+def prompt_splits():
+    """The splits in the study's own prompt, and in each prompt variant that a run answers in."""
+    variants = [
+        variant_name(split, variant_parts(variant)[1]) for _, variant, split in STUDY.runs()
+    ]
+    return list(dict.fromkeys([*STUDY.splits, *variants]))
+
+
 def every_adapter():
     """The adapters of all fine-tunes."""
     return [

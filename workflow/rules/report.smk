@@ -3,6 +3,22 @@
 
 from valuestrata.report.captions import FIGURES
 
+TABLES = [
+    "main",
+    "differences",
+    "contrasts",
+    "consistency",
+    "inequality_changes",
+    "disparities",
+    "fairness",
+    "groups",
+    "diversity",
+    "agreement",
+    "ceilings",
+    "ties",
+    "win_rates",
+    "human_agreement",
+]
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
 
@@ -116,25 +132,30 @@ rule tables:
         win_rates=rules.compare.output.win_rates,
         human_agreement=human_agreement,
     output:
-        main=report(
-            f"{RESULTS}/report/tables/main.csv",
-            caption="../report/main.rst",
+        **{
+            name: report(
+                f"{RESULTS}/report/tables/{name}.csv",
+                caption=f"../report/table_{name}.rst",
+                category="Tables",
+                labels={"shows": name},
+            )
+            for name in TABLES
+        },
+        latex=report(
+            expand(f"{RESULTS}/report/tables/{{name}}.tex", name=["main", "fairness"]),
+            caption="../report/table_latex.rst",
             category="Tables",
+            labels={"shows": "LaTeX"},
         ),
-        differences=f"{RESULTS}/report/tables/differences.csv",
-        contrasts=f"{RESULTS}/report/tables/contrasts.csv",
-        consistency=f"{RESULTS}/report/tables/consistency.csv",
-        inequality_changes=f"{RESULTS}/report/tables/inequality_changes.csv",
-        disparities=f"{RESULTS}/report/tables/disparities.csv",
-        fairness=f"{RESULTS}/report/tables/fairness.csv",
-        groups=f"{RESULTS}/report/tables/groups.csv",
-        diversity=f"{RESULTS}/report/tables/diversity.csv",
-        agreement=f"{RESULTS}/report/tables/agreement.csv",
-        ceilings=f"{RESULTS}/report/tables/ceilings.csv",
-        ties=f"{RESULTS}/report/tables/ties.csv",
-        usage=[f"{RESULTS}/report/tables/usage.csv" for _ in USAGE],
-        win_rates=f"{RESULTS}/report/tables/win_rates.csv",
-        human_agreement=f"{RESULTS}/report/tables/human_agreement.csv",
+        usage=[
+            report(
+                f"{RESULTS}/report/tables/usage.csv",
+                caption="../report/table_usage.rst",
+                category="Tables",
+                labels={"shows": "usage"},
+            )
+            for _ in USAGE
+        ],
         record=f"{RESULTS}/report/tables/made_of.json",
     log:
         f"{RESULTS}/logs/tables.log",
@@ -168,6 +189,7 @@ rule figures:
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         win_rates=rules.compare.output.win_rates,
         human_agreement=human_agreement,
+        scores=scores_of_models(),
         adapters=every_adapter(),
     output:
         **{
@@ -179,6 +201,9 @@ rule figures:
             )
             for name, (title, _) in FIGURES.items()
         },
+        png=expand(f"{RESULTS}/report/figures/{{name}}.png", name=FIGURES),
+        pdf=expand(f"{RESULTS}/report/figures/{{name}}.pdf", name=FIGURES),
+        panels=f"{RESULTS}/report/figures/panels.json",
         record=f"{RESULTS}/report/figures/made_of.json",
     log:
         f"{RESULTS}/logs/figures.log",
@@ -211,7 +236,10 @@ rule report:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
-        figures=[path for path in rules.figures.output if path.endswith(".svg")],
+        panels=rules.figures.output.panels,
+        training=rules.figures.output.training,
+        questions=rules.clean.output.questions,
+        pairs=[f"{RESULTS}/pairs/{name}.parquet" for name in prompt_splits()],
         summary=rules.summary.output,
         predictions=of_runs(f"{RUN}/predictions.parquet", STUDY.runs()),
         texts=of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),

@@ -40,6 +40,7 @@ rule fairness:
             f"{RESULTS}/runs/{w.model}/{w.variant}/{w.split}/scores/{{stratum}}.parquet",
             stratum=strata(w.split),
         ),
+        labels=rules.labels.output.labels,
     output:
         fairness=f"{RUN}/fairness.parquet",
         groups=f"{RUN}/groups.parquet",

@@ -183,8 +183,7 @@ def kin_lines(study: Study) -> list[str]:
     kin = kin_of_judges(study)
     lines = []
     for judge, config in study.judges.items():
-        of_judge = {name for member in study.panel(judge) or (judge,) for name in kin[member]}
-        related = [name for name in study.models if name in of_judge & writers]
+        related = [name for name in kin[judge] if name in writers]
         if related:
             named = [f"{n} (its reference)" if n == config.reference.model else n for n in related]
             lines.append(

@@ -17,6 +17,7 @@ from valuestrata.publication import croissant, harness
 from valuestrata.publication.crate import REPOSITORY, CrateAbout, write_crate
 from valuestrata.publication.model_card import model_card
 from valuestrata.records import Record, read_record
+from valuestrata.report.explorer import without_small
 from valuestrata.report.phrases import caveat_sentence
 from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
@@ -159,6 +160,8 @@ def _export_results(arguments: argparse.Namespace, study: Study, authors: dict[s
     about = Record("export", {}, {"min_n": arguments.min_n, "caveat": caveat})
     with io.replacing_folder(arguments.output, about) as folder:
         shutil.copytree(results / "report", folder / "report")
+        page = folder / "report/index.html"
+        io.write_text(without_small(page.read_text(encoding="utf-8"), arguments.min_n), page)
         _drop_small_ties(folder / "report/tables/ties.csv", arguments.min_n)
         _write_labels(results, folder, pairs)
         kept = {split: pd.MultiIndex.from_frame(frame[PAIR]) for split, frame in pairs.items()}

@@ -94,7 +94,7 @@ def calibration_difference(
     n_resamples: int,
     confidence_level: float,
     seed: int,
-) -> tuple[float, float, float, float, int]:
+) -> tuple[float, float, float, resample.PValue, int]:
     """Calibration error of one run minus another's on the pairs that both have, and its test.
 
     The test swaps the two runs within whole clusters; identical runs have p = 1.
@@ -108,26 +108,24 @@ def calibration_difference(
         seed: of both.
 
     Returns:
-        value, low, high, p-value, and the pairs compared.
+        value, low, high, the test, and the pairs compared.
     """
     valid = np.asarray(np.isfinite(np.stack([*first_run, *second_run])).all(axis=0))
     if not valid.any():
-        return float("nan"), float("nan"), float("nan"), float("nan"), 0
+        return float("nan"), float("nan"), float("nan"), resample.UNTESTED, 0
     (first, n), (second, _) = (_gaps(*run, cluster, valid) for run in (first_run, second_run))
     size = n.sum()
     value = float(_mean_gap(first.sum(axis=0), size) - _mean_gap(second.sum(axis=0), size))
     draws = resample.cluster_draws(len(n), n_resamples, seed)
     sizes = draws @ n
     resampled = _mean_gap(draws @ first, sizes) - _mean_gap(draws @ second, sizes)
-    swaps = (
-        np.random.default_rng(seed).integers(0, 2, size=(n_resamples, len(n))).astype(np.float64)
-    )
-    mixed = second.sum(axis=0) + swaps @ (first - second)
+    signs, is_exact = resample.sign_patterns(len(n), n_resamples, seed)
+    mixed = second.sum(axis=0) + (1 + signs) / 2 @ (first - second)
     swapped = (first + second).sum(axis=0) - mixed
     permuted = _mean_gap(mixed, size) - _mean_gap(swapped, size)
-    as_extreme = np.abs(permuted) >= abs(value) - 1e-12
-    p = float((1 + as_extreme.sum()) / (1 + n_resamples))
-    return value, *resample.percentiles(resampled, confidence_level), p, int(valid.sum())
+    reached = int((np.abs(permuted) >= abs(value) - 1e-12).sum())
+    test = resample.share_reached(reached, len(signs), is_exact)
+    return value, *resample.percentiles(resampled, confidence_level), test, int(valid.sum())
 
 
 def _gaps(

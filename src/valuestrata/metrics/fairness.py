@@ -1,7 +1,10 @@
-"""How unequally groups are served: Norm.Range and CV, with intervals and the null of equal groups.
+"""How unequally groups are served, and whether that is more than chance: Norm.Range, CV and SD.
 
 A range over many groups is large by chance alone, so each statistic comes with what it would be if
-the groups were identical: within each question, scores are permuted among the subgroups.
+all groups were served alike: whole questions change the sign of the groups' deviations. Groups that
+share respondents, and questions that all groups share, move together in this null as they do in
+the data, so nothing need be exchangeable between groups. What is left once sampling noise is taken
+off, and its intervals, is in `between_groups.py`.
 Symbols: S subgroups, Q questions, G groups (subgroups, or unions of them), B resamples.
 """
 
@@ -11,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.metrics.resample import (
+    PValue,
     against_null,
-    bias_corrected,
-    cluster_draws,
-    percentiles,
+    means_of_clusters,
     ratio,
+    sign_patterns,
 )
 
 Floats = NDArray[np.float64]
@@ -32,10 +35,55 @@ def cv(performance: Floats) -> Floats:
 
     # ASSUME paper.md, Fairness: sigma divides by the number of groups, not by one less.
     """
-    return ratio(performance.std(axis=-1), performance.mean(axis=-1))
+    return ratio(sd(performance), performance.mean(axis=-1))
 
 
-STATISTICS = {"norm_range": norm_range, "cv": cv}
+def sd(performance: Floats) -> Floats:
+    """[...] sigma over the last axis, in the metric's units; divides by the number of groups."""
+    return np.asarray(performance.std(axis=-1))
+
+
+STATISTICS = {"norm_range": norm_range, "cv": cv, "sd": sd}
+
+
+@dataclass(frozen=True, eq=False)
+class GroupScores:
+    """The scores of groups, question by question.
+
+    means: [G] mean of each group's finite scores; NaN where it has none.
+    influence: [G, Q] what each question adds to the error of a mean; 0 on average over questions,
+        and its spread over questions says how uncertain the mean is.
+    deviation: [G, Q] mean over questions is a group's mean less the groups' mean. Scores are
+        compared within each question, so a question that a group lacks counts neither for nor
+        against it.
+    """
+
+    means: Floats
+    influence: Floats
+    deviation: Floats
+
+    @property
+    def questions(self) -> int:
+        """Q."""
+        return int(self.influence.shape[1])
+
+
+def group_scores(values: Floats, member: Floats) -> GroupScores:
+    """The scores of groups of subgroups.
+
+    Args:
+        values: [S, Q] scores, NaN where missing.
+        member: [G, S] 1 where a subgroup belongs to a group, else 0.
+    """
+    finite = np.isfinite(values)
+    scores, n = np.where(finite, values, 0.0), finite.astype(np.float64)
+    counts = member @ n
+    weight = counts.sum(axis=1, keepdims=True) / values.shape[1]
+    means = group_means(values, member)
+    influence = ratio(member @ scores - means[:, None] * counts, weight)
+    centred = np.where(finite, values - ratio(scores.sum(axis=0), n.sum(axis=0)), 0.0)
+    deviation = ratio(member @ centred, weight)
+    return GroupScores(means, influence, deviation - deviation.mean(axis=0))
 
 
 def group_means(values: Floats, member: Floats) -> Floats:
@@ -49,96 +97,54 @@ def group_means(values: Floats, member: Floats) -> Floats:
     return ratio(member @ np.where(finite, values, 0.0).sum(axis=1), member @ finite.sum(axis=1))
 
 
-def resampled_means(values: Floats, member: Floats, draws: Floats) -> Floats:
-    """[B, G] group means when questions are drawn `draws` [B, Q] times."""
-    finite = np.isfinite(values)
-    sums = draws @ (member @ np.where(finite, values, 0.0)).T
-    gaps = member @ (~finite).astype(np.float64)
-    counts = np.outer(draws.sum(axis=1), member.sum(axis=1))
-    incomplete = np.flatnonzero(gaps.any(axis=1))  # most groups have no gap
-    counts[:, incomplete] -= draws @ gaps[incomplete].T
-    return ratio(sums, counts)
-
-
-def null_means(
-    values: Floats, member: Floats, n_resamples: int, seed: int, chunk_size: int = 16
-) -> Floats:
-    """[B, G] group means when scores are permuted among subgroups within each question."""
-    rng = np.random.default_rng(seed)
-    size = len(values)
-    finite = np.isfinite(values)
-    # [Q, S] a question's finite scores, packed to the front, are permuted among its subgroups that
-    # have one
-    packed = np.take_along_axis(values, np.argsort(~finite, axis=0, kind="stable"), axis=0)
-    packed = np.where(np.isfinite(packed), packed, 0.0).T
-    counts = member @ finite.sum(axis=1)
-    means = []
-    for start in range(0, n_resamples, chunk_size):
-        chunk = min(chunk_size, n_resamples - start)
-        keys = np.where(finite, rng.random((chunk, *values.shape)), 1.0)
-        order = _order(np.ascontiguousarray(keys.swapaxes(1, 2)))  # [b, Q, S]
-        order += np.arange(chunk)[:, None, None] * size
-        shuffled = np.broadcast_to(packed, order.shape).ravel()
-        sums = np.bincount(order.ravel(), shuffled, minlength=chunk * size).reshape(chunk, size)
-        means.append(ratio(sums @ member.T, counts))
-    return np.concatenate(means)
-
-
-def _order(keys: Floats) -> NDArray[np.int64]:
-    """The argsort of random numbers of 53 bits in [0, 1], 1 included, along the last axis.
-
-    Key and position share one whole number: sorting those is many times faster than argsort.
-    """
-    bits = int(keys.shape[-1]).bit_length()
-    if bits > 9:  # 54 + 9 bits are what an int64 holds
-        return np.argsort(keys, axis=-1)
-    packed_keys = (keys * 2.0**53).astype(np.int64)
-    packed_keys <<= bits
-    packed_keys += np.arange(keys.shape[-1])
-    packed_keys.sort(axis=-1)
-    packed_keys &= (1 << bits) - 1
-    return packed_keys
-
-
 @dataclass(frozen=True)
-class Inequality:
-    """A statistic of inequality with its interval and its null."""
+class EqualGroups:
+    """A statistic under the null of groups that are served alike: its mean, its 95th percentile and
+    the test of the observed value."""
 
-    statistic: str
-    value: float
-    ci_low: float
-    ci_high: float
     null_mean: float
     null_p95: float
-    p_value: float
+    test: PValue
 
 
-def inequalities(
-    values: Floats, member: Floats, n_resamples: int, confidence_level: float, seed: int
-) -> list[Inequality]:
-    """Norm.Range and CV of the group means of `values` [S, Q] over `member` [G, S].
+def equal_groups(scores: GroupScores, n_resamples: int, seed: int) -> dict[str, EqualGroups]:
+    """Statistic -> its null, where the signs of whole questions are flipped.
 
-    p_value is the share of permutations with a statistic at least as large, including the observed
-    one.
+    Under the null a group's deviations are as likely positive as negative over questions. p is the
+    share of flips that reach the observed value, the observed signs included; all sign patterns
+    where there are no more of them than `n_resamples`.
     """
-    means = group_means(values, member)
-    drawn = resampled_means(values, member, cluster_draws(values.shape[1], n_resamples, seed))
-    null = null_means(values, member, n_resamples, seed)
-    results = []
+    signs, exact = sign_patterns(scores.questions, n_resamples, seed)
+    centre = scores.means.mean()
+    observed = centre + scores.deviation.mean(axis=1)
+    drawn = centre + signs @ (scores.deviation.T / scores.questions)
+    results = {}
     for name, statistic in STATISTICS.items():
-        value, draws, null_draws = float(statistic(means)), statistic(drawn), statistic(null)
-        low, high = bias_corrected(value, draws, confidence_level, (0.0, float("inf")))
-        results.append(Inequality(name, value, low, high, *against_null(value, null_draws)))
+        value, null = float(statistic(observed)), statistic(drawn)
+        results[name] = EqualGroups(*against_null(value, null, exact))
     return results
 
 
 def group_intervals(
-    values: Floats, member: Floats, n_resamples: int, confidence_level: float, seed: int
+    values: Floats,
+    member: Floats,
+    n_resamples: int,
+    confidence_level: float,
+    seed: int,
+    is_rate: bool = False,
 ) -> list[tuple[float, float, float]]:
-    """Mean, low and high of each group; questions are resampled."""
-    means = group_means(values, member)
-    drawn = resampled_means(values, member, cluster_draws(values.shape[1], n_resamples, seed))
-    ends = [
-        percentiles(group_draws, confidence_level) for group_draws in np.ascontiguousarray(drawn.T)
-    ]
-    return [(float(m), low, high) for m, (low, high) in zip(means, ends, strict=True)]
+    """Mean, low and high of each group, as `means_of_clusters` has them.
+
+    Args:
+        values: [S, Q] scores, NaN where missing.
+        member: [G, S] 1 where a subgroup belongs to a group, else 0.
+        n_resamples: B.
+        confidence_level: coverage.
+        seed: of the draws.
+        is_rate: whether scores are shares of 0 to 1.
+    """
+    finite = np.isfinite(values)
+    sums = member @ np.where(finite, values, 0.0)
+    counts = member @ finite.astype(np.float64)
+    resampling = (n_resamples, confidence_level, seed)
+    return means_of_clusters(sums, counts, *resampling, is_rate)

@@ -5,6 +5,7 @@ independent: questions are the clusters. Symbols: K clusters, B resamples.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,25 @@ Floats = NDArray[np.float64]
 
 CHUNK_SIZE = 250
 """Resamples drawn at a time: few enough for a processor's cache."""
+FEW_CLUSTERS = 20
+"""Below so many clusters a percentile interval is too narrow (docs/statistics.md)."""
+FEW_EXCEPTIONS = 10
+"""So few clusters with a hit, or a miss, say too little of how much clusters differ."""
+FINEST_UNITS = (1, 2, 4, 12, 36)
+"""Scores of a test by exact counting are whole multiples of 1 / one of these: hits, half points,
+errors on scales of 2 to 5, 7, 10 and 13 points."""
+MOST_COUNTED = 2_000_000
+"""Width of the distribution of a sum that is still counted exactly."""
+
+
+class PValue(NamedTuple):
+    """A p-value, and its Monte Carlo standard error: 0 where it was worked out exactly."""
+
+    p_value: float
+    p_error: float
+
+
+UNTESTED = PValue(float("nan"), float("nan"))
 
 
 @lru_cache(maxsize=2)  # drawing takes longer than using the draws, and a stage repeats it
@@ -31,6 +51,24 @@ def cluster_draws(clusters: int, n_resamples: int, seed: int) -> Floats:
         rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
     draws.flags.writeable = False
     return draws
+
+
+@lru_cache(maxsize=2)
+def sign_patterns(clusters: int, n_resamples: int, seed: int) -> tuple[Floats, bool]:
+    """[B, K] signs, 1 or -1, of each cluster, and whether these are all patterns there are.
+
+    All 2 ** K of them, where they are no more than `n_resamples`, else drawn. The array is shared
+    between calls and read-only.
+    """
+    is_exact = bool(clusters < 60 and 2**clusters <= n_resamples)
+    if is_exact:
+        bits = np.arange(2**clusters)[:, None] >> np.arange(clusters) & 1
+    else:
+        rng = np.random.default_rng(seed)
+        bits = rng.integers(0, 2, size=(n_resamples, clusters), dtype=np.int8)
+    signs = 1.0 - 2.0 * np.asarray(bits, dtype=np.float64)
+    signs.flags.writeable = False
+    return signs, is_exact
 
 
 def ratio(sums: Floats, counts: Floats) -> Floats:
@@ -67,24 +105,41 @@ def bias_corrected(
     return float(np.clip(low, *bounds)), float(np.clip(high, *bounds))
 
 
-def against_null(value: float, null: Floats) -> tuple[float, float, float]:
-    """Mean and 95th percentile of a statistic under its null, and the p-value of `value`.
+def against_null(value: float, null: Floats, is_exact: bool = False) -> tuple[float, float, PValue]:
+    """Mean and 95th percentile of a statistic under its null, and the test of `value`.
 
     p is the share of the finite draws that are at least as large, the observed value among them
-    (Phipson and Smyth 2010); NaN without a value or without a draw.
+    (Phipson and Smyth 2010); NaN without a value or without a draw. Where the draws are all that
+    there are, the observed value is one of them already.
     """
     valid = null[np.isfinite(null)]
     if not len(valid):
-        return float("nan"), float("nan"), float("nan")
-    reached = int((valid >= value - 1e-12).sum())
-    p = (1 + reached) / (1 + len(valid)) if np.isfinite(value) else float("nan")
-    return float(valid.mean()), float(np.quantile(valid, 0.95)), p
+        return float("nan"), float("nan"), UNTESTED
+    test = share_reached(int((valid >= value - 1e-12).sum()), len(valid), is_exact)
+    return (
+        float(valid.mean()),
+        float(np.quantile(valid, 0.95)),
+        test if np.isfinite(value) else UNTESTED,
+    )
+
+
+def share_reached(reached: int, draws: int, is_exact: bool) -> PValue:
+    """The p-value of an observed value that `reached` of the draws are at least as extreme as."""
+    if is_exact:
+        return PValue(reached / draws, 0.0)
+    p = (1 + reached) / (1 + draws)
+    return PValue(p, float(np.sqrt(p * (1 - p) / (1 + draws))))
 
 
 def mean_with_interval(
-    values: Floats, cluster: NDArray[np.intp], n_resamples: int, confidence_level: float, seed: int
+    values: Floats,
+    cluster: NDArray[np.intp],
+    n_resamples: int,
+    confidence_level: float,
+    seed: int,
+    is_rate: bool = False,
 ) -> tuple[float, float, float]:
-    """Mean of the finite values with its cluster-bootstrap interval: value, low, high.
+    """Mean of the finite values with its interval: value, low, high, as of `mean_of_clusters`.
 
     Args:
         values: [n], NaN for missing.
@@ -92,16 +147,121 @@ def mean_with_interval(
         n_resamples: B.
         confidence_level: coverage.
         seed: of the draws; the same for all runs, so that they share their resamples.
+        is_rate: whether values are shares of 0 to 1, and not differences, where 0 means a copy.
     """
     finite = np.isfinite(values)
-    if not finite.any():
-        return float("nan"), float("nan"), float("nan")
-    clusters = int(cluster.max()) + 1
-    sums = np.bincount(cluster[finite], values[finite], minlength=clusters)
+    clusters = int(cluster.max(initial=-1)) + 1
+    sums = np.bincount(cluster[finite], values[finite], minlength=clusters).astype(np.float64)
     counts = np.bincount(cluster[finite], minlength=clusters).astype(np.float64)
-    draws = cluster_draws(clusters, n_resamples, seed)
-    low, high = percentiles(ratio(draws @ sums, draws @ counts), confidence_level)
-    return float(sums.sum() / counts.sum()), low, high
+    resampling = (n_resamples, confidence_level, seed)
+    return means_of_clusters(sums[None], counts[None], *resampling, is_rate)[0]
+
+
+def means_of_clusters(
+    sums: Floats,
+    counts: Floats,
+    n_resamples: int,
+    confidence_level: float,
+    seed: int,
+    is_rate: bool = False,
+) -> list[tuple[float, float, float]]:
+    """G means over all clusters with their intervals: value, low, high; NaN of nothing.
+
+    The cluster bootstrap's percentiles; with fewer than FEW_CLUSTERS clusters a t interval with the
+    clusters' standard error instead. Rates then have `rate_interval`, as they do where fewer than
+    FEW_EXCEPTIONS clusters have any hit, or any miss.
+
+    Args:
+        sums: [G, K] sum of each cluster's values.
+        counts: [G, K] how many they are.
+        n_resamples: B.
+        confidence_level: coverage.
+        seed: of the draws.
+        is_rate: whether values are shares of 0 to 1, and not differences, where 0 means a copy.
+    """
+    values = ratio(sums.sum(axis=1), counts.sum(axis=1))
+    n_clusters = (counts > 0).sum(axis=1)
+    results = np.full((len(sums), 3), np.nan)
+    results[:, 0] = values
+    many = np.flatnonzero(n_clusters >= FEW_CLUSTERS)
+    if len(many):
+        draws = cluster_draws(sums.shape[1], n_resamples, seed)
+        drawn = resampled_means(sums[many], counts[many], draws)
+        results[many, 1:] = [percentiles(row, confidence_level) for row in drawn]
+    for g in np.flatnonzero((n_clusters > 0) & (n_clusters < FEW_CLUSTERS)):
+        results[g, 1:] = t_interval(sums[g], counts[g], confidence_level)
+    if is_rate:
+        exceptions = np.minimum((sums > 0).sum(axis=1), (sums < counts).sum(axis=1))
+        is_few = (n_clusters < FEW_CLUSTERS) | (exceptions < FEW_EXCEPTIONS)
+        for g in np.flatnonzero((n_clusters > 0) & is_few):
+            results[g, 1:] = rate_interval(sums[g], counts[g], confidence_level)
+    return [(float(v), float(low), float(high)) for v, low, high in results]
+
+
+def resampled_means(sums: Floats, counts: Floats, draws: Floats) -> Floats:
+    """[G, B] sums / counts, [G, K] each, when clusters are drawn `draws` [B, K] times."""
+    drawn = np.broadcast_to(counts.sum(axis=1)[:, None], (len(sums), len(draws))).copy()
+    uneven = np.flatnonzero(np.ptp(counts, axis=1) > 0)  # else every resample counts as many
+    drawn[uneven] = counts[uneven] @ draws.T
+    return ratio(sums @ draws.T, drawn)
+
+
+def rate_interval(sums: Floats, counts: Floats, confidence_level: float) -> tuple[float, float]:
+    """Interval of a rate over few clusters, or where it is near 0 or 1 (Korn and Graubard 1998).
+
+    Clopper and Pearson's binomial interval for as many trials as the clusters are worth: the
+    variance of a binomial share over the cluster-robust one, less for the few degrees of freedom. A
+    rate of 0 or 1 has no variance to say that, so each cluster counts as a single trial.
+
+    Args:
+        sums: [K] hits of each cluster.
+        counts: [K] values of each cluster; a cluster with 0 does not enter.
+        confidence_level: coverage.
+    """
+    from scipy import stats  # takes a second to import, and the graph imports every stage
+
+    n, clusters = float(counts.sum()), int((counts > 0).sum())
+    value, upper = float(sums.sum() / n), (1 + confidence_level) / 2
+    trials = float(clusters)
+    if 0 < value < 1 and clusters > 1:
+        variance = _cluster_variance(sums, counts)
+        by_freedom = stats.t.ppf(upper, n - 1) / stats.t.ppf(upper, clusters - 1)
+        trials = n if variance == 0 else min(value * (1 - value) / variance, n)
+        trials = max(trials * float(by_freedom) ** 2, 1.0)
+    hits = value * trials
+    low = float(stats.beta.ppf(1 - upper, hits, trials - hits + 1)) if value > 0 else 0.0
+    high = float(stats.beta.ppf(upper, hits + 1, trials - hits)) if value < 1 else 1.0
+    return low, high
+
+
+def t_interval(sums: Floats, counts: Floats, confidence_level: float) -> tuple[float, float]:
+    """Interval of a ratio of sums over few clusters, symmetric; NaN with a single cluster.
+
+    The linearised cluster-robust standard error with K - 1 degrees of freedom (Cameron, Gelbach and
+    Miller 2008; Bell and McCaffrey 2002 for why the normal distribution would be too narrow).
+
+    Args:
+        sums: [K] numerator of each cluster.
+        counts: [K] denominator of each cluster; a cluster with 0 in both does not enter.
+        confidence_level: coverage.
+    """
+    entered = (counts != 0) | (sums != 0)
+    clusters = int(entered.sum())
+    value = float(sums.sum() / counts.sum())
+    if clusters < 2:
+        return float("nan"), float("nan")
+    from scipy import stats  # takes a second to import, and the graph imports every stage
+
+    error = _cluster_variance(sums, counts) ** 0.5
+    width = float(stats.t.ppf((1 + confidence_level) / 2, clusters - 1)) * error
+    return value - width, value + width
+
+
+def _cluster_variance(sums: Floats, counts: Floats) -> float:
+    """Linearised variance of a ratio of sums over independent clusters."""
+    clusters = int(((counts != 0) | (sums != 0)).sum())
+    residuals = (sums - sums.sum() / counts.sum() * counts) / counts.sum()
+    return float(clusters / (clusters - 1) * (residuals**2).sum())
 
 
 def normalized_gain(
@@ -142,19 +302,52 @@ def normalized_gain(
     drawn_ranges = sign * (draws @ ranges)
     if not sign or (drawn_ranges <= 0).mean() > (1 - confidence_level) / 2:
         return undefined
-    low, high = percentiles(ratio(sign * (draws @ gains), drawn_ranges), confidence_level)
-    return float(gains.sum() / ranges.sum()), low, high
+    value = float(gains.sum() / ranges.sum())
+    if len(np.unique(cluster[valid])) < FEW_CLUSTERS:
+        return value, *t_interval(sign * gains, sign * ranges, confidence_level)
+    return value, *percentiles(ratio(sign * (draws @ gains), drawn_ranges), confidence_level)
 
 
-def sign_flip(differences: Floats, cluster: NDArray[np.intp], n_resamples: int, seed: int) -> float:
-    """Two-sided p-value of a mean paired difference of 0; whole clusters change sign.
+def sign_flip(
+    differences: Floats, cluster: NDArray[np.intp], n_resamples: int, seed: int
+) -> PValue:
+    """Two-sided test of a mean paired difference of 0; whole clusters change sign.
 
-    Identical runs have p = 1. The observed assignment counts as one of the resamples, so p is
-    never 0 (Phipson and Smyth 2010).
+    Exact where the clusters' sums are multiples of a small unit, as those of hits are, or where
+    there are few clusters; else the observed assignment counts as one of the resamples, so that p
+    is never 0 (Phipson and Smyth 2010). Identical runs have p = 1.
     """
     finite = np.isfinite(differences)
-    sums = np.bincount(cluster[finite], differences[finite])
-    rng = np.random.default_rng(seed)
-    signs = rng.integers(0, 2, size=(n_resamples, len(sums))).astype(np.float64) * 2 - 1
-    as_extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
-    return float((1 + as_extreme.sum()) / (1 + n_resamples))
+    sums = np.bincount(cluster[finite], differences[finite]).astype(np.float64)
+    counted = _counted(sums)
+    if counted is not None:
+        return counted
+    signs, is_exact = sign_patterns(len(sums), n_resamples, seed)
+    reached = int((np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12).sum())
+    return share_reached(reached, len(signs), is_exact)
+
+
+def _counted(sums: Floats) -> PValue | None:
+    """The exact p-value of `sign_flip`, where the sums are multiples of one of FINEST_UNITS.
+
+    The distribution of the sum of K steps up or down is built step by step.
+    """
+    for parts in FINEST_UNITS:
+        steps = np.abs(np.rint(sums * parts)).astype(np.int64)
+        if np.abs(np.abs(sums) * parts - steps).max(initial=0.0) < 1e-9:
+            break
+    else:
+        return None
+    total = int(steps.sum())
+    if (2 * total + 1) * len(steps) > MOST_COUNTED * 10:
+        return None
+    share = np.zeros(2 * total + 1)  # of each sum from -total to total
+    share[total] = 1.0
+    for step in steps[steps > 0]:
+        moved = np.zeros_like(share)
+        moved[step:] += share[:-step] / 2
+        moved[:-step] += share[step:] / 2
+        share = moved
+    reach = abs(int(np.rint(sums.sum() * parts)))
+    sizes = np.abs(np.arange(-total, total + 1))
+    return PValue(float(min(1.0, share[sizes >= reach].sum())), 0.0)

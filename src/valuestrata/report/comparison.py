@@ -51,6 +51,8 @@ COMPARED = (
 )
 JUDGED = {"win_rate": "score", "flip_rate": "flipped"}
 """Metrics of verdicts, and the column that each is the mean of."""
+RATES = ("accuracy", "argmax_accuracy", *OUTCOMES, ANSWERED, *READINGS)
+"""Metrics that are shares of pairs; few questions, or hardly a hit, get a binomial interval."""
 CEILED = ("accuracy", "nmae", "wasserstein")
 """Metrics that have a noise ceiling."""
 CALIBRATION = "calibration_error"
@@ -253,12 +255,12 @@ def paired_differences(first: RunValues, second: RunValues, evaluation: Evaluati
         if not n:
             continue
         numbers = _mean_of(metric, gap, first, evaluation, bounds=(-1.0, 1.0))
-        p = resample.sign_flip(gap, first.clusters, evaluation.n_resamples, evaluation.seed)
+        test = resample.sign_flip(gap, first.clusters, evaluation.n_resamples, evaluation.seed)
         effect = clustered_mean_effect(gap, first.clusters)
         spread = {"questions": int(effect.questions[0]), "std_error": float(effect.error[0])}
         row = _row(metric, numbers, n, first.expected[one] - n)
-        rows.append({**row, "p_value": p, **spread})
-    value, low, high, p, n = distribution.calibration_difference(
+        rows.append({**row, **test._asdict(), **spread})
+    value, low, high, test, n = distribution.calibration_difference(
         first.confidence(first.pairs),
         second.confidence(first.pairs),
         first.clusters,
@@ -266,7 +268,7 @@ def paired_differences(first: RunValues, second: RunValues, evaluation: Evaluati
     )
     if n:
         row = _row(Metric(CALIBRATION), (value, low, high), n, len(first.pairs) - n)
-        rows.append({**row, "p_value": p})
+        rows.append({**row, **test._asdict()})
     return rows
 
 
@@ -296,12 +298,13 @@ def _mean_of(
 ) -> Numbers:
     """Mean of a metric; judges' are of few questions, for which a bootstrap is too narrow."""
     if not metric.judge:
-        return _mean(values, run, evaluation)
+        is_rate = metric.metric in RATES and bounds == (0.0, 1.0)
+        return _mean(values, run, evaluation, is_rate)
     return clustered_mean(values, run.clusters, evaluation.confidence_level, bounds)[:3]
 
 
-def _mean(values: Floats, run: RunValues, evaluation: Evaluation) -> Numbers:
-    return resample.mean_with_interval(values, run.clusters, *_resampling(evaluation))
+def _mean(values: Floats, run: RunValues, evaluation: Evaluation, is_rate: bool = False) -> Numbers:
+    return resample.mean_with_interval(values, run.clusters, *_resampling(evaluation), is_rate)
 
 
 def _resampling(evaluation: Evaluation) -> tuple[int, float, int]:

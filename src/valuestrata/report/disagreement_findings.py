@@ -6,7 +6,14 @@ import pandas as pd
 
 from valuestrata.io import records
 from valuestrata.report.phrases import MEASURES, RANKS, decimal, listed, plural, with_interval
-from valuestrata.report.results import Estimate, Results, stratum_label, to_estimate
+from valuestrata.report.results import (
+    Estimate,
+    Results,
+    corrected,
+    observed,
+    stratum_label,
+    to_estimate,
+)
 
 FEW_QUESTIONS = 3
 """A block of fewer questions never leads: one question is not a topic."""
@@ -19,6 +26,7 @@ class Block(NamedTuple):
     name: str
     score: Estimate
     null_mean: float
+    without_noise: Estimate
 
     @property
     def net(self) -> float:
@@ -30,10 +38,11 @@ class Block(NamedTuple):
         return self.score.tested is not None and self.score.tested < alpha
 
     def reaches(self, first: "Block") -> bool:
-        """Whether its interval, less its null, overlaps another's."""
-        return self.score.ci_high - self.score.value + self.net >= (
-            first.score.ci_low - first.score.value + first.net
-        )
+        """Whether intervals without sampling noise do not show it to lie below another."""
+        ends = self.without_noise, first.without_noise
+        if not all(estimate.has_interval for estimate in ends):
+            return True
+        return ends[0].ci_high >= ends[1].ci_low
 
 
 def disagreement_finding(results: Results) -> tuple[str, list[str]]:
@@ -99,7 +108,10 @@ def _blocks(frame: pd.DataFrame) -> list[Block]:
     """Modal Diversity Score of each block, that which is most above its null first."""
     means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
     rows = records(means[(means["measure"] == "mds") & (means["block"] != "all")])
-    blocks = [Block(str(row["block"]), to_estimate(row), float(row["null_mean"])) for row in rows]
+    blocks = [
+        Block(str(row["block"]), observed(row), float(row["null_mean"]), corrected(row))
+        for row in rows
+    ]
     scored = [block for block in blocks if block.score.exists]
     return sorted(scored, key=lambda block: -block.net)
 

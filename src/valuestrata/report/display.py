@@ -8,24 +8,19 @@ from valuestrata.io import records
 from valuestrata.report.comparison import CEILED, Metric
 from valuestrata.report.phrases import (
     CEILINGS,
-    MEASURES,
     METRICS,
     NONE,
     RANKS,
-    STATISTICS,
     count,
     decimal,
     is_rate,
     metric_name,
-    p_value,
     percent,
     tested,
 )
 from valuestrata.report.results import (
-    SUBGROUPS,
     Estimate,
     Results,
-    cell_label,
     stratum_label,
     to_estimate,
 )
@@ -72,12 +67,16 @@ NOT_IN_DIFFERENCES = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, its interval, and small print beneath; grey where it is doubtful."""
+    """A cell: its text, its interval, and small print beneath; grey where it is doubtful.
+
+    `key` is what rows are sorted by where the text does not begin with it.
+    """
 
     text: str
     interval: str = ""
     small: str = ""
     is_doubtful: bool = False
+    key: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,40 +189,6 @@ def _win(results: Results, run: ModelVariant, split: str, win: Metric) -> Cell:
     return cell(results.metric(run, split, win), extra=extra)
 
 
-def fairness_table(results: Results, split: str, level: str) -> Table:
-    """Norm.Range and CV over the groups of a level, each beside its null."""
-    settings = results.settings
-    rows = []
-    for run in all_runs(settings):
-        for metric in ("accuracy", "nmae"):
-            statistics = [results.inequality(run, split, metric, s, level) for s in STATISTICS]
-            first = next((row for row in statistics if row is not None), None)
-            if first is None:
-                continue
-            ends = (Cell(cell_label(str(first[end]))) for end in ("best_group", "worst_group"))
-            cells = (part for row in statistics for part in _inequality(row))
-            rows.append((run_cell(results, run), Cell(METRICS[metric]), *cells, *ends))
-    over = "subgroups" if level == SUBGROUPS else f"groups of {settings.axes.get(level, level)}"
-    heads = (head for name in STATISTICS.values() for head in (name, "Null mean", "p"))
-    columns = ("Run", "Metric", *heads, "Best group", "Worst group")
-    return Table(f"Inequality over {over}, {split}", columns, tuple(rows), heads=2)
-
-
-def _inequality(row: dict[str, Any] | None) -> tuple[Cell, Cell, Cell]:
-    return _against_null(row, "" if row is None else f"{int(row['n_groups'])} groups")
-
-
-def _against_null(row: dict[str, Any] | None, extra: str = "") -> tuple[Cell, Cell, Cell]:
-    """An estimate, the mean of its null, and the p-value."""
-    if row is None:
-        return Cell(NONE), Cell(NONE), Cell(NONE)
-    estimate, mean, high = to_estimate(row), float(row["null_mean"]), float(row["null_p95"])
-    null = Cell(decimal(mean), small=f"95th percentile {decimal(high)}")
-    p = p_value(estimate.p_value).removeprefix("p ").removeprefix("= ").replace(" ", NO_BREAK)
-    q = "" if estimate.q_value is None else p_value(estimate.q_value).replace("p", "q", 1)
-    return cell(estimate, extra=extra), null, Cell(p, small=q.replace(" ", NO_BREAK))
-
-
 def groups_table(results: Results, split: str, metric: str) -> Table:
     """A metric by group of each axis, a column a run."""
     settings = results.settings
@@ -277,29 +242,6 @@ def difference_cell(difference: Estimate | None, metric: Metric) -> Cell:
     return cell(difference, is_rate(metric.metric), signed=True, extra=p)
 
 
-def diversity_table(results: Results) -> Table:
-    """Conflict scores by block beside their nulls, most divided first."""
-    frame = results.diversity
-    means = frame[(frame["stratum"] == "mean") & (frame["question"] == "mean")]
-    scores = {(str(r["block"]), str(r["measure"])): r for r in records(means)}
-    blocks = [block for block, measure in scores if measure == "mds" and block != "all"]
-    ranked = sorted(blocks, key=lambda block: -_or_zero(float(scores[block, "mds"]["value"])))
-    rows = [
-        (
-            Cell("all blocks" if block == "all" else block),
-            *(part for m in MEASURES for part in _against_null(scores.get((block, m)))),
-        )
-        for block in [*ranked, *(["all"] if ("all", "mds") in scores else [])]
-    ]
-    heads = (head for name in MEASURES.values() for head in (name, "Null mean", "p"))
-    note = (
-        "n and missing count questions. Null: mean and 95th percentile when respondents are "
-        "assigned to subgroups at random."
-    )
-    caption = "Conflict between subgroups by block"
-    return Table(caption, ("Block", *heads), tuple(rows), note=note)
-
-
 def agreement_table(results: Results) -> Table:
     """Rank agreement of Modal Diversity Score and Wasserstein distance by stratum."""
     scores = {(str(r["stratum"]), str(r["coefficient"])): r for r in records(results.agreement)}
@@ -343,10 +285,6 @@ def labels_table(summary: dict[str, Any], names: Sequence[str]) -> Table:
         "Total variation distance, weighted to unweighted",
     )
     return Table("Ties and weights", columns, tuple(rows), note=note)
-
-
-def _or_zero(value: float) -> float:
-    return value if value == value else 0.0
 
 
 def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]) -> Table:

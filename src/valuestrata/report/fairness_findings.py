@@ -17,6 +17,8 @@ from valuestrata.report.phrases import (
 from valuestrata.report.results import SUBGROUPS, Results, cell_label, to_estimate
 from valuestrata.report.runs import ModelVariant, label, llm_runs, main_runs, tuned_runs
 
+NET = "net_sd"
+"""Inequality of scores less what perfect knowledge of each group would reach."""
 NAMED = 3
 """Contrasts that a sentence names."""
 
@@ -41,10 +43,16 @@ def inequality_finding(results: Results, split: str) -> tuple[str, list[str]]:
         f"{name} in {hits[m, 'norm_range']} by Norm.Range and {hits[m, 'cv']} by CV"
         for m, name in METRIC_NAMES.items()
     )
+    net = {m: [_test(results, run, split, m, NET) for run in rows] for m in METRIC_NAMES}
+    given = " and ".join(
+        f"{name} in {sum(q is not None and q < alpha for q in net[m])}"
+        for m, name in METRIC_NAMES.items()
+    )
     n_groups = int(next(iter(rows.values()))["n_groups"])
     answer = (
         f"Of {plural(len(rows), kind)} on the {plural(n_groups, 'subgroup')} of "
-        f"{split}, inequality is above its null (q < {alpha:.2g}) for {counts}."
+        f"{split}, inequality is above its null (q < {alpha:.2g}) for {counts}; given what a model "
+        f"would score that knows each subgroup's modal answers, {given}."
     )
     details = []
     if sum(hits.values()) < len(tests) * len(rows) - untested:
@@ -182,7 +190,10 @@ def groups_finding(results: Results, split: str) -> tuple[str, list[str]]:
     if not details:
         gaps = frame["smallest_gap"].dropna().astype(float).tolist()
         if gaps:
-            details = [f"Gaps below {decimal(min(gaps))} to {decimal(max(gaps))} would be missed."]
+            details = [
+                "What is not shown may be there: 80% of such studies would find a gap of "
+                f"{value_range(gaps)}, by group and run."
+            ]
     return answer, details
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from valuestrata.report.captions import FIGURES
-from valuestrata.report.panels import empty_figure, finish, grid, look_of
+from valuestrata.report.panels import empty_figure, finish, grid, line_of
 from valuestrata.report.phrases import plural
 from valuestrata.report.runs import ModelVariant
 from valuestrata.report.settings import DisplaySettings
@@ -36,22 +36,19 @@ def training_figure(settings: DisplaySettings, logs: Logs) -> Figure:
         return empty_figure(title, "No model was fine-tuned in this study.", settings.caveat)
     columns = [c for c in QUANTITIES if any(c in frame for frame in frames.values())]
     models = list(dict.fromkeys(model for model, _ in frames))
-    figure, panels = grid(len(models) * len(columns), len(columns), 0, share=False, height=1.9)
+    figure, panels = grid(len(models) * len(columns), len(columns), 1.9)
     for i, axes in enumerate(panels):
         model, column = models[i // len(columns)], columns[i % len(columns)]
         for run, frame in frames.items():
             if run[0] == model and column in frame:
-                _curve(axes, frame, column, look_of(run, settings).colour, run[1])
+                _curve(axes, frame, column, line_of(run, settings), run[1])
         axes.set_title(QUANTITIES[column])
         if column == columns[0]:
             axes.set_ylabel(model)
         axes.set_ylim(bottom=0, top=1 if column in (VALIDATION, "reward") else None)
         if axes.get_lines():
             axes.legend(fontsize=7.5, frameon=False)
-        axes.tick_params(left=True)
-        axes.grid(axis="y")
-        if i // len(columns) == len(models) - 1:
-            axes.set_xlabel("optimiser step")
+        axes.set_xlabel("optimiser step")
     return finish(figure, title, [*_notes(frames), _logit_changes(logs)], settings.caveat)
 
 
@@ -63,17 +60,23 @@ def _frame(steps: list[dict[str, Any]]) -> pd.DataFrame:
     return frame.drop(columns="loss") if "reward" in frame else frame
 
 
-def _curve(axes: Axes, frame: pd.DataFrame, column: str, colour: str, name: str) -> None:
+def _curve(
+    axes: Axes, frame: pd.DataFrame, column: str, line_look: tuple[str, Any], name: str
+) -> None:
     """One fine-tune's quantity by step; its name and last value go to the legend."""
+    colour, dashes = line_look
+    style: dict[str, Any] = {"color": colour, "ls": dashes}
     logged = frame[["step", column]].dropna()
     smooth = logged[column]
     if column == VALIDATION:
-        (line,) = axes.plot(logged["step"], smooth, color=colour, lw=1.3, marker="o", ms=3)
+        (line,) = axes.plot(
+            logged["step"], smooth, color=colour, ls=dashes, lw=1.3, marker="o", ms=3
+        )
     else:
         window = max(5, len(logged) // 20)
         smooth = logged[column].rolling(window, center=True, min_periods=1).mean()
         axes.plot(logged["step"], logged[column], color=colour, lw=0.6, alpha=0.3)
-        (line,) = axes.plot(logged["step"], smooth, color=colour, lw=1.6)
+        (line,) = axes.plot(logged["step"], smooth, lw=1.6, **style)
     if column == "loss" and "worst_group_loss" in frame:
         axes.plot(frame["step"], frame["worst_group_loss"], color=colour, lw=1, ls=(0, (4, 2)))
     last = float(smooth.iloc[-1])

@@ -3,14 +3,14 @@
 import textwrap
 from collections.abc import Sequence
 
-from valuestrata.report.answer_findings import answer_warnings
+from valuestrata.report.answer_findings import answer_warnings, answers_few
 from valuestrata.report.baseline_findings import (
     baselines_finding,
     best_baseline_finding,
     best_run,
 )
 from valuestrata.report.ceiling_findings import ceiling_finding
-from valuestrata.report.comparison import ANSWERED
+from valuestrata.report.comparison import ALL_PAIRS, ANSWERED
 from valuestrata.report.cost import cost_sentence
 from valuestrata.report.findings import BEST_BASELINE
 from valuestrata.report.phrases import caveat_sentence, count, decimal, percent, with_interval
@@ -29,7 +29,7 @@ from valuestrata.report.tuning_findings import tuning_finding
 WIDTH = 100
 MAX_ROWS = 7
 MAX_NOTICES = 3
-MAX_NAME = 40
+MIN_NAME, MAX_NAME = 10, 40
 
 
 def headline(results: Results, notices: Sequence[str] = ()) -> str:
@@ -72,11 +72,14 @@ def _table(results: Results, split: str) -> list[str]:
     for metric, name in (("invalid", "invalid"), ("truncated", "ran out of tokens")):
         if any(_rate(results, run, split, metric) for run in runs):
             rates[metric] = name
-    head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", *rates.values())
-    rows = [head, *(_row(results, run, split, tuple(rates)) for run in runs)]
+    few = any(answers_few(results, run, split) for run in runs)
+    readings = {ALL_PAIRS: "all pairs", "argmax_accuracy": "argmax"} if few else {}
+    head = (split, f"accuracy [{level:.0%}]", "n", "NMAE", *rates.values(), *readings.values())
+    rows = [head, *(_row(results, run, split, tuple(rates), tuple(readings)) for run in runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     room = WIDTH - sum(2 + width for width in widths[1:])
-    rows = [(_shortened(row[0], min(room, MAX_NAME)), *row[1:]) for row in rows]
+    room = min(max(room, MIN_NAME), MAX_NAME)
+    rows = [(_shortened(row[0], room), *row[1:]) for row in rows]
     widths[0] = max(len(row[0]) for row in rows)
     lines = [
         "  ".join(
@@ -119,14 +122,20 @@ def _rate(results: Results, run: ModelVariant, split: str, metric: str) -> float
 
 
 def _row(
-    results: Results, run: ModelVariant, split: str, rates: tuple[str, ...]
+    results: Results,
+    run: ModelVariant,
+    split: str,
+    rates: tuple[str, ...],
+    readings: tuple[str, ...],
 ) -> tuple[str, ...]:
     accuracy, nmae = (results.metric(run, split, metric) for metric in ("accuracy", "nmae"))
     shares = [results.metric(run, split, metric) for metric in rates]
+    scores = [results.metric(run, split, metric) for metric in readings]
     return (
         label(run, results.settings),
         with_interval(accuracy),
         count(accuracy.n) if accuracy else "",
         decimal(nmae.value) if nmae else "",
         *(percent(share.value) if share else "" for share in shares),
+        *(decimal(score.value) if score else "" for score in scores),
     )

@@ -184,6 +184,13 @@ def _inequality(settings: ReportSettings) -> Iterator[Method]:
         "with a score at least as high.",
     )
     yield (
+        "Conflict without sampling noise",
+        "Modes and shares of small samples differ more than those of all their people. True shares "
+        "are drawn by partial pooling within a stratum, and samples from them with the errors of "
+        "bootstrapped respondents; the size of the true differences is the one at which samples "
+        "show what was observed.",
+    )
+    yield (
         "Rank agreement (−1 to 1)",
         "Spearman's ρ and Kendall's τ-b between Modal Diversity Score and Wasserstein distance "
         "over questions; questions are resampled.",
@@ -195,8 +202,24 @@ def _inequality(settings: ReportSettings) -> Iterator[Method]:
     )
     yield (
         "Null of equal groups",
-        f"Within each question, scores are permuted among the subgroups, {n} times. p is the share "
-        "of permutations, the observed one included, that reach the observed value.",
+        f"Whole questions change the sign of the groups' deviations from each other, {n} times "
+        "(all patterns where there are fewer), so groups that share respondents move together. p "
+        "is the share of patterns, the observed one included, that reach the observed value; ± is "
+        "its Monte Carlo error, given where another seed might decide otherwise.",
+    )
+    yield (
+        "Inequality without sampling noise",
+        "Standard deviation and CV: the observed variance less the sampling variance over "
+        "questions (Lum, Zhang and Bower 2022), the interval by inverting its test. Norm.Range: "
+        "median of draws of the groups' true scores; its interval holds for any pattern of groups "
+        "and is wide.",
+    )
+    yield (
+        "Net SD",
+        "Labels of small groups are noisier, so a model that knows every population's modal answer "
+        "scores unequally, too (of perfect knowledge). Each score less what such a model would "
+        "reach is compared between groups: p is that of groups served equally given what is "
+        "reachable.",
     )
 
 
@@ -320,13 +343,15 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
         "Intervals",
         f"{100 * evaluation.confidence_level:g}%, bootstrap with {n} resamples (seed "
         f"{evaluation.seed}) of whole questions, as answers of different subgroups to one question "
-        "share respondents. Intervals of Norm.Range, CV and conflict scores are corrected for "
-        "bias; those of conflict scores resample respondents.",
+        "share respondents. Over fewer than 20 questions: t intervals with the questions' standard "
+        "error. Rates over so few, or with hits or misses in fewer than 10 questions: the binomial "
+        "interval for as many trials as the questions are worth (Korn and Graubard 1998).",
     )
     if tuned_runs(settings) or (settings.baselines and len(all_runs(settings)) > 1):
         yield (
             "Paired test",
-            f"Sign-flip test over whole questions, {n} permutations: the smallest p is "
+            "Sign-flip test over whole questions, exact where scores are counts or errors in steps "
+            f"of a scale, else {n} permutations: the smallest p is then "
             f"{1 / (1 + evaluation.n_resamples):.2g}. Calibration errors are tested by swapping "
             "the runs within questions.",
         )

@@ -70,7 +70,8 @@ class Results:
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
     people have annotated text pairs, or `human_note` says why what they gave does not count, and
     `usage` where a service was asked, `probes` of each judge that was tried with texts made for it.
-    `fairness` and `diversity` have q-values (families.py).
+    `fairness` and `diversity` have q-values (families.py). `outcomes` counts what texts were
+    (model, variant, split, block, outcome, n); it is there where figures are drawn.
     """
 
     settings: DisplaySettings
@@ -88,6 +89,7 @@ class Results:
     ties: pd.DataFrame
     win_rates: pd.DataFrame
     human_agreement: pd.DataFrame | None = None
+    outcomes: pd.DataFrame | None = None
     human_note: str = ""
     usage: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -214,6 +216,16 @@ def annotators_name(human_agreement: pd.DataFrame | None) -> str:
     """`people`, or `simulated annotators` where a script took their place."""
     is_simulated = human_agreement is not None and bool(human_agreement["simulated"].any())
     return "simulated annotators" if is_simulated else "people"
+
+
+def observed(row: Mapping[str, Any]) -> Estimate:
+    """A score as observed of a row that has a corrected one, too: its interval is not of this."""
+    return to_estimate({**row, "ci_low": float("nan"), "ci_high": float("nan")})
+
+
+def corrected(row: Mapping[str, Any]) -> Estimate:
+    """The estimate without sampling noise of such a row, with its interval."""
+    return to_estimate({**row, "value": row["corrected"]})
 
 
 def _estimates(frame: pd.DataFrame, keys: list[str]) -> dict[Key, Estimate]:

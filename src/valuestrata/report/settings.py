@@ -10,6 +10,7 @@ from valuestrata.study.models import BaselineModel
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.splits import Split, stratum_id
 from valuestrata.study.study import Study
+from valuestrata.survey.reference import is_singapore
 
 
 class ComparisonSettings(Part):
@@ -87,6 +88,7 @@ class ReportSettings(DisplaySettings):
         prediction: how structured answers are asked for.
         generation: how open-ended answers are asked for.
         toys: models whose weights the study makes.
+        is_papers_survey: whether the survey is the one of the paper.
     """
 
     title: str
@@ -102,6 +104,7 @@ class ReportSettings(DisplaySettings):
     prediction: Prediction
     generation: Generation | None
     toys: tuple[str, ...]
+    is_papers_survey: bool = False
 
 
 def comparison_settings(study: Study) -> ComparisonSettings:
@@ -141,6 +144,7 @@ def report_settings(study: Study) -> ReportSettings:
         prediction=study.prediction,
         generation=study.generation,
         toys=tuple(study.toys()),
+        is_papers_survey=is_singapore(study),
     )
 
 

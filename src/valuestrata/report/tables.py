@@ -9,9 +9,10 @@ from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
+from valuestrata.tables import INEQUALITIES
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
-ORDERS = {"metric": ("accuracy", "nmae"), "statistic": ("norm_range", "cv")}
+ORDERS = {"metric": ("accuracy", "nmae"), "statistic": INEQUALITIES}
 NAMES = (
     "main",
     "differences",

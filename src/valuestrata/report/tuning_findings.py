@@ -78,7 +78,7 @@ def _over_all(results: Results, split: str) -> str:
     parts = [f"rises clearly in {len(rises)} {of}, by {value_range(rises)}"] if rises else []
     parts += [f"falls clearly in {len(falls)} {of}, by {value_range(falls)}"] if falls else []
     what = listed(parts) or f"changes clearly in none {of}"
-    return f"over all pairs, where no answer is not met, it {what}"
+    return f"over all pairs, with no answer counted as not met, it {what}"
 
 
 def _no_difference(results: Results, split: str, is_tested: bool) -> str:

@@ -1,4 +1,7 @@
-"""Put a split's labels with and without weights side by side, and list its ties."""
+"""Put a split's labels with and without weights side by side, and list its ties.
+
+Beside each stands how well a model could score on it at all, as the label comes from a sample.
+"""
 
 from valuestrata import io, paths, tables
 from valuestrata.stages.job import Files, Job, at
@@ -6,6 +9,7 @@ from valuestrata.stages.tally import tally_paths
 from valuestrata.study.base import Part
 from valuestrata.study.evaluation import Labels
 from valuestrata.study.study import Study
+from valuestrata.survey.ceilings import DRAWS, pair_reachable
 from valuestrata.survey.encoded import scale_of
 from valuestrata.survey.pairs import both_labels
 from valuestrata.survey.tally import from_frame
@@ -13,9 +17,10 @@ from valuestrata.tables import PAIR
 
 
 class Settings(Part):
-    """How the study labels, which decides what is tied."""
+    """How the study labels, which decides what is tied, and the seed of reachable scores."""
 
     labels: Labels
+    seed: int
     caveat: str
 
 
@@ -26,7 +31,7 @@ def runs(study: Study) -> list[dict[str, str]]:
 
 def settings(study: Study, split: str) -> Settings:
     """Settings of both readings of the labels."""
-    return Settings(labels=study.labels, caveat=study.survey_caveat)
+    return Settings(labels=study.labels, seed=study.evaluation.seed, caveat=study.survey_caveat)
 
 
 def inputs(study: Study, split: str) -> Files:
@@ -53,5 +58,7 @@ def run(job: Job[Settings]) -> None:
     pairs = io.read_table(job.path("pairs"), tables.PAIRS)
     pairs = pairs[[*PAIR, "mode", "codes", "n", "respondents"]]
     both, ties = both_labels(tally, scale, pairs, job.settings.labels)
+    reachable = pair_reachable(tally, scale, DRAWS, job.settings.seed)
+    both = both.merge(reachable, on=PAIR, how="left", validate="one_to_one")
     io.write_table(both, job.path("labels"), tables.LABELS, job.record)
     io.write_table(ties, job.path("ties"), tables.TIES, job.record)

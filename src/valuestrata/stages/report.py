@@ -1,6 +1,5 @@
 """Write the report: one self-contained page, and the lines that close a run."""
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,8 @@ import pandas as pd
 
 from valuestrata import io, judge_tables, paths, tables
 from valuestrata.records import Record, read_record
-from valuestrata.report.captions import FIGURES
 from valuestrata.report.display import Table
+from valuestrata.report.explorer import Explorer, PromptKey, explorer
 from valuestrata.report.headline import headline
 from valuestrata.report.model_provenance import Adapters, Origin, notes_lines
 from valuestrata.report.page import Provenance, render_page
@@ -26,9 +25,10 @@ from valuestrata.report.runs import (
 from valuestrata.report.samples import large_pairs, samples_table, text_notes, texts_table
 from valuestrata.report.settings import ReportSettings, report_settings
 from valuestrata.report.win_rate_tables import all_verdict_warnings
+from valuestrata.stages import surroundings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
-from valuestrata.study.study import Study, variant_parts
+from valuestrata.study.study import Study, variant_name, variant_parts
 from valuestrata.tables import PAIR
 
 Settings = ReportSettings
@@ -51,7 +51,12 @@ def inputs(study: Study) -> Files:
         **result_inputs(study),
         **usage_input(study),
         "summary": at(study, paths.SUMMARY),
-        "figures": tuple(at(study, paths.FIGURE, name=name) for name in FIGURES),
+        "panels": at(study, paths.PANELS),
+        "training": at(study, paths.FIGURE, name="training", format="svg"),
+        "questions": at(study, paths.QUESTIONS),
+        "pairs": tuple(
+            at(study, paths.PAIRS, split=variant_name(*key)) for key in prompt_keys(page)
+        ),
         "texts": tuple(_of_run(study, paths.TEXTS, run) for run in text_runs(page)),
         "open_pairs": tuple(at(study, paths.PAIRS, split=split) for split in _text_splits(page)),
         "verdicts": tuple(
@@ -87,18 +92,21 @@ def outputs(study: Study) -> Files:
 
 def run(job: Job[Settings]) -> None:
     """Write report/index.html and report/headline.txt."""
+    results_folder = Path(job.path("page")).parents[1]
     results = replace(load_results(job), probes=_probes(job))
-    figures = {Path(path).stem: path for path in job.paths("figures")}
     texts = _texts(job)
     summary, provenance = io.read_json(job.path("summary")), _provenance(job)
     page = render_page(
         settings=job.settings,
         results=results,
         summary=summary,
-        drawings={name: Path(figures[name]).read_text(encoding="utf-8") for name in FIGURES},
+        panels=io.read_json(job.path("panels")),
+        training=Path(job.path("training")).read_text(encoding="utf-8"),
         texts=[texts_table(job.settings, *of_split) for of_split in texts.items()],
         samples=_samples(job, texts),
         provenance=provenance,
+        pairs=_explorer(job),
+        jobs=surroundings.job_times(results_folder),
     )
     io.write_text(page, job.path("page"))
     notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
@@ -107,6 +115,27 @@ def run(job: Job[Settings]) -> None:
     notices = [*provenance.notes, *notes, *doubts, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)
+
+
+def prompt_keys(settings: ReportSettings) -> list[PromptKey]:
+    """Each split in the study's own prompt, then in each prompt variant that a run answers in."""
+    variants = {
+        (split, variant_parts(variant)[1]): None for _, variant, split in run_keys(settings)
+    }
+    return list({**{(split, ""): None for split in settings.strata}, **variants})
+
+
+def _explorer(job: Job[Settings]) -> Explorer:
+    """What the page's explorer shows, from pairs and predictions."""
+    pairs = zip(prompt_keys(job.settings), job.paths("pairs"), strict=True)
+    names = [*tables.PAIR, "text", "outcome", "answer", "codes", "distribution"]
+    predictions = zip(run_keys(job.settings), job.paths("predictions"), strict=True)
+    return explorer(
+        job.settings,
+        io.read_table(job.path("questions"), tables.QUESTIONS),
+        {key: io.read_table(path, tables.PAIRS) for key, path in pairs},
+        {run: io.read_table(path, tables.PREDICTIONS, names) for run, path in predictions},
+    )
 
 
 def _of_run(study: Study, pattern: str, run: RunKey | list[str], **parts: str) -> str:
@@ -164,6 +193,7 @@ def _text_splits(settings: Settings) -> list[str]:
 
 
 def _provenance(job: Job[Settings]) -> Provenance:
+    folder = Path(job.path("page")).parents[1]
     predictions: dict[ModelVariant, list[str]] = {}
     for (model, variant, _), path in zip(
         run_keys(job.settings), job.paths("predictions"), strict=True
@@ -174,7 +204,9 @@ def _provenance(job: Job[Settings]) -> Provenance:
         origins=origins,
         adapters=_adapters(job),
         accepted=_accepted(job),
-        version=_version(),
+        version=surroundings.version(),
+        facts=surroundings.facts(job.path("questions"), folder, job.settings.evaluation),
+        study=surroundings.study_text(folder),
         notes=notes_lines(job.settings, origins, _judge_notes(job)),
     )
 
@@ -229,10 +261,3 @@ def _accepted(job: Job[Settings]) -> dict[str, dict[str, object]]:
         for path, entry in entries.items()
         if (record := records[path]) and record.digest == entry["made"]
     }
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("valuestrata")
-    except importlib.metadata.PackageNotFoundError:
-        return "(version unknown: run from source)"

@@ -1,8 +1,9 @@
-"""Write the report's tables: every number with its interval, n and missing count, as csv."""
+"""Write the report's tables: every number with its interval, n and missing count."""
 
 from pathlib import Path
 
 from valuestrata import io, paths
+from valuestrata.report.latex import LATEX_NAMES, latex_tables
 from valuestrata.report.settings import DisplaySettings, display_settings
 from valuestrata.report.tables import NAMES, USAGE, report_tables
 from valuestrata.stages.job import Files, Job, at
@@ -28,17 +29,21 @@ def inputs(study: Study) -> Files:
 
 
 def outputs(study: Study) -> Files:
-    """A csv file a table, and their record."""
+    """A csv file a table, the paper's tables as LaTeX, and their record."""
     names = (*NAMES, USAGE) if study.service_models() else NAMES
-    return {
-        "tables": tuple(at(study, paths.TABLE, name=name) for name in names),
-        "record": str(Path(at(study, paths.TABLE, name="")).parent / paths.MADE_OF),
+    files = {
+        "tables": tuple(at(study, paths.TABLE, name=name, format="csv") for name in names),
+        "latex": tuple(at(study, paths.TABLE, name=name, format="tex") for name in LATEX_NAMES),
     }
+    return {**files, "record": str(Path(files["tables"][0]).parent / paths.MADE_OF)}
 
 
 def run(job: Job[Settings]) -> None:
-    """Write report/tables/*.csv."""
-    frames = report_tables(load_results(job))
+    """Write report/tables/."""
+    results = load_results(job)
+    frames, latex = report_tables(results), latex_tables(results)
     for path in map(Path, job.paths("tables")):
         io.write_text(frames[path.stem].to_csv(index=False, lineterminator="\n"), path)
+    for path in map(Path, job.paths("latex")):
+        io.write_text(latex[path.stem], path)
     io.write_record(job.record, Path(job.path("record")).parent)

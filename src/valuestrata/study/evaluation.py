@@ -31,7 +31,7 @@ class Evaluation(Part):
         default=0.95, gt=0, lt=1, description="Coverage of every interval."
     )
     n_resamples: int = Field(
-        default=1000,
+        default=10_000,
         ge=10,
         description="Bootstrap resamples and permutations of each interval, null and test.",
     )

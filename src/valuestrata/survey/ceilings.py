@@ -13,7 +13,11 @@ shares' mode and distribution predict the sample's. A sample's shares are more e
 people's, so with few respondents it is a little too high: by 0.02 in accuracy with 30 answers, by
 less than 0.01 from 60 on (tests/test_ceiling.py).
 
-Both count heads, whatever weights the study's labels carry.
+Reachable score: the same, with the shares of all people drawn by partial pooling instead. It has no
+such excess for the smallest subgroups, so that it can tell whether subgroups are served unequally,
+or only labelled unequally well (metrics/fairness.py).
+
+All count heads, whatever weights the study's labels carry.
 
 Symbols: R splits or samples, S subgroups, Q questions, C codes.
 """
@@ -29,12 +33,15 @@ from valuestrata.metrics import distribution, ordinal, resample
 from valuestrata.study.evaluation import Evaluation
 from valuestrata.survey import modal
 from valuestrata.survey.encoded import Floats, Ints, Scale
-from valuestrata.survey.tally import from_frame, subgroup_groups
+from valuestrata.survey.partial_pooling import pool_shares
+from valuestrata.survey.tally import Tally, from_frame, subgroup_groups
 from valuestrata.tables import PAIR
 
 METRICS = ("accuracy", "nmae", "wasserstein")
 ALL = "all"
 SPLIT_HALF, NOISE_CEILING = "split_half", "noise_ceiling"
+REACHABLE = {"accuracy": "reachable_accuracy", "nmae": "reachable_nmae"}
+"""Metrics of a modal answer, and the columns of the score that perfect knowledge would reach."""
 DRAWS = 50
 """Splits, and samples, of each subgroup: R."""
 
@@ -63,7 +70,9 @@ def halves(counts: Ints, splits: int, rng: np.random.Generator) -> tuple[Ints, I
     return half, counts[None] - half
 
 
-def prediction_scores(predicting: Ints, predicted: Ints, scale: Scale) -> dict[str, Floats]:
+def prediction_scores(
+    predicting: Ints | Floats, predicted: Ints, scale: Scale
+) -> dict[str, Floats]:
     """[R, S, Q] by metric: how well the first counts predict the second; NaN where they cannot.
 
     Counts without an answer have neither mode nor distribution; nominal questions have no distance.
@@ -119,6 +128,28 @@ def stratum_ceilings(
     }
 
 
+def reachable_scores(
+    stratum: str, counts: Floats, scale: Scale, draws: int, seed: int
+) -> dict[str, Floats]:
+    """[S, Q] accuracy and NMAE that perfect knowledge of a stratum's subgroups would reach.
+
+    True shares are drawn by partial pooling, and a sample from each draw; the true mode predicts
+    the sample's. NaN where nobody answered.
+    """
+    rng = np.random.default_rng([seed, 1, *stratum.encode()])
+    pooled = pool_shares(counts, scale)
+    n = counts.sum(axis=-1).astype(np.int64)
+    sums: dict[str, Floats] = {}
+    for spread in pooled.draw_spread(draws, rng):  # one by one: few draws fit into a cache
+        noise = pooled.gaussian_noise(2, rng)
+        true = np.maximum(pooled.draw_shares(spread[None], noise[:1], noise[1:]), 0.0)
+        true /= true.sum(axis=-1, keepdims=True)
+        scores = prediction_scores(true, rng.multinomial(n, true), scale)
+        for metric, column in REACHABLE.items():
+            sums[column] = sums.get(column, 0.0) + scores[metric][0] / draws
+    return sums
+
+
 def _mean(values: Floats) -> Floats:
     """[S, Q] mean of the finite values over the draws, [R, S, Q]."""
     finite = np.isfinite(values)
@@ -150,6 +181,22 @@ def pair_ceilings(tally: pd.DataFrame, scale: Scale, draws: int, seed: int) -> p
         for metric, values in by_metric.items()
     }
     return frame.assign(**columns)
+
+
+def pair_reachable(tally: Tally, scale: Scale, draws: int, seed: int) -> pd.DataFrame:
+    """A row for each subgroup and question of a tally: PAIR, and the columns of REACHABLE."""
+    strata = np.asarray(tally.strata, dtype=object)
+    frames = []
+    for stratum in dict.fromkeys(tally.strata):
+        rows = np.flatnonzero(strata == stratum)
+        scores = reachable_scores(stratum, tally.counts[rows], scale, draws, seed)
+        s, q = np.indices((len(rows), len(scale.questions))).reshape(2, -1)
+        names = np.asarray(tally.subgroups, dtype=object)[rows]
+        questions = np.asarray(scale.questions, dtype=object)
+        about = {"stratum": stratum, "subgroup": names[s], "question": questions[q]}
+        columns = {column: values.reshape(-1) for column, values in scores.items()}
+        frames.append(pd.DataFrame({**about, **columns}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _column(ceiling: str, metric: str) -> str:

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from valuestrata.errors import InputError
 from valuestrata.metrics.agreement import rank_agreement
-from valuestrata.metrics.resample import against_null, bias_corrected, ratio
+from valuestrata.metrics.resample import against_null, percentiles
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.splits import COUNTRY
 from valuestrata.survey import modal
 from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
 from valuestrata.survey.encoded import EncodedSurvey, Floats, Ints
 from valuestrata.survey.groups import Groups
-from valuestrata.survey.resampled import permuted_counts, resampled_counts, respondent_draws
+from valuestrata.survey.noise_free import DRAWS, Score, ScoreDraws, draw_scores, finite_mean
+from valuestrata.survey.resampled import permuted_counts, respondent_draws
 from valuestrata.survey.tally import Members, count, stratum_members
 
 log = logging.getLogger(__name__)
 MEASURES = ("mds", "wasserstein")
 MEAN = "mean"
+LEAST_QUESTIONS = 10
+"""Of a mean that has an interval: over fewer it would not cover (docs/statistics.md)."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,15 @@ class ScoredStrata:
     """Conflict scores of all strata, and of their mean behind them.
 
     names: T + 1. sizes: [T] subgroups. entered: [T, Q] subgroups with enough answers. scores:
-    [M, 1 + B, T + 1, Q], the estimate first, then its bootstrap resamples. null: [M, B, T + 1, Q].
+    [M, T + 1, Q] as observed. draws: [G, B, M, T + 1, Q] of the scores of all people. null:
+    [M, B, T + 1, Q].
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     entered: Ints
     scores: Floats
+    draws: ScoreDraws
     null: Floats
 
 
@@ -74,9 +79,16 @@ class Scorer:
                 "or merge groups"
             )
         present = [self._present(subgroups) for subgroups in members]
-        scores = []
+        n_draws = min(DRAWS, self.evaluation.n_resamples)
+        respondents = respondent_draws(
+            len(self.survey.answers), n_draws, self.evaluation.seed
+        )  # the same people stand in several strata, so these share their draws
+        scores, draws = [], []
         for (name, _, _), subgroups, enough in zip(compared, members, present, strict=True):
-            scores.append(self._resampled(subgroups, enough))
+            scores.append(self._observed(subgroups, enough))
+            seed = [self.evaluation.seed, 2, *name.encode()]
+            by_kind = self.scorers(enough)
+            draws.append(draw_scores(self.survey, subgroups, by_kind, respondents, seed))
             log.info("scored stratum %s", name)
         is_within = [labels != groups.labels() for _, _, labels in compared]
         null = _with_mean(self._permuted(members, present, is_within))
@@ -85,7 +97,11 @@ class Scorer:
             names=(*(name for name, _, _ in compared), MEAN),
             sizes=tuple(subgroups.size for subgroups in members),
             entered=np.array([enough.sum(axis=0) for enough in present]),
-            scores=_with_mean(np.stack(scores, axis=2)),
+            scores=_with_mean(np.stack(scores, axis=1)),
+            draws=ScoreDraws(
+                _with_mean(np.stack([part.true for part in draws], axis=3)),
+                _with_mean(np.stack([part.sample for part in draws], axis=3)),
+            ),
             null=null,
         )
 
@@ -94,17 +110,23 @@ class Scorer:
         counts = count(self.survey.answers, subgroups.cell, subgroups.size, self.survey.width)
         return np.asarray(counts.sum(axis=-1) >= self.min_pair_n)
 
-    def _resampled(self, subgroups: Members, present: NDArray[np.bool_]) -> Floats:
-        """[M, 1 + B, Q] a stratum's scores, then those of its bootstrap resamples."""
-        survey, settings = self.survey, self.evaluation
-        cell, size = subgroups.cell, subgroups.size
+    def _observed(self, subgroups: Members, present: NDArray[np.bool_]) -> Floats:
+        """[M, Q] a stratum's scores."""
+        survey, cell, size = self.survey, subgroups.cell, subgroups.size
         counts = count(survey.answers, cell, size, survey.width)
         weighted = count(survey.answers, cell, size, survey.width, survey.weight)
-        draws = respondent_draws(len(cell), settings.n_resamples, settings.seed)
-        scores = [self._scores(counts[None], weighted[None], present)]
-        for heads, sums in resampled_counts(survey, subgroups, draws):
-            scores.append(self._scores(heads, sums, present))
-        return np.concatenate(scores, axis=1)
+        return self._scores(counts[None], weighted[None], present)[:, 0]
+
+    def scorers(self, present: NDArray[np.bool_]) -> dict[str, list[Score]]:
+        """The measures by what they are taken of, in the order of MEASURES."""
+        scorers = (
+            (self.labels.mode, lambda shares: self._mds(shares, present)),
+            (self.labels.distribution, lambda shares: self._wasserstein(shares, present)),
+        )
+        by_kind: dict[str, list[Score]] = {}
+        for kind, score in scorers:
+            by_kind.setdefault(kind, []).append(score)
+        return by_kind
 
     def _permuted(
         self,
@@ -139,14 +161,23 @@ class Scorer:
     def _scores(self, counts: Floats, weighted: Floats, present: NDArray[np.bool_]) -> Floats:
         """[M, B, Q] of [B, S, Q, C] counts."""
         sums = {"unweighted": counts, "weighted": weighted}
-        modes, scale = modal.modes(sums[self.labels.mode]), self.survey.scale
-        distances = mean_wasserstein(sums[self.labels.distribution], present, scale)
-        return np.stack([modal_diversity(modes, present, scale), distances])
+        return np.stack(
+            [
+                self._mds(sums[self.labels.mode], present),
+                self._wasserstein(sums[self.labels.distribution], present),
+            ]
+        )
+
+    def _mds(self, sums: Floats, present: NDArray[np.bool_]) -> Floats:
+        return modal_diversity(modal.modes(sums), present, self.survey.scale)
+
+    def _wasserstein(self, sums: Floats, present: NDArray[np.bool_]) -> Floats:
+        return mean_wasserstein(sums, present, self.survey.scale)
 
 
 def _with_mean(scores: Floats) -> Floats:
     """[..., T + 1, Q] the strata's scores and, behind them, their mean."""
-    return np.concatenate([scores, _mean(scores, axis=-2)[..., None, :]], axis=-2)
+    return np.concatenate([scores, finite_mean(scores, axis=-2)[..., None, :]], axis=-2)
 
 
 # Tables --------------------------------------------------------------------------------------
@@ -165,23 +196,25 @@ def diversity_rows(
     inside["all"] = np.ones(len(blocks), dtype=bool)
     for m, measure in enumerate(MEASURES):
         for t, stratum in enumerate(scored.names):
-            scores, null = scored.scores[m, :, t], scored.null[m, :, t]
+            scores, null = scored.scores[m, t], scored.null[m, :, t]
+            draws = scored.draws[m, t, :]
             about = {"stratum": stratum, "measure": measure}
             for q, question in enumerate(questions["question"]):
                 if stratum == MEAN:
-                    sizes = _sizes(scored.scores[m, 0, :-1, q])
+                    sizes = _sizes(scored.scores[m, :-1, q])
                 else:
                     n = int(scored.entered[t, q])
                     sizes = {"n": n, "missing": scored.sizes[t] - n}
-                ends = _estimate(scores[:, q], null[:, q], confidence_level)
+                ends = _estimate(float(scores[q]), draws[(q,)], null[:, q])
                 yield {**about, "question": question, "block": blocks[q], **sizes, **ends}
             for block, members in inside.items():
+                sizes = _sizes(scores[members])
                 ends = _estimate(
-                    _mean(scores[:, members], axis=1),
-                    _mean(null[:, members], axis=1),
-                    confidence_level,
+                    float(finite_mean(scores[members], axis=0)),
+                    draws[(members,)].mean(axis=-1),
+                    finite_mean(null[:, members], axis=1),
+                    confidence_level if sizes["n"] >= LEAST_QUESTIONS else None,
                 )
-                sizes = _sizes(scores[0, members])
                 yield {**about, "question": MEAN, "block": block, **sizes, **ends}
 
 
@@ -190,7 +223,7 @@ def agreement_rows(scored: ScoredStrata, evaluation: Evaluation) -> Iterator[dic
 
     Questions are resampled; those without an order have no distance and are missing.
     """
-    scores = scored.scores[:, 0]  # [M, T + 1, Q]
+    scores = scored.scores
     for t, stratum in enumerate(scored.names):
         both = scores[:, t][:, np.isfinite(scores[:, t]).all(axis=0)]
         n = both.shape[1]
@@ -212,16 +245,13 @@ def _sizes(values: Floats) -> dict[str, int]:
     return {"n": valid, "missing": len(values) - valid}
 
 
-def _estimate(draws: Floats, null: Floats, confidence_level: float) -> dict[str, float]:
-    """The estimate, which comes first, its interval from the rest, and its null."""
-    value = float(draws[0])
-    ci_low, ci_high = bias_corrected(value, draws[1:], confidence_level, (0.0, 1.0))
-    mean, p95, p_value = against_null(value, null)
-    interval = {"value": value, "ci_low": ci_low, "ci_high": ci_high}
-    return {**interval, "null_mean": mean, "null_p95": p95, "p_value": p_value}
-
-
-def _mean(values: Floats, axis: int) -> Floats:
-    """Mean over the finite entries; NaN where there are none."""
-    finite = np.isfinite(values)
-    return ratio(np.where(finite, values, 0.0).sum(axis=axis), finite.sum(axis=axis))
+def _estimate(
+    value: float, draws: ScoreDraws, null: Floats, confidence_level: float | None = None
+) -> dict[str, float]:
+    """A score as observed, without sampling noise, with its interval if asked, and its null."""
+    true = np.clip(draws.matched(np.asarray(value)), 0.0, 1.0)
+    low, high = percentiles(true, confidence_level) if confidence_level else (np.nan, np.nan)
+    corrected = float(np.median(true)) if np.isfinite(true).all() else float("nan")
+    mean, p95, test = against_null(value, null)
+    estimate = {"value": value, "corrected": corrected, "ci_low": low, "ci_high": high}
+    return {**estimate, "null_mean": mean, "null_p95": p95, **test._asdict()}

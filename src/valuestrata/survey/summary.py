@@ -17,7 +17,7 @@ from valuestrata.survey.ceilings import (
 )
 from valuestrata.survey.encoded import Floats
 
-TESTED = ("null_mean", "null_p95", "p_value", "q_value")
+TESTED = ("corrected", "null_mean", "null_p95", "p_value", "p_error", "q_value")
 Figure = dict[str, object]
 """A number with its interval, n and missing count; None where it does not exist."""
 

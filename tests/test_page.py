@@ -1,0 +1,246 @@
+"""The report's page in a browser: tables, figures, explorer, dark, 360 pixels, print."""
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.browser import CHROMIUM, Browser, Tab
+from tests.test_explorer import explored, pairs_table
+from tests.test_report import LOG, SUMMARY, made
+from valuestrata.report import figures
+from valuestrata.report.page import Provenance, render_page
+from valuestrata.report.runs import tuned_runs
+from valuestrata.report.settings import ReportSettings
+from valuestrata.report.times import JobTime
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+MODELS = 6
+JOBS = [JobTime("score", "a b", 100.0, 9.0, 50.0), JobTime("predict", "a", 7000.0, 1.0, 1000.0)]
+
+
+@cache
+def page_text() -> str:
+    """A page of six models with figures, a judge and an explorer."""
+    results = made(models=MODELS)
+    settings = results.settings
+    assert isinstance(settings, ReportSettings)
+    drawn = figures.draw_figures(results, dict.fromkeys(tuned_runs(settings), LOG))
+    panels = {
+        name: {"columns": figure.columns, "panels": figure.panels, "notes": figure.notes}
+        for name, figure in drawn.items()
+        if figure.panels
+    }
+    training = drawn["training"].files["svg"].decode()
+    provenance = Provenance({}, {}, {}, "1", facts=[("Seeds", "1")], study='{"a": "</pre>"}')
+    pairs = explored(pairs_table(n=[40, 29, 40, 40]))
+    return render_page(
+        settings, results, SUMMARY, panels, training, [], provenance, pairs, jobs=JOBS
+    )
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    path.write_text(page_text(), encoding="utf-8")
+    return f"file://{path}"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("profile"), tmp_path_factory.mktemp("downloads"))
+    yield started
+    started.close()
+
+
+def opened(browser: Browser, url: str, width: int = 1280) -> Tab:
+    tab = browser.open(url, width)
+    tab.wait(lambda: tab.js("document.documentElement.dataset.drawn") == "yes")
+    tab.wait(lambda: tab.js("document.getElementById('explore').dataset.ready") == "yes")
+    return tab
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, url: str) -> Tab:
+    return opened(browser, url)
+
+
+def column(tab: Tab, title: str, index: int) -> list[str]:
+    """The texts of a column of the table with a title, as shown."""
+    rows = f"[...document.querySelectorAll('[aria-label={json.dumps(title)}] tbody tr')]"
+    texts = f"{rows}.filter((r) => !r.hidden).map((r) => r.cells[{index}].innerText)"
+    return [str(text).split("\n")[0] for text in tab.js(texts)]
+
+
+def test_it_opens_with_sentences_one_picture_and_the_runs_and_asks_for_nothing(tab: Tab) -> None:
+    assert 3 <= tab.js("document.querySelectorAll('.opening dt').length") <= 5
+    text = tab.js("document.querySelector('main').innerText")
+    assert text.startswith("ood, out of distribution: the subgroups of sex × age; no model was")
+    assert tab.js("document.querySelectorAll('.opening svg').length") == 1
+    assert tab.js("document.querySelector('#answer table').getBoundingClientRect().top") < 900
+    assert tab.js("document.querySelectorAll('.panel:not(:has(svg))').length") == 0
+    assert tab.js("document.querySelectorAll('.panel').length") > 15
+    assert tab.js("[...document.images].length") == 0
+    assert tab.problems() == []
+
+
+def test_tables_sort_by_number_and_filter_rows(tab: Tab) -> None:
+    title = "All runs on ood"
+    first = column(tab, title, 2)
+    assert len(first) == 2 * MODELS + 1
+    head = f"[aria-label={json.dumps(title)}] thead th:nth-child(3) button"
+    for sign, order in ((-1, "descending"), (1, "ascending")):
+        tab.click(head)
+        values = [float(text.split(" ")[0]) for text in column(tab, title, 2)]
+        assert values == sorted(values, reverse=sign < 0)
+        sort = f"document.querySelector({json.dumps(head)}).closest('th').ariaSort"
+        assert tab.js(sort) == order
+    tools = f"document.querySelector('[aria-label={json.dumps(title)}]').closest('.table')"
+    tab.js(f"{tools}.querySelector('input').focus()")
+    tab.write("model-3 sft")
+    assert column(tab, title, 0) == ["model-3 sft"]
+    assert f"1 of {len(first)} rows" in tab.js(f"{tools}.innerText")
+    tab.js(f"{tools}.querySelector('input').value = ''; {tools}.querySelector('input').oninput()")
+    # a duration sorts by its length, not by its first number
+    tab.click("[aria-label='Time by stage'] thead th:nth-child(3) button")
+    assert column(tab, "Time by stage", 0) == ["all", "predict", "score"]
+
+
+def test_headers_and_row_names_stay_in_view_and_wide_tables_begin_narrow(tab: Tab) -> None:
+    box = "document.querySelector('#results .scroll')"
+    tab.js(f"{box}.style.maxHeight = '120px'; {box}.style.width = '400px'")
+    tab.js(f"{box}.scrollTo(300, 200)")
+    edges = tab.js(
+        f"(() => {{ const b = {box}.getBoundingClientRect();"
+        f"const h = {box}.querySelector('thead th:nth-child(4)').getBoundingClientRect();"
+        f"const r = {box}.querySelector('tbody tr:nth-child(6) th').getBoundingClientRect();"
+        "return [Math.abs(h.top - b.top), Math.abs(r.left - b.left)]; })()"
+    )
+    assert max(edges) < 3
+    tab.js(f"{box}.style.maxHeight = {box}.style.width = ''")
+    table = f"{box}.querySelector('table')"
+    shown = f"[...{table}.tHead.rows[0].cells].filter((c) => c.offsetWidth).length"
+    total = tab.js(f"{table}.tHead.rows[0].cells.length")
+    assert tab.js(shown) == 8 < total
+    tab.click("#results .tools .button")
+    assert tab.js(shown) == total
+
+
+def test_the_explorer_shows_people_model_prompt_reply_and_label(tab: Tab) -> None:
+    text = tab.js("document.getElementById('pair').innerText")
+    for part in ("1 = yes", "4 = no </script>", "62%", "mode", "its answer", "You are male.", "Q1?",
+                 "Answer: 4", "2; n 40 people", "67% of the scale"):  # fmt: skip
+        assert part in text, part
+    choose = (
+        "(name, value) => { const s = document.getElementById('explorer').elements[name];"
+        "s.value = value; s.onchange(); }"
+    )
+    tab.js(f"({choose})('question', 1)")  # male and Q2: below the minimum
+    assert "too small to show" in tab.js("document.getElementById('pair').innerText")
+    tab.js(f"({choose})('subgroup', 1)")
+    text = tab.js("document.getElementById('pair').innerText")
+    assert "tied with another answer" in text
+    assert "You are female." in text
+    tab.click("#after")
+    assert "You are male." in tab.js("document.getElementById('pair').innerText")
+    assert tab.problems() == []
+
+
+def test_replies_can_be_filtered_by_kind_and_words(tab: Tab) -> None:
+    def listed(kind: str, words: str = "") -> list[str]:
+        tab.js(
+            f"document.getElementById('kind').value = '{kind}';"
+            f"document.getElementById('words').value = '{words}';"
+            "document.getElementById('kind').onchange()"
+        )
+        rows = "[...document.querySelectorAll('#replies tbody tr')].map((r) => r.innerText)"
+        return [" ".join(str(row).split()) for row in tab.js(rows)]
+
+    assert listed("unanswered") == []  # the refusal is of the hidden pair
+    assert len(listed("all")) == 3
+    errors = listed("errors")
+    assert [row.split()[-3] for row in errors] == ["1.00", "0.67"]
+    assert listed("all", "female Q2") == errors[:1]
+    assert "1 of 1 shown; 3 pairs in all" in tab.js("document.getElementById('counted').innerText")
+    tab.click("#replies tbody button")
+    assert "You are female." in tab.js("document.getElementById('pair').innerText")
+
+
+def test_dark_figures_have_light_text_and_nothing_is_drawn_anew(tab: Tab) -> None:
+    ink = "getComputedStyle(document.querySelector('.opening svg text')).fill"
+    light = tab.js(ink)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    tab.send("Emulation.setEmulatedMedia", features=dark)
+    for selector in (".opening svg text", ".drawing svg text"):
+        fill = tab.js(f"getComputedStyle(document.querySelector('{selector}')).fill")
+        assert min(map(int, re.findall(r"\d+", fill)[:3])) > 140, selector
+    tab.send("Emulation.setEmulatedMedia", features=[])
+    assert tab.js(ink) == light
+    assert max(map(int, re.findall(r"\d+", light)[:3])) < 110
+
+
+def test_nothing_is_wider_than_a_telephone(browser: Browser, url: str) -> None:
+    tab = opened(browser, url, 360)
+    assert tab.js("document.documentElement.scrollWidth") <= 360
+    widths = tab.js("[...document.querySelectorAll('.panel')].map((p) => p.scrollWidth)")
+    assert max(widths) <= 340
+    assert tab.problems() == []
+    tab.close()
+
+
+def test_print_cuts_no_column_and_leaves_the_page_as_it_was(browser: Browser, url: str) -> None:
+    tab = opened(browser, url)
+    tab.click("#unfold")
+    columns = "[...document.querySelectorAll('.table table')].map((t) => t.rows[0].cells.length)"
+    before = tab.js(columns)
+    tab.js("dispatchEvent(new Event('beforeprint'))")
+    tab.send("Emulation.setEmulatedMedia", media="print")
+    size = {"width": 1032, "height": 703, "deviceScaleFactor": 1, "mobile": False}
+    tab.send("Emulation.setDeviceMetricsOverride", **size)
+    wide = tab.js(
+        "[...document.querySelectorAll('table')].filter((t) => t.getBoundingClientRect().right"
+        " > innerWidth + 1).map((t) => t.caption.innerText)"
+    )
+    assert wide == []
+    parts = tab.js("document.querySelectorAll('table.printed').length")
+    assert parts > 2  # wide tables have become several
+    sizes = tab.js(
+        "['td', 'small'].map((n) => parseFloat(getComputedStyle("
+        "document.querySelector('#answer ' + n)).fontSize))"
+    )
+    assert sizes[1] < sizes[0]
+    assert tab.js("getComputedStyle(document.getElementById('explore')).display") == "none"
+    tab.js("dispatchEvent(new Event('afterprint'))")
+    tab.send("Emulation.setEmulatedMedia", media="")
+    assert tab.js(columns) == before
+    pdf = base64.b64decode(tab.send("Page.printToPDF", preferCSSPageSize=True)["data"])
+    assert pdf.startswith(b"%PDF")
+    assert len(_media_boxes(pdf)) > 5
+    assert tab.problems() == []
+    tab.close()
+
+
+def _media_boxes(pdf: bytes) -> list[bytes]:
+    """The page sizes that a PDF names, in its plain and its compressed objects."""
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, flags=re.DOTALL)
+    texts = [pdf]
+    for stream in streams:
+        try:
+            texts.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    return [box for text in texts for box in re.findall(rb"/MediaBox ?\[[^\]]*\]", text)]
+
+
+def test_the_page_forbids_itself_every_request() -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page_text())
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "unsafe-eval" not in policy[1]
+    assert Path(__file__).name not in page_text()
