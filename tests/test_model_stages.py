@@ -75,7 +75,7 @@ def test_stages_name_what_they_read_and_write() -> None:
     assert generate.outputs(made, **RUN) == {"texts": f"{run}/texts.parquet"}
     reference = made.judges["toy-judge"].reference
     assert judge.inputs(made, **JUDGED) == {
-        "pairs": "results/demo/pairs/ood.parquet",
+        "pairs": ("results/demo/pairs/ood.parquet",),
         "texts": f"{run}/texts.parquet",
         "reference": at(made, paths.TEXTS, split="ood", **reference.model_dump()),
         "weights": "results/demo/models/toy-judge/base",
@@ -225,7 +225,8 @@ def test_without_a_gpu_that_it_needs_a_stage_ends_with_one_line(
     monkeypatch.setattr("valuestrata.inference.local.load_chat", pytest.fail)
     monkeypatch.setattr("valuestrata.inference.hub.snapshot", pytest.fail)
     big = {"backend": "transformers", "model": "a/b", "revision": "0" * 40}
-    judged_by = {"model": big, "reference": {"model": "big"}}
+    # a rubric that shows the judge no answers of the survey
+    judged_by = {"model": big, "rubric": "toy", "reference": {"model": "big"}}
     made = study({"models/big": big, "judges/big-judge": judged_by})
     (tmp_path / "study.json").write_text(made.to_json(), encoding="utf-8")
     texts = pd.DataFrame(
