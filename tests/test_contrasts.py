@@ -271,6 +271,7 @@ def test_the_stage_writes_its_four_tables(tmp_path: Path) -> None:
     assert set(frames["contrasts"]["model"]) == {"m", "x-mode"}
     assert frames["consistency"].empty
     assert set(frames["inequality_changes"]["variant"]) == {"sft"}
+    assert frames["inequality_changes"]["raw_by_mean"].notna().all()
     row = cell(frames["disparities"], model="m", variant="base", level="sex", metric="accuracy",
                statistic="max_min")  # fmt: skip
     means = [drawn(0, 0.5)[group].mean() for group in (MALE, ~MALE)]

@@ -1,5 +1,6 @@
 """Contracts of tables: which columns a table has, and what may stand in them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,6 +49,18 @@ _LISTS: dict[str, tuple[type, ...]] = {
     "floats": (int, float, np.integer, np.floating),
     "texts": (str,),
 }
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], contract: Contract) -> pd.DataFrame:
+    """The rows of a table as a frame with the contract's columns; missing where a row lacks one.
+
+    Raises:
+        ContractError: a row has a key that is no column: it would be lost without a word.
+    """
+    unknown = {key for row in rows for key in row} - set(contract.names)
+    if unknown:
+        raise ContractError(f"{contract.name}: rows have {sorted(unknown)}, which are no columns")
+    return pd.DataFrame(list(rows), columns=contract.names)
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:

@@ -18,7 +18,7 @@ def run(seed: int, subgroups: int = 8, questions: int = 30) -> tuple[np.ndarray,
 
 def test_an_identical_copy_has_not_changed() -> None:
     for change in inequality_changes(run(1), run(1), 0.95):
-        assert (change.value, change.raw_base - change.raw_tuned, change.by_mean) == (0, 0, 0)
+        assert (change.value, change.raw_base - change.raw_tuned, change.raw_by_mean) == (0, 0, 0)
         assert (change.p_value, change.p_fall, change.p_rise) == (1, 1, 1)
         assert change.ci_low in (0, pytest.approx(0))
 
@@ -29,8 +29,8 @@ def test_where_only_the_mean_moves_all_of_the_change_is_the_means() -> None:
     by_name = {change.statistic: change for change in inequality_changes(base, tuned, 0.95)}
     for name in ("norm_range", "cv"):
         change = by_name[name]
-        assert change.raw_tuned - change.raw_base == pytest.approx(change.by_mean)
-        assert change.by_mean < 0
+        assert change.raw_tuned - change.raw_base == pytest.approx(change.raw_by_mean)
+        assert change.raw_by_mean < 0
     assert by_name["sd"].value == pytest.approx(0)
     means = base[0].mean(axis=1)
     assert by_name["cv"].raw_base == pytest.approx(means.std() / means.mean())

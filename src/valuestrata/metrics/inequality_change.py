@@ -25,16 +25,16 @@ NANS = np.full((2, 2), np.nan)
 class Change:
     """A statistic of inequality in two runs, and its change from the first to the second.
 
-    raw_base, raw_tuned: as it is. by_mean: its raw change if every group had gained as much as the
-    mean did. base, tuned: without sampling noise, 0 where noise alone explains more. value, ci_low,
-    ci_high: change without noise. p_value: of no change. p_fall, p_rise: of no fall and of no rise,
-    one-sided.
+    raw_base, raw_tuned: as it is. raw_by_mean: its raw change if every group had gained as much
+    as the mean did. base, tuned: without sampling noise, 0 where noise alone explains more. value,
+    ci_low, ci_high: change without noise. p_value: of no change. p_fall, p_rise: of no fall and of
+    no rise, one-sided.
     """
 
     statistic: str
     raw_base: float
     raw_tuned: float
-    by_mean: float
+    raw_by_mean: float
     base: float
     tuned: float
     value: float

@@ -5,6 +5,7 @@ import logging
 import pandas as pd
 
 from valuestrata import io, judge_tables, paths, tables
+from valuestrata.contracts import frame_of
 from valuestrata.report.comparison import Row, compare_split
 from valuestrata.report.families import adjusted_differences
 from valuestrata.report.runs import ModelVariant, judgements
@@ -51,14 +52,15 @@ def run(job: Job[Settings]) -> None:
     for split, values in read_runs(job):
         split_metrics, split_differences = compare_split(split, values, noise_ceiling, job.settings)
         metrics += split_metrics
-        differences += split_differences
+        # `baseline` says where a gain starts; no difference is one
+        differences += [{k: v for k, v in d.items() if k != "baseline"} for d in split_differences]
     log.info("%d metrics, %d paired differences", len(metrics), len(differences))
-    frame = pd.DataFrame(metrics, columns=tables.RUNS.names)
+    frame = frame_of(metrics, tables.RUNS)
     io.write_table(frame, job.path("runs"), tables.RUNS, job.record)
-    frame = pd.DataFrame(differences, columns=tables.DIFFERENCES.names)
+    frame = frame_of(differences, tables.DIFFERENCES)
     frame = adjusted_differences(frame, job.settings)
     io.write_table(frame, job.path("differences"), tables.DIFFERENCES, job.record)
-    frame = pd.DataFrame(_win_rates(job), columns=judge_tables.WIN_RATES.names)
+    frame = frame_of(_win_rates(job), judge_tables.WIN_RATES)
     io.write_table(frame, job.path("win_rates"), judge_tables.WIN_RATES, job.record)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from valuestrata import evaluation_tables, io, paths, tables
-from valuestrata.contracts import Contract
+from valuestrata.contracts import Contract, frame_of
 from valuestrata.report.comparison import Row
 from valuestrata.report.group_contrasts import (
     adjusted_consistency,
@@ -76,6 +76,6 @@ def run(job: Job[Settings]) -> None:
         made["inequality_changes"][0].extend(changes_split(split, values, axes, config))
         made["disparities"][0].extend(disparities_split(split, values, axes, config))
     for name, (rows, contract, tested) in made.items():
-        frame = tested(pd.DataFrame(rows, columns=contract.names))
+        frame = tested(frame_of(rows, contract))
         log.info("%d rows of %s", len(frame), name)
         io.write_table(frame, job.path(name), contract, job.record)

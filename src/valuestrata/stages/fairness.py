@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata import io, paths, tables
+from valuestrata.contracts import frame_of
 from valuestrata.metrics.between_groups import Spread, spread
 from valuestrata.metrics.fairness import (
     STATISTICS,
@@ -99,7 +100,7 @@ def run(job: Job[Settings]) -> None:
             group_rows += [{**key, **row} for row in groups]
             inequality = measured.fairness_rows(groups, spread, job.settings.evaluation)
             fairness_rows += [{**key, **row} for row in inequality]
-    fairness = pd.DataFrame(fairness_rows, columns=tables.FAIRNESS.names)
+    fairness = frame_of(fairness_rows, tables.FAIRNESS)
     io.write_table(fairness, job.path("fairness"), tables.FAIRNESS, job.record)
     io.write_table(pd.DataFrame(group_rows), job.path("groups"), tables.GROUPS, job.record)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from valuestrata import io, paths
-from valuestrata.contracts import Column, Contract
+from valuestrata.contracts import Column, Contract, frame_of
 from valuestrata.inference.books import Account, Books, total
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import Part
@@ -92,7 +92,7 @@ def usage(accounts: list[Account]) -> pd.DataFrame:
     for account in sorted(accounts, key=lambda account: account.started):
         jobs.setdefault(tuple(account.node.get(key, "") for key in NODE), []).append(account)
     rows = [dict(zip(NODE, node, strict=True)) | _row(of_job) for node, of_job in jobs.items()]
-    return pd.DataFrame(rows, columns=USAGE.names).astype({"amount": "float64"})
+    return frame_of(rows, USAGE).astype({"amount": "float64"})
 
 
 def _row(accounts: list[Account]) -> dict[str, Any]:
