@@ -48,7 +48,7 @@ check: setup ## formatting, lint, types, the house's rules and every study file
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_structure.py
 	$(BIN)/python -m valuestrata check config.yaml studies/*.yaml
-	$(BIN)/python -m valuestrata check studies/wvs-sg.yaml studies/overlays/*.yaml
+	@for overlay in studies/overlays/*.yaml; do $(BIN)/python -m valuestrata check studies/wvs-sg.yaml "$$overlay" || exit; done
 
 # the model of studies/laptop.yaml as a package of PyPI has it, in GGUF
 PACKAGED := build/SmolLM2-135M-Instruct.Q4_1.gguf

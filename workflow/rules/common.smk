@@ -274,3 +274,25 @@ def processes(wildcards):
     """Processes that share a fine-tune, one a GPU; one where a model is spread over its GPUs."""
     is_spread = STUDY.model(wildcards.model).device_map
     return 1 if is_spread else max(1, gpus_to_tune(wildcards))
+
+
+def served(runs):
+    """The runs whose model, and the judgements whose judge, is asked at a service."""
+    return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
+
+
+def probes():
+    """Trials of judges: those that the study wants, and those that `valuestrata probe-judge` wrote."""
+    paths = {judge: f"{RESULTS}/probes/{judge}.parquet" for judge in STUDY.judge_models}
+    wanted = STUDY.probed_judges()
+    return [path for judge, path in paths.items() if judge in wanted or Path(path).exists()]
+
+
+def text_pairs():
+    """Every text that judges compare, and every verdict, by name."""
+    splits = dict.fromkeys(split for *_, split in STUDY.generation_runs())
+    return {
+        "pairs": expand(f"{RESULTS}/pairs/{{split}}.parquet", split=splits),
+        "texts": of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
+        "verdicts": of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
+    }

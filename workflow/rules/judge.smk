@@ -93,16 +93,6 @@ rule probe:
         "--threads {threads} --gpus {params.gpus} 2> {log:q}"
 
 
-def text_pairs():
-    """Every text that judges compare, and every verdict, by name."""
-    splits = dict.fromkeys(split for *_, split in STUDY.generation_runs())
-    return {
-        "pairs": expand(f"{RESULTS}/pairs/{{split}}.parquet", split=splits),
-        "texts": of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
-        "verdicts": of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
-    }
-
-
 ANNOTATION = f"{RESULTS}/annotation"
 # by `valuestrata agreement`, or by the rule where the study names people's files
 HUMAN_AGREEMENT = f"{ANNOTATION}/agreement.parquet"

@@ -23,18 +23,6 @@ ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
 
 
-def served(runs):
-    """The runs whose model, and the judgements whose judge, is asked at a service."""
-    return [run for run in runs if STUDY.is_service(run[3] if len(run) > 3 else run[0])]
-
-
-def probes():
-    """Trials of judges: those that the study wants, and those that `valuestrata probe-judge` wrote."""
-    paths = {judge: f"{RESULTS}/probes/{judge}.parquet" for judge in STUDY.judge_models}
-    wanted = STUDY.probed_judges()
-    return [path for judge, path in paths.items() if judge in wanted or Path(path).exists()]
-
-
 rule compare:
     input:
         study=STUDY_FILE,
