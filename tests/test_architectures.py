@@ -113,7 +113,7 @@ def test_a_model_goes_all_the_way(architecture: str, tmp_path: Path) -> None:
     for pairs in (None, toys.pairs()):
         texts = asking.generate(tmp_path, model, pairs, adapter if pairs is None else None)
         assert texts["text"].notna().all()
-    verdicts = asking.judge(tmp_path, model)
+    verdicts = asking.judge(tmp_path, model, rubric="toy")
     assert len(verdicts)
 
 

@@ -124,7 +124,15 @@ def test_an_edited_function_reruns_what_reaches_it_and_what_follows(graph: Graph
             "src/valuestrata/metrics/ordinal.py",
             "np.abs(",
             "np.fabs(",
-            {"score_train": 3, "score_ood": 3, "fairness": 6, "ceiling": 1, "summary": 1, **REPORT},
+            {
+                "labels": 2,
+                "score_train": 3,
+                "score_ood": 3,
+                "fairness": 6,
+                "ceiling": 1,
+                "summary": 1,
+                **REPORT,
+            },
         ),
         (
             "src/valuestrata/training/outcome.py",

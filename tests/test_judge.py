@@ -383,6 +383,7 @@ def test_a_constrained_verdict_is_one_word_a_dimension(judged: Judged) -> None:
 def test_a_judge_is_told_how_the_subgroup_answered(tmp_path: Path) -> None:
     pairs = toys.pairs(toys.PERSONAS[:1])
     counted = pairs[tables.PAIR].assign(codes=pairs["codes"], n=100, respondents=100)
+    counted[["reachable_accuracy", "reachable_nmae"]] = 1.0, 0.0
     for side in ("unweighted", "weighted"):
         counted[f"mode_{side}"], counted[f"tied_{side}"] = 1, False
         counted[f"distribution_{side}"] = [[1.0] + [0.0] * (len(c) - 1) for c in pairs["codes"]]

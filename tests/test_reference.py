@@ -52,7 +52,8 @@ def test_what_is_a_singapore_study_and_what_has_the_paper_s_design() -> None:
     anyone = ROOT / "studies/wvs-any.yaml"
     for text, base, is_singapore, is_same in (
         ("{}", PAPERS, True, True),
-        ("study: other\nmodels=: {x: {backend: baseline, rule: uniform}}\nrecipes: null",
+        ("study: other\nmodels=: {x: {backend: baseline, rule: uniform}}\nrecipes: null\n"
+         "judges: null\ngeneration: null",
          PAPERS, True, True),
         ("survey: {delimiter: ';', rename: {a: b}}", PAPERS, True, True),
         ("survey: {exclude+: [Q1]}", PAPERS, True, False),

@@ -202,7 +202,7 @@ def test_annotations_of_people_reach_the_report_and_rerun_nothing_else(
         choices = {i: dict.fromkeys(key["dimensions"], "ABA"[n % 3]) for n, i in enumerate(ids)}
         given = [judged.annotations(key, name, choices, graph.folder) for name in ("ada", "ben")]
         assert main(["agreement", "config.yaml", *map(str, given)]) == 0
-        assert set(graph.planned().jobs) == {"report", "all"}
+        assert set(graph.planned().jobs) == {"tables", "figures", "report", "all"}
         done = graph.run()
         assert done.returncode == 0, done.stdout + done.stderr
         page = graph.results / "report/index.html"

@@ -19,6 +19,7 @@ from valuestrata.publication.model_card import model_card
 from valuestrata.records import Record, read_record
 from valuestrata.report.explorer import without_small
 from valuestrata.report.phrases import caveat_sentence
+from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
 
@@ -265,10 +266,11 @@ def _write_readme(folder: Path, study: Study, about: str, license_name: str, min
 
 def _write_croissant(folder: Path, study: Study, description: str, license_name: str) -> None:
     files = {}
+    contracts = {**croissant.CONTRACTS, USAGE.name: USAGE}
     for path in sorted(folder.rglob("*.parquet")):
         name = (pq.read_schema(path).metadata or {}).get(b"valuestrata.table", b"").decode()
-        if name in croissant.CONTRACTS:
-            files[path] = croissant.CONTRACTS[name]
+        if name in contracts:
+            files[path] = contracts[name]
     about = {
         "name": study.name,
         "description": description,

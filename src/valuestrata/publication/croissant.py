@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valuestrata import tables
+from valuestrata import evaluation_tables, judge_tables, tables
 from valuestrata.contracts import Column, Contract
 from valuestrata.provenance import file_digest
 
-CONTRACTS = {table.name: table for table in vars(tables).values() if isinstance(table, Contract)}
-"""Every table's contract, by the name that a parquet file carries."""
+CONTRACTS = {
+    table.name: table
+    for module in (tables, evaluation_tables, judge_tables)
+    for table in vars(module).values()
+    if isinstance(table, Contract)
+}
+"""Contracts of the tables that any study has, by the name that a parquet file carries."""
 
 _TYPES = {"text": "sc:Text", "int": "sc:Integer", "float": "sc:Float", "bool": "sc:Boolean"}
 _LISTS = {"texts": "sc:Text", "ints": "sc:Integer", "floats": "sc:Float"}

@@ -24,10 +24,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
     "plane": (
         "The fairness plane",
-        "Inequality over subgroups of accuracy (across) and of NMAE (upward): 0 is equal. An arrow "
-        "goes from a model's base to its fine-tune; one that points left and up makes accuracy "
-        "fairer and error less fair. The right panels show what is left once the null is taken "
-        "into account.",
+        "Inequality over subgroups of accuracy (across) and of NMAE (upward): 0 is equal. The "
+        "right panels show what is left once the null is taken into account.",
     ),
     "subgroups": (
         "Every subgroup and every run",
@@ -81,6 +79,8 @@ FIGURES: dict[str, tuple[str, str]] = {
 
 OF_LANGUAGE_MODELS = {
     "accuracy": "A bar goes from a model's base to its fine-tune.",
+    "plane": "An arrow goes from a model's base to its fine-tune; one that points left and up "
+    "makes accuracy fairer and error less fair.",
 }
 """What a caption adds in a study that has language models."""
 
