@@ -234,6 +234,12 @@ def run_alone(folder: Path, overlay: dict[str, Any]) -> Path:
     return run_stages(study, folder, *STAGES)
 
 
+FIGURES_OF_RULES = {
+    *("accuracy", "nmae", "wasserstein", "fairness", "plane", "contrasts", "groups", "subgroups"),
+    *("diversity", "map", "agreement"),
+}
+
+
 def words(page: str) -> str:
     """What a reader of a page sees, drawings included."""
     body = re.sub(r"<(style|script)>.*?</\1>", " ", page, flags=re.DOTALL)
@@ -266,7 +272,7 @@ def test_the_page_is_whole_and_says_nothing_of_models(results: Path) -> None:
     for section in ("judge", "sensitivity"):
         assert f'id="{section}"' not in page
         assert f'href="#{section}"' not in page
-    assert page.count('<svg viewBox="') == 6
+    assert set(re.findall(r'<figure id="figure-(\w+)"', page)) == FIGURES_OF_RULES
     assert "None" not in text
     assert "nan" not in re.findall(r"\w+", text)
 
