@@ -69,8 +69,9 @@ def disagreement_finding(results: Results) -> tuple[str, list[str]]:
     else:
         top = [block for block in leading if block.net >= leading[0].net - TIED]
         low = [block for block in broad if block.net <= broad[-1].net + TIED]
+        low = [block for block in low if block not in top and not block.reaches(top[0])]
         answer = f"Most about {listed([_block(b) for b in top])}"
-        if low[-1].net < top[0].net - TIED:
+        if low:
             answer += f", least about {listed([_block(b) for b in low])}"
         answer += f", by Modal Diversity Score less its null; {where}."
         near = [b.name for b in broad if b not in top and b.reaches(top[0])]
