@@ -44,10 +44,10 @@ class Design:
     def questions_for(self, gap: float, alpha: float, power: float) -> int | None:
         """Questions of the same kind that a gap needs; None beyond MOST_QUESTIONS."""
         low, high = 2, MOST_QUESTIONS
-        one = self.error * self.questions**0.5
+        error_of_one = self.error * self.questions**0.5
 
         def is_enough(questions: int) -> bool:
-            return _reach(questions, alpha, power) * one / questions**0.5 <= gap
+            return _reach(questions, alpha, power) * error_of_one / questions**0.5 <= gap
 
         if not is_enough(high):
             return None
