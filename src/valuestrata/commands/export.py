@@ -31,17 +31,6 @@ BY_PAIR = {
     "scores": tables.SCORES,
     "verdicts": tables.VERDICTS,
 }
-LABELS = [
-    *PAIR,
-    "block",
-    "measurement_level",
-    "scale_min",
-    "scale_max",
-    "mode",
-    "tied",
-    "n",
-    "respondents",
-]
 RESULTS = "results"
 CONTENTS = (
     "`report/index.html`: the report; `report/tables/`: its tables as csv",
@@ -200,7 +189,11 @@ def _write_labels(results: Path, folder: Path, pairs: dict[str, pd.DataFrame]) -
     for split, frame in pairs.items():
         path = paths.PAIRS.format(split=split)
         caveat = io.caveat_of(results / path)
-        labels = frame[LABELS].assign(caveat=caveat) if caveat else frame[LABELS]
+        labels = (
+            frame[[*harness.LABEL_COLUMNS]].assign(caveat=caveat)
+            if caveat
+            else frame[[*harness.LABEL_COLUMNS]]
+        )
         io.write_text(labels.to_csv(index=False), (folder / path).with_suffix(".csv"))
 
 

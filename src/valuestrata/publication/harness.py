@@ -15,7 +15,7 @@ from valuestrata.prompting.settings import prompt_settings
 from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
 
-SHOWN = (
+LABEL_COLUMNS = (
     *PAIR,
     "block",
     "measurement_level",
@@ -25,8 +25,8 @@ SHOWN = (
     "tied",
     "n",
     "respondents",
-    "persona",
 )
+"""What may be published of a pair's label."""
 
 
 def items(study: Study, split: str, pairs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def items(study: Study, split: str, pairs: pd.DataFrame) -> list[dict[str, Any]]
     scale's, and others that occur in the survey.
     """
     template = prompt_settings(study).template
-    rows = io.records(pairs[[*SHOWN, "closed_prompt", "codes"]])
+    rows = io.records(pairs[[*LABEL_COLUMNS, "persona", "closed_prompt", "codes"]])
     asked = []
     for row in rows:
         codes = [int(code) for code in row.pop("codes")]
