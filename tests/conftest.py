@@ -1,18 +1,22 @@
 """Fixtures that several test modules share."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.graph import Graph, Server
+from tests.jobs import Forks
 
 
 @pytest.fixture(scope="session")
 def snakemake() -> Iterator[Server]:
     """What runs snakemake."""
-    server = Server()
-    yield server
-    server.stop()
+    with TemporaryDirectory() as folder:  # its path is short, pytest's own is not
+        server = Server(Forks(Path(folder)))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tests.jobs import Forks
 from valuestrata.study.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,17 +36,18 @@ for line in sys.stdin:
         os.environ.update(job["environment"])
         for number, path in enumerate((os.devnull, job["out"], job["errors"])):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
-        sys.argv = job["command"]
+        sys.argv, sys.executable = job["command"], job["python"]
         main()
 """
 """Forks a process for each run of snakemake, so that it is imported once: half of a dry run."""
 
 
 class Server:
-    """Runs snakemake in processes of their own."""
+    """Runs snakemake in processes of their own, and its jobs by `forks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, forks: Forks) -> None:
         """Start it."""
+        self.forks = forks
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVER],
             stdin=subprocess.PIPE,
@@ -62,7 +64,7 @@ class Server:
         with TemporaryDirectory() as kept:
             out, errors = Path(kept, "out"), Path(kept, "errors")
             job = {"command": command, "folder": str(folder), "environment": environment}
-            job |= {"out": str(out), "errors": str(errors)}
+            job |= {"out": str(out), "errors": str(errors), "python": str(self.forks.python)}
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
             code = int(self.process.stdout.readline())
@@ -71,6 +73,7 @@ class Server:
     def stop(self) -> None:
         """End it."""
         self.process.communicate(timeout=60)
+        self.forks.stop()
 
 
 class Graph:
