@@ -1,5 +1,6 @@
 """The process that runs a model: its settings, and copies that nothing waits for."""
 
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -15,6 +16,23 @@ def prepare(threads: int) -> None:
 
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
+    _import_without_sklearn()
+
+
+def _import_without_sklearn() -> None:
+    """Import what every model needs of transformers, without scikit-learn and SciPy.
+
+    Assisted generation alone would use them, nothing here does, and to import them takes as long
+    as torch.
+    """
+    from transformers import utils
+
+    available = utils.is_sklearn_available
+    utils.is_sklearn_available = lambda: False
+    try:
+        importlib.import_module("transformers.generation.candidate_generator")
+    finally:
+        utils.is_sklearn_available = available
 
 
 def to_device_async(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
