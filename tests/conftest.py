@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.graph import Graph, Server
-from tests.jobs import Forks
+from tests.job_forks import Forks
 
 
 @pytest.fixture(scope="session")

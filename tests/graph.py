@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.jobs import Forks
+from tests.job_forks import Forks
 from valuestrata.study.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""Does each job it is asked for in a fork of itself, by the side of tests/jobs.py.
+"""Does each job it is asked for in a fork of itself, asked by tests/job_forks.py.
 
 Run as a script with the address of its socket. A job is one message: arguments, folder and
 environment as JSON, with the files that its input, output and errors go to.
