@@ -25,6 +25,7 @@ from valuestrata.survey.reference import (
     same_design,
 )
 from valuestrata.survey.table import Headers, ReadOptions
+from valuestrata.survey.wordings import check_wordings
 
 if TYPE_CHECKING:
     from valuestrata.survey.codebook import Question
@@ -76,7 +77,7 @@ def findings(study: Study) -> tuple[list[str], list[str]]:
     """What is to be told of a study, its survey's file and its local models; and what is wrong."""
     wrong = check_columns(study, Path())
     wordless, doubtful = ([], []) if wrong else check_open_questions(study, Path())
-    wrong += [*wordless, *unreadable_models(study)]
+    wrong += [*wordless, *check_wordings(study, Path()), *unreadable_models(study)]
     lines = [f"warning: {warning}" for warning in [*warnings(study), *doubtful]]
     if not wrong:
         try:
