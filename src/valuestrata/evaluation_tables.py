@@ -118,6 +118,7 @@ ITEM_TEXTS = Contract(
     (
         Column("question", "text", meaning="question id in the survey"),
         Column("kind", "text", values=ITEM_KINDS, meaning="which text of the item"),
+        Column("n_bytes", "int", low=1, meaning="its length in bytes of UTF-8"),
         Column("tokens", "int", low=1, meaning="its length in tokens, terminator included"),
         number("logprob", "log p of the whole text, in nats; missing where it is too long"),
     ),

@@ -11,6 +11,7 @@ from valuestrata.inference import model_files
 from valuestrata.study.checks import uncounted, unpinned
 from valuestrata.study.families import kin_of_judges
 from valuestrata.study.load import ROOT, is_overlay, load_files
+from valuestrata.study.perturbed import perturbation_notices, perturbed_splits
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
 from valuestrata.survey.columns import check_columns
@@ -147,6 +148,9 @@ def described(study: Study) -> str:
     """What a study is, in one line."""
     splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
     variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    if study.sensitivity:
+        names = ", ".join(perturbed_splits(study))
+        variants += f", {len(study.sensitivity.perturbations)} perturbations of {names}"
     n_writing = len(study.generation_runs())
     texts = f", {n_writing} of which write open-ended answers" if n_writing else ""
     return (
@@ -175,7 +179,7 @@ def warnings(study: Study) -> list[str]:
     lines = [*unpinned(study), *uncounted(study)]
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *kin_lines(study), *merged_groups(study)]
+    return [*lines, *kin_lines(study), *merged_groups(study), *perturbation_notices(study)]
 
 
 def kin_lines(study: Study) -> list[str]:

@@ -25,7 +25,7 @@ from valuestrata.study.evaluation import Evaluation
 from valuestrata.study.splits import COUNTRY
 from valuestrata.survey.tally import subgroup_groups
 
-ITEM_NATS = "nats_per_token"
+ITEM_NATS, ITEM_BITS = "nats_per_token", "bits_per_byte"
 CONTROLS = {"paraphrase": "wording", "shuffled": "wording", "reversed": "options"}
 """Text that an item is compared with -> which of the item's texts it stands against."""
 NATIONAL, UNIFORM, FLAT = "to_national", "to_uniform", "uniform_to_national"
@@ -37,17 +37,23 @@ MAIN = {"item_text": ITEM_NATS, "national_distribution": f"total_variation_{NATI
 def item_rows(items: pd.DataFrame, evaluation: Evaluation) -> list[Row]:
     """How probable items are, and how much more than a control; a question is a unit.
 
-    `CONTROL_minus_item` is in nats per token, positive where the item is the likelier one;
-    `likelier_than_CONTROL` the share of questions where it is.
+    `CONTROL_minus_item` is in bits per byte, positive where the item is the likelier one;
+    `likelier_than_CONTROL` the share of questions where it is. Bytes and not tokens: rare words,
+    or words in an odd order, are cut into more tokens, each of which is then easy to guess.
 
     Args:
         items: the table ITEM_TEXTS.
         evaluation: of intervals and tests.
     """
-    nats = (-items["logprob"] / items["tokens"]).astype("float64")
-    wide = items.assign(nats=nats).pivot(index="question", columns="kind", values="nats")
+    nats = (-items["logprob"]).astype("float64")
+    scores = items.assign(nats=nats / items["tokens"], bits=nats / np.log(2) / items["n_bytes"])
+    wide = scores.pivot(index="question", columns="kind", values="bits")
+    per_token = scores.pivot(index="question", columns="kind", values="nats")
     cluster = np.arange(len(wide))
-    rows = [mean_row(ITEM_NATS, _column(wide, "wording"), cluster, evaluation)]
+    rows = [
+        mean_row(ITEM_NATS, _column(per_token, "wording"), cluster, evaluation),
+        mean_row(ITEM_BITS, _column(wide, "wording"), cluster, evaluation),
+    ]
     for control, item in CONTROLS.items():
         gap = _column(wide, control) - _column(wide, item)
         likelier = np.where(np.isnan(gap), np.nan, gap > 0)

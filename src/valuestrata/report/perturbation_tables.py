@@ -1,13 +1,15 @@
 """How far answers hang on the prompt, and probes for contamination: tables and sentences. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from valuestrata.prompting.perturbations import OTHER_ORDER
 from valuestrata.report.comparison import Metric
 from valuestrata.report.contamination import (
     AGAINST_FLAT,
     AGAINST_UNIFORM,
     CONTROLS,
     FLAT,
+    ITEM_BITS,
     ITEM_NATS,
     MAIN,
     NATIONAL,
@@ -16,6 +18,7 @@ from valuestrata.report.contamination import (
 from valuestrata.report.display import Cell, Table, cell, difference_cell
 from valuestrata.report.perturbed_answers import (
     AGREEMENT,
+    ARGMAX_AGREEMENT,
     CHANGED_ALIKE,
     CHANGED_DIFFER,
     CHANGES,
@@ -27,6 +30,7 @@ from valuestrata.report.phrases import (
     NONE,
     listed,
     plural,
+    sentence,
     value_range,
     with_interval,
 )
@@ -93,17 +97,25 @@ def answers_table(
     results: Results, split: str, runs: Sequence[ModelVariant], names: Sequence[Perturbation]
 ) -> Table:
     """A row for each run and perturbation: agreement, changes in scores, moves of probabilities."""
-    columns = ("Run", "Perturbation", "Agreement", *(f"{METRICS[m]}, change" for m in CHANGES))
-    columns += tuple(METRICS[m] for m in DISTANCES)
+    columns = (
+        *("Run", "Perturbation", "Agreement", "Agreement of the likeliest options"),
+        *(f"{METRICS[m]}, change" for m in CHANGES),
+        *(METRICS[m] for m in DISTANCES),
+    )
+    metrics = (AGREEMENT, ARGMAX_AGREEMENT, *CHANGES, *DISTANCES)
     rows = []
     for run in runs:
-        for name in names:
-            shown = _cells(results, run, split, name, (AGREEMENT, *CHANGES, *DISTANCES))
-            rows.append((Cell(label(run, results.settings)), Cell(NAMES[name]), *shown))
+        is_rule = run not in llm_runs(results.settings)
+        for name in names[:1] if is_rule else names:
+            shown = _cells(results, run, split, name, metrics)
+            what = "all" if is_rule else NAMES[name]
+            rows.append((Cell(label(run, results.settings)), Cell(what), *shown))
     note = (
-        "Agreement: the same answer as to the study's own prompt, of the pairs answered in both. "
-        "Changes are perturbed minus unperturbed, with p and q. The last two are distances between "
-        "both distributions over the options, 0 where they do not move."
+        "Agreement: the same answer as to the study's own prompt, of the pairs answered in both; "
+        "of the likeliest options, by their probabilities. Changes are perturbed minus "
+        "unperturbed, with p and q. The last two are distances between both distributions over the options, 0 "
+        "where they do not move. Option probability for text: the likeliest option beside what the "
+        "model wrote to the same prompt; whole options are scored, not their first token alone."
     )
     return Table(f"Perturbed prompts, {split}", columns, tuple(rows), heads=2, note=note)
 
@@ -124,7 +136,11 @@ def _cells(
     return cells
 
 
-RATES = (AGREEMENT, CHANGED_DIFFER, CHANGED_ALIKE, *(f"likelier_than_{name}" for name in CONTROLS))
+RATES = (
+    *(AGREEMENT, ARGMAX_AGREEMENT, CHANGED_DIFFER, CHANGED_ALIKE),
+    *(f"likelier_than_{name}" for name in CONTROLS),
+)
+"""Metrics that are written in percent."""
 
 
 def swapped_table(results: Results, split: str, runs: Sequence[ModelVariant]) -> Table:
@@ -154,8 +170,8 @@ def swapped_table(results: Results, split: str, runs: Sequence[ModelVariant]) ->
 
 def items_table(results: Results, split: str, runs: Sequence[ModelVariant]) -> Table:
     """How probable the items' texts are, against controls: a row a run."""
-    metrics = [ITEM_NATS]
-    columns = ["Run", "Nats per token of the item"]
+    metrics = [ITEM_NATS, ITEM_BITS]
+    columns = ["Run", "Nats per token of the item", "Bits per byte of the item"]
     for control, of in CONTROLS.items():
         what = {"paraphrase": "paraphrase", "shuffled": "shuffled words"}.get(
             control, "labels from last to first"
@@ -168,7 +184,7 @@ def items_table(results: Results, split: str, runs: Sequence[ModelVariant]) -> T
         if run in llm_runs(results.settings)
     ]
     note = (
-        "Without a persona and a topic. Nats per token: lower is more probable; a difference above "
+        "Without a persona and a topic. Lower is more probable; a difference (bits per byte) above "
         "0 means that the item is more probable than its control. n counts questions. Any model of "
         "a language prefers a sentence to its shuffled words: that control shows that the model "
         f"reads the language, and no more. {OWN_WORDS} {HINT}"
@@ -236,9 +252,36 @@ def perturbation_finding(results: Results, split: str) -> tuple[str, list[str]]:
             if lowest is None or estimate.value < lowest[0].value:
                 lowest = (estimate, f"{label(run, results.settings)} under {NAMES[name]}")
     if lowest is None:
-        return f"No pair of {split} was answered in two prompts.", []
+        return f"No pair of {split} was answered in two prompts, so nothing is compared.", []
     answer = (
         f"The lowest agreement with a run's own answers on {split} is that of {lowest[1]}: "
         f"{with_interval(lowest[0], rate=True)} of {plural(lowest[0].n, 'pair')}."
     )
     return answer, [text for _, text in sorted(seen)]
+
+
+def perturbation_methods(settings: ReportSettings) -> Iterator[tuple[str, str]]:
+    """Terms and texts of what the study perturbs, for the page's Methods."""
+    config = settings.sensitivity
+    if config is None:
+        return
+    texts = {
+        "option_order": f"the options {OTHER_ORDER[settings.prompt.options]}",
+        "paraphrase": "the sentence about the persona in other words"
+        + (", and questions in those of the study's file" if config.wordings else ""),
+        "prompt_order": "the question before the persona",
+        "persona_dropped": "no persona, in whose place stands the form of the reply",
+        "persona_swapped": "the persona of another subgroup of the stratum, drawn by a seed",
+        "first_token": "the likeliest option in the place of the text",
+    }
+    named = [f"{NAMES[n]}: {texts[n]}" for n in COMPARED if n in config.perturbations]
+    if named:
+        yield (
+            "Perturbed prompts",
+            f"{sentence('; '.join(named))} At most {plural(config.max_pairs, 'pair')} of a split "
+            "are asked again, one of each question before a second of any; swapped personas and "
+            "option probabilities need no new prompt and use all pairs. Intervals and tests go by "
+            "question; q within all changes of a metric on a split.",
+        )
+    if {*MAIN} & {*config.perturbations}:
+        yield "Contamination probes", f"{HINT} {OWN_WORDS}"

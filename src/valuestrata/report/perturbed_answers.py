@@ -19,9 +19,11 @@ from valuestrata.study.splits import COUNTRY
 from valuestrata.survey.tally import subgroup_groups
 from valuestrata.tables import PAIR
 
-AGREEMENT = "agreement"
+AGREEMENT, ARGMAX_AGREEMENT = "agreement", "argmax_agreement"
 CHANGES = ("answered", "accuracy", "nmae", "accuracy_all_pairs", "argmax_accuracy")
 """Metrics whose change is tested: perturbed minus unperturbed."""
+OF_LIKELIEST = ("accuracy", "nmae", "accuracy_all_pairs")
+"""Those that the likeliest option can have where it stands for the text."""
 DISTANCES = ("total_variation", "wasserstein")
 """How far the options' probabilities move."""
 CHANGED_DIFFER, CHANGED_ALIKE = "changed_where_people_differ", "changed_where_people_agree"
@@ -161,8 +163,11 @@ def compared(
     same = np.where(both, first.answer == second.answer, np.nan)
     rows = [mean_row(AGREEMENT, same, pairs.cluster, evaluation, is_rate=True)]
     before, after = _scores(pairs, first), _scores(pairs, second)
-    names = CHANGES if with_probabilities else CHANGES[:4]
-    for name in names:
+    if with_probabilities:
+        tops = likeliest(pairs, first), likeliest(pairs, second)
+        same = np.where(np.isfinite(tops).all(axis=0), tops[0] == tops[1], np.nan)
+        rows.append(mean_row(ARGMAX_AGREEMENT, same, pairs.cluster, evaluation, is_rate=True))
+    for name in CHANGES if with_probabilities else OF_LIKELIEST:
         expected = pairs.is_ordinal if name == "nmae" else np.ones(len(both), dtype=bool)
         gap = (after[name] - before[name])[expected]
         rows.append(tested_row(name, gap, pairs.cluster[expected], evaluation))

@@ -138,8 +138,9 @@ def probed(
         tokens = {kind: len(model.chat.encode_reply(text)) for kind, text in texts.items()}
         fitting = [kind for kind, n in tokens.items() if n <= room]
         rows += [
-            {"question": question["question"], "kind": kind, "tokens": n, "fits": kind in fitting}
-            for kind, n in tokens.items()
+            {"question": question["question"], "kind": kind, "n_bytes": len(text.encode())}
+            | {"tokens": tokens[kind], "fits": kind in fitting}
+            for kind, text in texts.items()
         ]
         if fitting:
             requests.append(ScoringRequest(messages, tuple(texts[kind] for kind in fitting)))

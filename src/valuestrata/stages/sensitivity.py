@@ -167,9 +167,9 @@ class AnswerTables:
         """What a run shows under a perturbation; one row that says why there is nothing to show."""
         pairs, evaluation = self._pairs[run[2]], self.config.evaluation
         if run[0] in self.config.baselines:
-            return [_nothing(name, len(pairs.keys), RULE)]
+            return [_nothing(name, pairs, RULE)]
         if name == "item_text":
-            return self._item_rows(run)
+            return self._item_rows(run, pairs)
         if name == "persona_swapped":
             first = self._answers(run, pairs)
             second, modes = of_partners(pairs, first, self.config.seed)
@@ -180,7 +180,7 @@ class AnswerTables:
             second = by_probability(pairs, first)
             return _noted(compared(pairs, first, second, evaluation, False), first)
         if run not in self.config.asked:
-            return [_nothing(name, len(pairs.keys), FOLDS)]
+            return [_nothing(name, pairs, FOLDS)]
         asked = "persona_dropped" if name == "national_distribution" else name
         frame = io.read_table(self._perturbed[*run, asked], tables.PREDICTIONS, COLUMNS)
         pairs = pairs.among(pd.MultiIndex.from_frame(frame[PAIR]))
@@ -194,18 +194,20 @@ class AnswerTables:
         frame = io.read_table(self._predictions[run], tables.PREDICTIONS, COLUMNS)
         return answers_on(frame, pairs)
 
-    def _item_rows(self, run: Run) -> list[Row]:
+    def _item_rows(self, run: Run, pairs: PairArrays) -> list[Row]:
+        """How probable items are; all that a service and a k-fold recipe cannot tell."""
         if run not in self._items:
-            return [_nothing("item_text", 0, FOLDS)]
+            return [_nothing("item_text", pairs, FOLDS)]
         items = io.read_table(self._items[run], evaluation_tables.ITEM_TEXTS)
         if items.empty:
-            return [_nothing("item_text", 0, SERVICE)]
+            return [_nothing("item_text", pairs, SERVICE)]
         rows = item_rows(items, self.config.evaluation)
         return [row if row["n"] else {**row, "note": NO_WORDINGS} for row in rows]
 
 
-def _nothing(name: Perturbation, n: int, note: str) -> Row:
-    """The row of a perturbation that a run cannot show."""
+def _nothing(name: Perturbation, pairs: PairArrays, note: str) -> Row:
+    """The row of a perturbation that a run cannot show; probes count questions."""
+    n = len(np.unique(pairs.cluster)) if name in MAIN else len(pairs.keys)
     return {"metric": MAIN.get(name, AGREEMENT), "n": 0, "missing": n, "note": note}
 
 

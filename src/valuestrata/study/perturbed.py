@@ -62,3 +62,31 @@ def asked_runs(study: Study) -> list[Run]:
         for model, variant, split in compared_runs(study)
         if not study.is_baseline(model) and (variant == BASE or not study.fold_recipes(variant))
     ]
+
+
+def perturbation_notices(study: Study) -> list[str]:
+    """A line for each part of the perturbations that says less than its name."""
+    config = study.sensitivity
+    if config is None:
+        return []
+    lines = []
+    if "paraphrase" in config.perturbations and config.wordings is None:
+        lines.append(
+            "sensitivity: paraphrase rewords the sentence about the persona alone; give other "
+            "wordings of the questions under sensitivity.wordings"
+        )
+    asked = asked_runs(study)
+    folded = {v for m, v, s in compared_runs(study) if (m, v, s) not in asked}
+    folded &= {name for name in study.recipes if study.fold_recipes(name)}
+    if folded and asked:
+        lines.append(
+            f"sensitivity: {', '.join(sorted(folded))} has a model for each fold and is asked "
+            "nothing again"
+        )
+    served = sorted({model for model, _, _ in asked if study.is_service(model)})
+    if served and probes_items(study):
+        lines.append(
+            f"sensitivity: {', '.join(served)} is a service, which scores no text that it is "
+            "given: it has no item_text"
+        )
+    return lines
