@@ -113,8 +113,8 @@ def answers_table(
     note = (
         "Agreement: the same answer as to the study's own prompt, of the pairs answered in both; "
         "of the likeliest options, by their probabilities. Changes are perturbed minus "
-        "unperturbed, with p and q. The last two are distances between both distributions over the options, 0 "
-        "where they do not move. Option probability for text: the likeliest option beside what the "
+        "unperturbed, with p and q. The last two are distances between both distributions over the "
+        "options, 0 where they do not move. Option probability for text: the likeliest option beside what the "
         "model wrote to the same prompt; whole options are scored, not their first token alone."
     )
     return Table(f"Perturbed prompts, {split}", columns, tuple(rows), heads=2, note=note)
