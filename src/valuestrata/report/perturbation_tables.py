@@ -45,7 +45,7 @@ NAMES: dict[str, str] = {
     "prompt_order": "prompt order",
     "persona_dropped": "persona dropped",
     "persona_swapped": "persona swapped",
-    "first_token": "option probability for text",
+    "first_token": "option probability against text",
     "item_text": "item text",
     "national_distribution": "national distribution",
 }
@@ -114,8 +114,9 @@ def answers_table(
         "Agreement: the same answer as to the study's own prompt, of the pairs answered in both; "
         "of the likeliest options, by their probabilities. Changes are perturbed minus "
         "unperturbed, with p and q. The last two are distances between both distributions over the "
-        "options, 0 where they do not move. Option probability for text: the likeliest option beside what the "
-        "model wrote to the same prompt; whole options are scored, not their first token alone."
+        "options, 0 where they do not move. Option probability against text: the likeliest option "
+        "beside what the model wrote to the same prompt; whole options are scored, not their first "
+        "token alone."
     )
     return Table(f"Perturbed prompts, {split}", columns, tuple(rows), heads=2, note=note)
 
