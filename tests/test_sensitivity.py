@@ -162,7 +162,7 @@ def shown(tmp_path: Path) -> Callable[..., Shown]:
         )  # fmt: skip
         files = {
             "pairs": worded, "perturbed": answered, "asked": where["pairs"],
-            "questions": where["questions"], "items": str(folder / "items.parquet"),
+            "questions": where["questions"], "item_texts": str(folder / "items.parquet"),
         }  # fmt: skip
         again = ask_perturbed.Settings(**asked, items=item)
         ask_perturbed.run(Job(again, files, about, options(folder), None, model))
@@ -178,7 +178,7 @@ def shown(tmp_path: Path) -> Callable[..., Shown]:
         )  # fmt: skip
         files = {
             "pairs": (where["pairs"],), "predictions": (where["own"], "none"),
-            "perturbed": answered, "items": (str(folder / "items.parquet"),),
+            "perturbed": answered, "item_texts": (str(folder / "items.parquet"),),
             "questions": where["questions"], "responses": str(folder / "people.parquet"),
             "sensitivity": str(folder / "sensitivity.parquet"),
         }  # fmt: skip

@@ -180,7 +180,7 @@ if asked_runs(STUDY):
                 f"{RESULTS}/runs/{{{{model}}}}/{{{{variant}}}}/{{{{split}}}}/perturbed/{{name}}.parquet",
                 name=reworded(STUDY),
             ),
-            items=[f"{RUN}/item_texts.parquet"] if probes_items(STUDY) else [],
+            item_texts=[f"{RUN}/item_texts.parquet"] if probes_items(STUDY) else [],
         log:
             f"{RESULTS}/logs/ask_perturbed/{{model}}/{{variant}}/{{split}}.log",
         benchmark:

@@ -82,7 +82,9 @@ rule sensitivity:
         pairs=expand(f"{RESULTS}/pairs/{{split}}.parquet", split=perturbed_splits(STUDY)),
         predictions=of_runs(f"{RUN}/predictions.parquet", compared_runs(STUDY)),
         perturbed=of_runs_perturbed(asked_runs(STUDY)),
-        items=of_runs(f"{RUN}/item_texts.parquet", asked_runs(STUDY) if probes_items(STUDY) else []),
+        item_texts=of_runs(
+            f"{RUN}/item_texts.parquet", asked_runs(STUDY) if probes_items(STUDY) else []
+        ),
         questions=rules.clean.output.questions if probes_country(STUDY) else [],
         responses=rules.clean.output.responses if probes_country(STUDY) else [],
     output:

@@ -80,7 +80,7 @@ def outputs(study: Study, model: str, variant: str, split: str) -> Files:
     """One prediction a pair for each perturbation, and a row for each text of an item."""
     run = {"model": model, "variant": variant, "split": split}
     answers = (at(study, paths.PERTURBED, **run, perturbation=name) for name in reworded(study))
-    items = {"items": at(study, paths.ITEM_TEXTS, **run)} if probes_items(study) else {}
+    items = {"item_texts": at(study, paths.ITEM_TEXTS, **run)} if probes_items(study) else {}
     return {"perturbed": tuple(answers), **items}
 
 
@@ -112,7 +112,7 @@ def run(job: Job[Settings]) -> None:
     other = job.paths("wordings")
     wordings = read_wordings(Path(other[0])) if other else {}
     frame = probed(model, job.settings.items, io.records(questions), wordings)
-    io.write_table(frame, job.path("items"), evaluation_tables.ITEM_TEXTS, job.record)
+    io.write_table(frame, job.path("item_texts"), evaluation_tables.ITEM_TEXTS, job.record)
 
 
 def probed(

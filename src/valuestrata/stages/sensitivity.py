@@ -115,7 +115,9 @@ def inputs(study: Study) -> Files:
             for run in asked
             for name in reworded(study)
         ),
-        "items": tuple(at(study, paths.ITEM_TEXTS, **run) for run in asked if probes_items(study)),
+        "item_texts": tuple(
+            at(study, paths.ITEM_TEXTS, **run) for run in asked if probes_items(study)
+        ),
     }
     if probes_country(study):
         files["questions"] = at(study, paths.QUESTIONS)
@@ -156,7 +158,7 @@ class AnswerTables:
         asked = [(*run, name) for run in self.config.asked for name in self.config.reworded]
         self._perturbed = dict(zip(asked, job.paths("perturbed"), strict=True))
         self._predictions = dict(zip(self.config.runs, job.paths("predictions"), strict=True))
-        self._items = dict(zip(self.config.asked, job.paths("items"), strict=False))
+        self._items = dict(zip(self.config.asked, job.paths("item_texts"), strict=False))
         self._shares: Mapping[tuple[str, str], Floats] = {}
         if "responses" in job.files:
             responses = io.read_table(job.path("responses"), tables.RESPONSES)
