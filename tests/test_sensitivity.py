@@ -637,6 +637,9 @@ def test_a_file_of_other_wordings_is_checked(tmp_path: Path) -> None:
     assert check_wordings(made, root) == []
     assert read_wordings(file) == {"Q1": "What does your family mean to you?"}
     assert check_wordings(study(), root) == []
+    shipped = "studies/wordings/wvs7.yaml"
+    assert check_wordings(study({"sensitivity": {"wordings": shipped}}), root) == []
+    assert {*CONFIG["survey"]["questions"]} <= {*read_wordings(root / shipped)}
     assert (root / book).is_file()
     file.write_text("- a list\n", encoding="utf-8")
     with pytest.raises(InputError):
