@@ -26,12 +26,18 @@ from valuestrata.prompting import prompts
 from valuestrata.prompting.perturbations import item_texts, perturbed_messages
 from valuestrata.prompting.settings import PromptSettings
 from valuestrata.records import Record
-from valuestrata.report.contamination import item_rows
+from valuestrata.report.contamination import item_rows, national_rows
 from valuestrata.report.display import NO_BREAK
 from valuestrata.report.families import adjusted_sensitivity
 from valuestrata.report.headline import headline
 from valuestrata.report.perturbation_tables import perturbation_finding
-from valuestrata.report.perturbed_answers import PairAnswers, PairArrays, compared, following
+from valuestrata.report.perturbed_answers import (
+    PairAnswers,
+    PairArrays,
+    compared,
+    following,
+    of_partners,
+)
 from valuestrata.report.tables import report_tables
 from valuestrata.stages import ask_perturbed, perturb, predict, sensitivity
 from valuestrata.stages.job import Job, expected
@@ -359,6 +365,25 @@ def test_the_countrys_answers_are_near_or_far_by_hand(shown: Callable[..., Shown
     assert far[name, "total_variation_to_uniform"]["value"] == pytest.approx(0, abs=1e-9)
     assert far[name, "total_variation_to_national"]["value"] == pytest.approx(chance)
     is_exactly(far[name, "total_variation_national_minus_chance"], 0.0, 6)
+
+
+def test_each_country_is_set_beside_its_own_answers() -> None:
+    frame = pd.DataFrame({
+        "stratum": "s", "subgroup": ["country=A & x=1", "country=A & x=2", "country=B & x=1"],
+        "question": "Q0", "mode": 1, "scale_min": 1, "scale_max": 2, "codes": [[1, 2]] * 3,
+        "measurement_level": "ordinal",
+    })  # fmt: skip
+    arrays = PairArrays.of(frame)
+    dropped = PairAnswers(np.ones(3), np.array([[1.0, 0.0]] * 3))
+    shares = {("A", "Q0"): np.array([1.0, 0.0]), ("B", "Q0"): np.array([0.0, 1.0])}
+    rows = {row["metric"]: row for row in national_rows(arrays, dropped, shares, EVALUATION)}
+    for name in ("total_variation", "wasserstein"):
+        assert rows[f"{name}_to_national"]["value"] == 0.5  # 0 in A, 1 in B
+        assert rows[f"{name}_to_national"]["n"] == 2
+        assert rows[f"{name}_uniform_to_national"]["value"] == 0.5
+    swapped, _ = of_partners(arrays, dropped, 1)
+    assert np.isnan(swapped.answer[2])  # nobody else of that country
+    assert np.isfinite(swapped.answer[:2]).all()
 
 
 # ---- what is asked

@@ -159,6 +159,7 @@ class AnswerTables:
         self._perturbed = dict(zip(asked, job.paths("perturbed"), strict=True))
         self._predictions = dict(zip(self.config.runs, job.paths("predictions"), strict=True))
         self._items = dict(zip(self.config.asked, job.paths("item_texts"), strict=False))
+        self._kept: tuple[Run, pd.DataFrame] | None = None
         self._shares: Mapping[tuple[str, str], Floats] = {}
         if "responses" in job.files:
             responses = io.read_table(job.path("responses"), tables.RESPONSES)
@@ -192,9 +193,11 @@ class AnswerTables:
         return _noted(compared(pairs, self._answers(run, pairs), second, evaluation), second)
 
     def _answers(self, run: Run, pairs: PairArrays) -> PairAnswers:
-        """A run's answers to the study's own prompt."""
-        frame = io.read_table(self._predictions[run], tables.PREDICTIONS, COLUMNS)
-        return answers_on(frame, pairs)
+        """A run's answers to the study's own prompt; the last run's table is kept."""
+        if self._kept is None or self._kept[0] != run:
+            frame = io.read_table(self._predictions[run], tables.PREDICTIONS, COLUMNS)
+            self._kept = (run, frame)
+        return answers_on(self._kept[1], pairs)
 
     def _item_rows(self, run: Run, pairs: PairArrays) -> list[Row]:
         """How probable items are; all that a service and a k-fold recipe cannot tell."""
