@@ -16,6 +16,7 @@ from tests.study.parts import CONFIG, complaint, study
 from tests.test_model_stages import FOLDED, SERVED
 from tests.test_report import made, rendered
 from valuestrata import evaluation_tables, io, tables
+from valuestrata.commands import export
 from valuestrata.commands.check import described, warnings
 from valuestrata.contracts import check, frame_of
 from valuestrata.errors import InputError
@@ -683,6 +684,24 @@ def test_a_country_speaks_for_itself() -> None:
     assert national_shares(people, asked, weighted=False)["A", "Q0"].tolist() == [0.5, 0.5, 0]
     one = national_shares(people.drop(columns="country"), asked, weighted=False)
     assert one["", "Q0"].tolist() == [0.5, 0.5, 0]
+
+
+def test_an_export_leaves_small_pairs_out_of_perturbed_answers(tmp_path: Path) -> None:
+    frame = pairs()
+    answers = frame[[*tables.PAIR, "codes"]].assign(
+        **dict.fromkeys(("text", "thought", "finish_reason", "passes", "adapter_shift")),
+        **dict.fromkeys(("logprobs", "distribution")), outcome="invalid", answer=pd.NA,
+        non_option_mass=np.nan, unread_mass=np.nan, prompt_tokens=7, prompt_hash="h",
+        model_version="m", adapter="", notes="",
+    )  # fmt: skip
+    source = tmp_path / "ood"
+    path = source / "perturbed/option_order.parquet"
+    path.parent.mkdir(parents=True)
+    io.write_table(answers, path, tables.PREDICTIONS, asking.MADE_OF)
+    kept = pd.MultiIndex.from_frame(frame[tables.PAIR].head(5))
+    export._copy_run(source, tmp_path / "out", {"ood": kept})
+    copied = io.read_table(tmp_path / "out/perturbed/option_order.parquet", tables.PREDICTIONS)
+    assert len(copied) == 5 < len(answers)
 
 
 # ---- the report
