@@ -338,6 +338,20 @@ def test_without_probabilities_there_is_no_number_and_the_reason_is_said(
         assert np.isnan(rows[key]["value"])
 
 
+def test_calls_that_fail_are_missing_and_said(shown: Callable[..., Shown]) -> None:
+    def unreliable(first: str, second: str, codes: list[int]) -> tuple[Any, None]:
+        """Fails on two of six questions where the options are turned round."""
+        is_turned = codes[0] > 1 and number_of(first, second) < 2
+        return None if is_turned else reply(1), None
+
+    rows = shown(unreliable, ("option_order", "paraphrase"))
+    agreement = rows["option_order", "agreement"]
+    assert (agreement["value"], agreement["n"], agreement["missing"]) == (1, 12, 6)
+    assert agreement["note"] == "6 of 18 calls failed"
+    assert rows["option_order", "answered"]["value"] == pytest.approx(-1 / 3)
+    assert rows["paraphrase", "agreement"]["note"] == ""
+
+
 def test_the_countrys_answers_are_near_or_far_by_hand(shown: Callable[..., Shown]) -> None:
     """Half said 1 and weigh 1 each, half said 2 and weigh 2: a third and two thirds."""
 

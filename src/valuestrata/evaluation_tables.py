@@ -134,6 +134,6 @@ SENSITIVITY = Contract(
         share("p_value", meaning="of no difference, over questions; none of an agreement"),
         P_ERROR,
         *TESTED,
-        Column("note", "text", meaning="why there is no number, else ''"),
+        Column("note", "text", meaning="why there is no number, or what is doubtful; else ''"),
     ),
 )

@@ -133,7 +133,7 @@ def _cells(
         elif shown[0].p_value is not None:
             cells.append(difference_cell(shown[0], Metric(metric)))
         else:
-            cells.append(cell(shown[0], rate=metric in RATES))
+            cells.append(cell(shown[0], rate=metric in RATES, extra=shown[1]))
     return cells
 
 

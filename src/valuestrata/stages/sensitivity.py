@@ -185,12 +185,16 @@ class AnswerTables:
         if run not in self.config.asked:
             return [_nothing(name, pairs, FOLDS)]
         asked = "persona_dropped" if name == "national_distribution" else name
-        frame = io.read_table(self._perturbed[*run, asked], tables.PREDICTIONS, COLUMNS)
+        names = [*COLUMNS, "outcome"]
+        frame = io.read_table(self._perturbed[*run, asked], tables.PREDICTIONS, names)
         pairs = pairs.among(pd.MultiIndex.from_frame(frame[PAIR]))
         second = answers_on(frame, pairs)
         if name == "national_distribution":
             return _noted(national_rows(pairs, second, self._shares, evaluation), second)
-        return _noted(compared(pairs, self._answers(run, pairs), second, evaluation), second)
+        rows = _noted(compared(pairs, self._answers(run, pairs), second, evaluation), second)
+        if n_failed := int(frame["outcome"].eq("failed").sum()):
+            rows[0] = {**rows[0], "note": f"{n_failed:,} of {len(frame):,} calls failed"}
+        return rows
 
     def _answers(self, run: Run, pairs: PairArrays) -> PairAnswers:
         """A run's answers to the study's own prompt; the last run's table is kept."""
