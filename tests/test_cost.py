@@ -32,6 +32,7 @@ from valuestrata.report.cost import cost_sentence, cost_table
 from valuestrata.stages.job import params_digest
 from valuestrata.stages.rehearsal import NO_SURVEY, NO_TEXTS
 from valuestrata.stages.usage import USAGE
+from valuestrata.stages.usage import inputs as usage_inputs
 from valuestrata.study.checks import uncounted
 from valuestrata.study.load import load
 from valuestrata.study.models import OpenAIModel
@@ -352,3 +353,18 @@ def _model(server: Server) -> OpenAIModel:
     return OpenAIModel(
         backend="openai", model="g", base_url=server.address, api_key_env=VARIABLE, max_retries=0
     )
+
+
+def test_perturbed_prompts_are_counted_and_belong_to_the_usage(tmp_path: Path) -> None:
+    tried = {"max_pairs": 10}
+    made = study(sensitivity=tried, judges={}, generation=None, prompt_variants={})
+    with contextlib.chdir(tmp_path):
+        lines = cost.lines(made)
+    (line,) = [line for line in lines if line.startswith("ask_perturbed gpt/base/ood")]
+    # ten pairs in each of three wordings, and each of the four questions once without a persona
+    assert line.split()[2] == "34"
+    files = usage_inputs(made)["perturbed"]
+    assert [Path(path).stem for path in files] == [
+        "option_order", "paraphrase", "prompt_order", "persona_dropped"
+    ]  # fmt: skip
+    assert "perturbed" not in usage_inputs(study())

@@ -1,10 +1,11 @@
 """Column contracts of the tables that say who is served better, and whether tuning changed it."""
 
-from valuestrata.columns import INTERVAL, METRIC_COLUMNS, RUN, TESTED, share
+from valuestrata.columns import INTERVAL, METRIC_COLUMNS, P_ERROR, RUN, TESTED, number, share
 from valuestrata.contracts import Column, Contract
 
 CONTRASTS = ("rest", "reference", "ends")
 READINGS = ("raw", "net")
+ITEM_KINDS = ("wording", "paraphrase", "shuffled", "options", "reversed")
 
 _LEVEL = Column("level", "text", meaning="'subgroups', or the axis whose groups are compared")
 _CONTRAST = (
@@ -109,5 +110,30 @@ DISPARITIES = Contract(
         Column("missing", "int", low=0, meaning="pairs left out because they have no value"),
         Column("n_groups", "int", low=0, meaning="groups compared"),
         Column("worst_group", "text", meaning="group with the worst score"),
+    ),
+)
+
+ITEM_TEXTS = Contract(
+    "item_texts",
+    (
+        Column("question", "text", meaning="question id in the survey"),
+        Column("kind", "text", values=ITEM_KINDS, meaning="which text of the item"),
+        Column("n_bytes", "int", low=1, meaning="its length in bytes of UTF-8"),
+        Column("tokens", "int", low=1, meaning="its length in tokens, terminator included"),
+        number("logprob", "log p of the whole text, in nats; missing where it is too long"),
+    ),
+)
+
+SENSITIVITY = Contract(
+    "sensitivity",
+    (
+        *RUN,
+        Column("perturbation", "text", meaning="what was perturbed, or probed"),
+        Column("metric", "text", meaning="what is measured"),
+        *INTERVAL,
+        share("p_value", meaning="of no difference, over questions; none of an agreement"),
+        P_ERROR,
+        *TESTED,
+        Column("note", "text", meaning="why there is no number, or what is doubtful; else ''"),
     ),
 )

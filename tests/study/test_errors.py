@@ -62,6 +62,7 @@ def test_unknown_keys_are_named_with_their_place_and_the_valid_ones() -> None:
         "evaluation": {},
         "budget": {"budget": {"calls": 9}},
         "contrasts": {},
+        "sensitivity": {"sensitivity": {}},
     }
     methods = ("sft", "soft", "ordinal", "dro", "dpo", "grpo")
     for method in methods:

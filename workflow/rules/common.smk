@@ -13,12 +13,22 @@ sys.path.insert(0, str(SOURCE))
 from valuestrata.errors import InputError
 from valuestrata.study.load import load
 from valuestrata.study.models import VllmModel
+from valuestrata.study.perturbed import (
+    asked_runs,
+    compared_runs,
+    perturbed_splits,
+    probes_country,
+    probes_items,
+    reworded,
+    wordings_input,
+)
 from valuestrata.study.rubrics import read_rubric, rubric_path
 from valuestrata.study.splits import stratum_id
 from valuestrata.study.study import BASE, part_name, variant_name, variant_parts
 from valuestrata.study.yaml import reload
 from valuestrata.survey.columns import check_columns
 from valuestrata.survey.open_questions import check_open_questions
+from valuestrata.survey.wordings import check_wordings
 
 IS_MAIN = workflow.is_main_process  # not one that snakemake starts for a job
 OVERLAYS = list(workflow.overwrite_configfiles)
@@ -41,6 +51,7 @@ try:
     if IS_MAIN:
         refuse_reserved([STUDY.survey_file, STUDY.survey.codebook])
         problems = check_columns(STUDY, Path.cwd()) or check_open_questions(STUDY, Path.cwd())[0]
+        problems = problems or check_wordings(STUDY, Path.cwd())
         if problems:
             raise InputError("\n".join(f"config: {problem}" for problem in problems))
 except InputError as error:
@@ -125,6 +136,15 @@ def of_runs(path, runs):
     """One path a run, its wildcards filled from (model, variant, split) or with a judge."""
     keys = ("model", "variant", "split", "judge")
     return [path.format(**dict(zip(keys, run))) for run in runs]
+
+
+def of_runs_perturbed(runs):
+    """Answers of runs to each perturbed prompt."""
+    return [
+        f"{RESULTS}/runs/{model}/{variant}/{split}/perturbed/{name}.parquet"
+        for model, variant, split in runs
+        for name in reworded(STUDY)
+    ]
 
 
 def every_score():

@@ -4,6 +4,7 @@
 LANGUAGE_MODELS = [model for model in STUDY.models if not STUDY.is_baseline(model)]
 BASELINES = [model for model in STUDY.models if STUDY.is_baseline(model)]
 DRAWS_BY_CONFLICT = STUDY.generation is not None and STUDY.generation.stratify_by == "mds"
+WORDINGS = list(wordings_input(STUDY).values())
 FOLDED_RECIPES = [recipe for recipe in STUDY.recipes if STUDY.fold_recipes(recipe)]
 
 
@@ -131,3 +132,75 @@ rule generate:
         "valuestrata generate --study {input.study:q} --model {wildcards.model} "
         "--variant {wildcards.variant} --split {wildcards.split} --threads {threads} "
         "--gpus {params.gpus} 2> {log:q}"
+
+
+if reworded(STUDY):
+
+    rule perturb:
+        input:
+            study=STUDY_FILE,
+            pairs=f"{RESULTS}/pairs/{{split}}.parquet",
+            questions=rules.clean.output.questions,
+            groups=rules.clean.output.groups,
+            wordings=WORDINGS,
+        output:
+            perturbed=expand(
+                f"{RESULTS}/perturbed/{{{{split}}}}/{{name}}.parquet", name=reworded(STUDY)
+            ),
+        log:
+            f"{RESULTS}/logs/perturb/{{split}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/perturb/{{split}}.tsv"
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        params:
+            made_of=made_of("perturb"),
+        message:
+            "wording pairs of {wildcards.split} in perturbed prompts"
+        shell:
+            "valuestrata perturb --study {input.study:q} --split {wildcards.split} 2> {log:q}"
+
+
+if asked_runs(STUDY):
+
+    rule ask_perturbed:
+        input:
+            study=STUDY_FILE,
+            pairs=expand(
+                f"{RESULTS}/perturbed/{{{{split}}}}/{{name}}.parquet", name=reworded(STUDY)
+            ),
+            asked=[f"{RESULTS}/pairs/{{split}}.parquet"] if probes_items(STUDY) else [],
+            questions=rules.clean.output.questions if probes_items(STUDY) else [],
+            wordings=WORDINGS if probes_items(STUDY) else [],
+            weights=weights,
+            adapter=adapter,
+        output:
+            perturbed=expand(
+                f"{RESULTS}/runs/{{{{model}}}}/{{{{variant}}}}/{{{{split}}}}/perturbed/{{name}}.parquet",
+                name=reworded(STUDY),
+            ),
+            item_texts=[f"{RUN}/item_texts.parquet"] if probes_items(STUDY) else [],
+        log:
+            f"{RESULTS}/logs/ask_perturbed/{{model}}/{{variant}}/{{split}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/ask_perturbed/{{model}}/{{variant}}/{{split}}.tsv"
+        wildcard_constraints:
+            model=names(LANGUAGE_MODELS),
+            variant=names([BASE, *STUDY.recipes]),
+        conda:
+            environment
+        threads: config_of("threads")
+        resources:
+            gpu=gpus,
+            mem_mb=config_of("mem_mb"),
+            runtime=config_of("runtime"),
+        params:
+            made_of=made_of("ask_perturbed"),
+            gpus=required_gpus,
+        message:
+            "{wildcards.model}/{wildcards.variant} answers perturbed prompts of {wildcards.split}"
+        shell:
+            "valuestrata ask_perturbed --study {input.study:q} --model {wildcards.model} "
+            "--variant {wildcards.variant} --split {wildcards.split} --threads {threads} "
+            "--gpus {params.gpus} 2> {log:q}"

@@ -20,6 +20,7 @@ TABLES = [
     "human_agreement",
 ]
 ACCEPTED = Path(RESULTS, "accepted.json")  # written by `valuestrata accept`
+SENSITIVITY = [f"{RESULTS}/report/sensitivity.parquet"] if STUDY.sensitivity else []
 USAGE = [f"{RESULTS}/report/usage.parquet"] if STUDY.service_models() else []
 
 
@@ -57,6 +58,7 @@ rule usage:
         probes=[
             f"{RESULTS}/probes/{j}.parquet" for j in STUDY.probed_judges() if STUDY.is_service(j)
         ],
+        perturbed=of_runs_perturbed(served(asked_runs(STUDY))),
     output:
         usage=f"{RESULTS}/report/usage.parquet",
     log:
@@ -72,6 +74,34 @@ rule usage:
         "counting what services cost"
     shell:
         "valuestrata usage --study {input.study:q} 2> {log:q}"
+
+
+rule sensitivity:
+    input:
+        study=STUDY_FILE,
+        pairs=expand(f"{RESULTS}/pairs/{{split}}.parquet", split=perturbed_splits(STUDY)),
+        predictions=of_runs(f"{RUN}/predictions.parquet", compared_runs(STUDY)),
+        perturbed=of_runs_perturbed(asked_runs(STUDY)),
+        item_texts=of_runs(
+            f"{RUN}/item_texts.parquet", asked_runs(STUDY) if probes_items(STUDY) else []
+        ),
+        questions=rules.clean.output.questions if probes_country(STUDY) else [],
+        responses=rules.clean.output.responses if probes_country(STUDY) else [],
+    output:
+        sensitivity=f"{RESULTS}/report/sensitivity.parquet",
+    log:
+        f"{RESULTS}/logs/sensitivity.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sensitivity.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    params:
+        made_of=made_of("sensitivity") if STUDY.sensitivity else "",
+    message:
+        "comparing answers to perturbed prompts"
+    shell:
+        "valuestrata sensitivity --study {input.study:q} 2> {log:q}"
 
 
 rule contrasts:
@@ -117,6 +147,7 @@ rule tables:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
+        sensitivity=SENSITIVITY,
         win_rates=rules.compare.output.win_rates,
         human_agreement=human_agreement,
     output:
@@ -143,6 +174,15 @@ rule tables:
                 labels={"shows": "usage"},
             )
             for _ in USAGE
+        ],
+        sensitivity=[
+            report(
+                f"{RESULTS}/report/tables/sensitivity.csv",
+                caption="../report/table_sensitivity.rst",
+                category="Tables",
+                labels={"shows": "sensitivity"},
+            )
+            for _ in SENSITIVITY
         ],
         record=f"{RESULTS}/report/tables/made_of.json",
     log:
@@ -224,6 +264,7 @@ rule report:
         ceilings=rules.ceiling.output.ceilings,
         ties=expand(rules.labels.output.ties, split=STUDY.splits),
         usage=USAGE,
+        sensitivity=SENSITIVITY,
         panels=rules.figures.output.panels,
         training=rules.figures.output.training,
         questions=rules.clean.output.questions,

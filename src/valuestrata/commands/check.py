@@ -11,6 +11,7 @@ from valuestrata.inference import model_files
 from valuestrata.study.checks import uncounted, unpinned
 from valuestrata.study.families import kin_of_judges
 from valuestrata.study.load import ROOT, is_overlay, load_files
+from valuestrata.study.perturbed import perturbation_notices, perturbed_splits
 from valuestrata.study.study import Study, dump
 from valuestrata.study.yaml import read_mapping
 from valuestrata.survey.columns import check_columns
@@ -25,6 +26,7 @@ from valuestrata.survey.reference import (
     same_design,
 )
 from valuestrata.survey.table import Headers, ReadOptions
+from valuestrata.survey.wordings import check_wordings
 
 if TYPE_CHECKING:
     from valuestrata.survey.codebook import Question
@@ -76,7 +78,7 @@ def findings(study: Study) -> tuple[list[str], list[str]]:
     """What is to be told of a study, its survey's file and its local models; and what is wrong."""
     wrong = check_columns(study, Path())
     wordless, doubtful = ([], []) if wrong else check_open_questions(study, Path())
-    wrong += [*wordless, *unreadable_models(study)]
+    wrong += [*wordless, *check_wordings(study, Path()), *unreadable_models(study)]
     lines = [f"warning: {warning}" for warning in [*warnings(study), *doubtful]]
     if not wrong:
         try:
@@ -146,6 +148,9 @@ def described(study: Study) -> str:
     """What a study is, in one line."""
     splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
     variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    if study.sensitivity:
+        names = ", ".join(perturbed_splits(study))
+        variants += f", {len(study.sensitivity.perturbations)} perturbations of {names}"
     n_writing = len(study.generation_runs())
     texts = f", {n_writing} of which write open-ended answers" if n_writing else ""
     return (
@@ -174,7 +179,7 @@ def warnings(study: Study) -> list[str]:
     lines = [*unpinned(study), *uncounted(study)]
     if not study.survey.simulate and not Path(study.survey_file).is_file():
         lines.append(f"{study.survey_file or 'the survey file'} is not here: columns unchecked")
-    return [*lines, *kin_lines(study), *merged_groups(study)]
+    return [*lines, *kin_lines(study), *merged_groups(study), *perturbation_notices(study)]
 
 
 def kin_lines(study: Study) -> list[str]:

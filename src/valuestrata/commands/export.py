@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 BY_PAIR = {
     "predictions.parquet": tables.PREDICTIONS,
+    "perturbed": tables.PREDICTIONS,
     "texts.parquet": tables.TEXTS,
     "scores": tables.SCORES,
     "verdicts": tables.VERDICTS,
@@ -35,7 +36,8 @@ RESULTS = "results"
 CONTENTS = (
     "`report/index.html`: the report; `report/tables/`: its tables as csv",
     "`pairs/`: the modal answer of each subgroup to each question",
-    "`runs/MODEL/VARIANT/SPLIT/`: predictions, open-ended answers, verdicts, scores, fairness",
+    "`runs/MODEL/VARIANT/SPLIT/`: predictions, also to perturbed prompts, open-ended answers, "
+    "verdicts, scores, fairness",
     "`models/`: adapters of fine-tunes, each with a model card",
     "`study.json`, `Snakefile`, `workflow/`: the settings, and the rules that made all of this",
     "`croissant.json`: what each column of the tables holds, in the Croissant format",

@@ -14,11 +14,13 @@ from valuestrata.columns import METRIC
 from valuestrata.metrics.multiplicity import q_values
 from valuestrata.report.runs import BASE, is_prompt_contrast
 from valuestrata.report.settings import ComparisonSettings
+from valuestrata.study.sensitivity import COMPARED, PERTURBATIONS
 
 POWER = 0.8
 """Share of studies that would find the smallest gap."""
 TUNING, BASELINES, PROMPTS = "tuning", "baselines", "prompts"
 BY_AXIS, BY_SUBGROUP = "inequality by axis", "inequality over subgroups"
+SENSITIVITY, CONTAMINATION = "sensitivity", "contamination"
 QUESTIONS, QUESTIONS_BY_STRATUM, BLOCKS = "questions", "questions by stratum", "blocks"
 
 
@@ -79,6 +81,15 @@ def adjusted_differences(frame: pd.DataFrame, settings: ComparisonSettings) -> p
     keys = ["split", "family", *METRIC]
     frame = with_q_values(frame, keys)
     return with_smallest_gaps(frame, keys, settings.evaluation.confidence_level)
+
+
+def adjusted_sensitivity(frame: pd.DataFrame, confidence_level: float) -> pd.DataFrame:
+    """SENSITIVITY with families, q-values and smallest gaps: a metric's tests of all runs."""
+    is_probe = frame["perturbation"].isin(PERTURBATIONS[len(COMPARED) :])
+    names = np.where(is_probe, CONTAMINATION, SENSITIVITY)
+    frame = frame.assign(family=pd.array(names, dtype="string"))
+    keys = ["split", "family", "metric"]
+    return with_smallest_gaps(with_q_values(frame, keys), keys, confidence_level)
 
 
 def _family(first: tuple[str, str], second: tuple[str, str], settings: ComparisonSettings) -> str:

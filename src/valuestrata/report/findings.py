@@ -18,6 +18,7 @@ from valuestrata.report.fairness_findings import (
     paradox_finding,
 )
 from valuestrata.report.judge_findings import judge_finding
+from valuestrata.report.perturbation_tables import perturbation_finding
 from valuestrata.report.prompt_sensitivity import sensitivity_finding
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
@@ -30,6 +31,7 @@ from valuestrata.report.tuning_findings import tuning_finding
 Answer = tuple[str, list[str]]
 """An answer and its details."""
 MAX_DETAILS = 3
+PERTURBED = "How far do answers hang on how they are asked?"
 BEST_BASELINE = "Which baseline is best?"
 
 
@@ -77,6 +79,8 @@ def _questions(results: Results) -> dict[str, Callable[[Results, str], Answer]]:
     }
     if settings.judges:
         questions["What does the judge prefer?"] = judge_finding
+    if results.sensitivity is not None:
+        questions[PERTURBED] = perturbation_finding
     if prompt_variant_runs(settings):
         questions["How sensitive are answers to the prompt?"] = sensitivity_finding
     return questions

@@ -12,7 +12,8 @@ from valuestrata.report.baseline_findings import (
 from valuestrata.report.ceiling_findings import ceiling_finding
 from valuestrata.report.comparison import ALL_PAIRS, ANSWERED
 from valuestrata.report.cost import cost_sentence
-from valuestrata.report.findings import BEST_BASELINE
+from valuestrata.report.findings import BEST_BASELINE, PERTURBED
+from valuestrata.report.perturbation_tables import perturbation_finding
 from valuestrata.report.phrases import caveat_sentence, count, decimal, percent, with_interval
 from valuestrata.report.results import Results
 from valuestrata.report.runs import (
@@ -42,6 +43,8 @@ def headline(results: Results, notices: Sequence[str] = ()) -> str:
     if llm_runs(settings):
         lines += _wrapped(tuning_finding(results, split)[0])
         lines += _wrapped(f"Do baselines still win? {baselines_finding(results, split)[0]}")
+        if results.sensitivity is not None:
+            lines += _wrapped(f"{PERTURBED} {perturbation_finding(results, split)[0]}")
     else:
         lines += _wrapped(f"{BEST_BASELINE} {best_baseline_finding(results, split)[0]}")
         lines += _wrapped(ceiling_finding(results, split)[0])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from valuestrata.metrics.length_control import MIN_COMPARISONS as LENGTH_MIN
+from valuestrata.report.perturbation_tables import perturbation_methods
 from valuestrata.report.phrases import listed, plural, sentence
 from valuestrata.report.prompt_sensitivity import rule_text
 from valuestrata.report.results import stratum_label
@@ -43,6 +44,7 @@ def methods(settings: ReportSettings) -> list[Method]:
     return [
         *_data(settings),
         *(_prompts(settings) if has_llms else ()),
+        *perturbation_methods(settings),
         *_metrics(settings),
         *_inequality(settings),
         *(_open_ended(settings.generation) if settings.generation and has_llms else ()),

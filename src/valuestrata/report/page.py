@@ -35,6 +35,7 @@ from valuestrata.report.model_provenance import (
 )
 from valuestrata.report.opening import opening_sentences, opening_table
 from valuestrata.report.packed import as_script, pack, pack_text
+from valuestrata.report.perturbation_tables import perturbation_tables
 from valuestrata.report.phrases import caveat_sentence, count, listed, plural
 from valuestrata.report.probes import probes_table, swayed_lines
 from valuestrata.report.prompt_sensitivity import sensitivity_table
@@ -254,6 +255,7 @@ def _tables_by_split(settings: ReportSettings, results: Results) -> dict[str, li
             for split in all_splits
             if has_prompt_variants
         ],
+        "perturbations": [t for split in all_splits for t in perturbation_tables(results, split)],
         "gains": [
             display.gains_table(results, split) for split in all_splits if settings.persona_agnostic
         ],

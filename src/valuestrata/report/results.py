@@ -69,7 +69,8 @@ class Results:
 
     `ties` are those of all splits, named in the column `split`. `human_agreement` is there where
     people have annotated text pairs, or `human_note` says why what they gave does not count, and
-    `usage` where a service was asked, `probes` of each judge that was tried with texts made for it.
+    `usage` where a service was asked, `probes` of each judge that was tried with texts made for it,
+    `sensitivity` where prompts were perturbed.
     `fairness` and `diversity` have q-values (families.py). `outcomes` counts what texts were
     (model, variant, split, block, outcome, n); it is there where figures are drawn.
     """
@@ -93,6 +94,7 @@ class Results:
     human_note: str = ""
     usage: pd.DataFrame | None = None
     probes: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    sensitivity: pd.DataFrame | None = None
 
     @property
     def annotators(self) -> str:
@@ -115,6 +117,17 @@ class Results:
     @cached_property
     def _ceilings(self) -> dict[Key, Estimate]:
         return _estimates(self.ceilings, ["ceiling", "split", "level", "group", "metric"])
+
+    @cached_property
+    def _perturbed(self) -> dict[Key, tuple[Estimate, str]]:
+        """Estimate and note by model, variant, split, perturbation and metric."""
+        if self.sensitivity is None:
+            return {}
+        keys = [*RUN, "perturbation", "metric"]
+        return {
+            tuple(str(row[k]) for k in keys): (to_estimate(row), str(row["note"]))
+            for row in records(self.sensitivity)
+        }
 
     @cached_property
     def _gains(self) -> dict[Key, tuple[str, Estimate]]:
@@ -149,6 +162,12 @@ class Results:
         gap = self._differences.get((*first, *second, split, *key[:3]))
         other_way = self._differences.get((*second, *first, split, *key[:3]))
         return gap if gap is not None or other_way is None else other_way.negative()
+
+    def perturbed(
+        self, run: ModelVariant, split: str, perturbation: str, metric: str
+    ) -> tuple[Estimate, str] | None:
+        """What a perturbation shows of a run, and why there is nothing, '' where there is."""
+        return self._perturbed.get((*run, split, perturbation, metric))
 
     def group(
         self, run: ModelVariant, split: str, level: str, group: str, metric: str

@@ -8,6 +8,7 @@ from valuestrata.study.families import kin_of_judges
 from valuestrata.study.judges import Generation, Prediction
 from valuestrata.study.models import BaselineModel
 from valuestrata.study.prompts import Prompt, PromptVariant
+from valuestrata.study.sensitivity import Sensitivity
 from valuestrata.study.splits import Split, stratum_id
 from valuestrata.study.study import Study
 from valuestrata.survey.reference import is_singapore
@@ -89,6 +90,7 @@ class ReportSettings(DisplaySettings):
         generation: how open-ended answers are asked for.
         toys: models whose weights the study makes.
         is_papers_survey: whether the survey is the one of the paper.
+        sensitivity: how prompts are perturbed, None where they are not.
     """
 
     title: str
@@ -105,6 +107,7 @@ class ReportSettings(DisplaySettings):
     generation: Generation | None
     toys: tuple[str, ...]
     is_papers_survey: bool = False
+    sensitivity: Sensitivity | None = None
 
 
 def comparison_settings(study: Study) -> ComparisonSettings:
@@ -145,6 +148,7 @@ def report_settings(study: Study) -> ReportSettings:
         generation=study.generation,
         toys=tuple(study.toys()),
         is_papers_survey=is_singapore(study),
+        sensitivity=study.sensitivity,
     )
 
 

@@ -9,6 +9,7 @@ from valuestrata.report.human_agreement import reliabilities
 from valuestrata.report.phrases import METRICS
 from valuestrata.report.results import RUN, SUBGROUPS, Results, in_order
 from valuestrata.report.runs import all_runs, prompt_variant_runs
+from valuestrata.study.sensitivity import PERTURBATIONS
 from valuestrata.tables import INEQUALITIES
 
 PARTS = ("value", "ci_low", "ci_high", "n", "missing")
@@ -34,6 +35,10 @@ USAGE = "usage"
 """The table of what services cost, where a study asks one."""
 
 
+SENSITIVITY = "sensitivity"
+"""The table of perturbed prompts and probes, where a study has them."""
+
+
 def report_tables(results: Results) -> dict[str, pd.DataFrame]:
     """Every table of the report by its name."""
     tables = {
@@ -54,6 +59,10 @@ def report_tables(results: Results) -> dict[str, pd.DataFrame]:
     }
     if results.usage is not None:
         tables[USAGE] = results.usage
+    if results.sensitivity is not None:
+        orders = {"perturbation": PERTURBATIONS}
+        frame = in_order(results.sensitivity, results.settings, orders)
+        tables[SENSITIVITY] = _leading(frame, ["split", "perturbation"])
     return {name: _with_caveat(frame, results.settings.caveat) for name, frame in tables.items()}
 
 

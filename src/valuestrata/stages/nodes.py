@@ -16,6 +16,7 @@ from valuestrata.study.study import Study
 DONE, MISSING, STALE = "done", "missing", "stale"
 SURVEY_STAGES = {
     "simulate", "clean", "tally", "diversity", "pairs", "labels", "ceiling", "summary",
+    "perturb",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from valuestrata.study.study import Study, dump
 from valuestrata.survey import readers
 from valuestrata.survey.groups import Group, Groups
 
-ASKING = ("predict", "generate", "judge", "probe")
+ASKING = ("predict", "generate", "judge", "probe", "ask_perturbed")
 """Stages that ask a model."""
 WEIGHTS = ("weights", "adapter")
 """Inputs that nothing is read from here."""

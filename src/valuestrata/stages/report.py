@@ -27,7 +27,13 @@ from valuestrata.report.settings import ReportSettings, report_settings
 from valuestrata.report.win_rate_tables import all_verdict_warnings
 from valuestrata.stages import surroundings
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.stages.result_files import adapter_keys, load_results, result_inputs, usage_input
+from valuestrata.stages.result_files import (
+    adapter_keys,
+    load_results,
+    result_inputs,
+    sensitivity_input,
+    usage_input,
+)
 from valuestrata.study.study import Study, variant_name, variant_parts
 from valuestrata.tables import PAIR
 
@@ -50,6 +56,7 @@ def inputs(study: Study) -> Files:
     files: dict[str, str | tuple[str, ...]] = {
         **result_inputs(study),
         **usage_input(study),
+        **sensitivity_input(study),
         "summary": at(study, paths.SUMMARY),
         "panels": at(study, paths.PANELS),
         "training": at(study, paths.FIGURE, name="training", format="svg"),

@@ -63,6 +63,11 @@ def usage_input(study: Study) -> Files:
     return {"usage": at(study, paths.USAGE)} if study.service_models() else {}
 
 
+def sensitivity_input(study: Study) -> Files:
+    """Path of the table of perturbed prompts; none where the study perturbs none."""
+    return {"sensitivity": at(study, paths.SENSITIVITY)} if study.sensitivity else {}
+
+
 def adapter_keys(settings: DisplaySettings) -> list[ModelVariant]:
     """Model and recipe of every adapter; a k-fold recipe has one a fold."""
     return [
@@ -99,6 +104,9 @@ def load_results(job: Job[Any]) -> Results:
         human_agreement=human_agreement,
         human_note=human_note,
         usage=io.read_table(job.path("usage"), USAGE) if "usage" in job.files else None,
+        sensitivity=io.read_table(job.path("sensitivity"), evaluation_tables.SENSITIVITY)
+        if "sensitivity" in job.files
+        else None,
     )
 
 

@@ -12,6 +12,7 @@ from valuestrata.report.families import adjusted_questions
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
+from valuestrata.study.perturbed import perturbation_notices
 from valuestrata.study.splits import COUNTRY, Selection
 from valuestrata.study.study import Study
 from valuestrata.survey import summary
@@ -26,7 +27,8 @@ BASELINES = {"national_mode": national_mode, "axis_mode": axis_mode}
 class Settings(Part):
     """What the summary says of the study.
 
-    Of several countries: the strata of each split, and the countries that it keeps.
+    Of several countries: the strata of each split, and the countries that it keeps. perturbations:
+    what is doubtful of them.
     """
 
     study: str
@@ -39,6 +41,7 @@ class Settings(Part):
     strata: FrozenMap[str, tuple[tuple[str, ...], ...]] = EMPTY
     countries: FrozenMap[str, Selection] = EMPTY
     reference_groups: FrozenMap[str, str] = EMPTY
+    perturbations: tuple[str, ...] = ()
 
 
 def runs(study: Study) -> list[dict[str, str]]:
@@ -57,6 +60,7 @@ def settings(study: Study) -> Settings:
         evaluation=study.evaluation,
         caveat=study.survey_caveat,
         reference_groups=study.contrasts.reference_groups,
+        perturbations=tuple(perturbation_notices(study)),
         **_across_countries(study),
     )
 
@@ -123,6 +127,7 @@ def run(job: Job[Settings]) -> None:
             kept = config.countries[split]
             notices += stratum_notices(groups, split, config.strata[split], kept, pairs)
     notices += missing_references(config.reference_groups, groups.labels())
+    notices += config.perturbations
     content = {
         "study": config.study,
         "survey": config.survey,

@@ -5,9 +5,14 @@ from pathlib import Path
 from valuestrata import io, paths
 from valuestrata.report.latex import LATEX_NAMES, latex_tables
 from valuestrata.report.settings import DisplaySettings, display_settings
-from valuestrata.report.tables import NAMES, USAGE, report_tables
+from valuestrata.report.tables import NAMES, SENSITIVITY, USAGE, report_tables
 from valuestrata.stages.job import Files, Job, at
-from valuestrata.stages.result_files import load_results, result_inputs, usage_input
+from valuestrata.stages.result_files import (
+    load_results,
+    result_inputs,
+    sensitivity_input,
+    usage_input,
+)
 from valuestrata.study.study import Study
 
 Settings = DisplaySettings
@@ -25,12 +30,13 @@ def settings(study: Study) -> Settings:
 
 def inputs(study: Study) -> Files:
     """All tables of the study."""
-    return {**result_inputs(study), **usage_input(study)}
+    return {**result_inputs(study), **usage_input(study), **sensitivity_input(study)}
 
 
 def outputs(study: Study) -> Files:
     """A csv file a table, the paper's tables as LaTeX, and their record."""
-    names = (*NAMES, USAGE) if study.service_models() else NAMES
+    names = [*NAMES, *[USAGE] * bool(study.service_models())]
+    names += [SENSITIVITY] * bool(study.sensitivity)
     files = {
         "tables": tuple(at(study, paths.TABLE, name=name, format="csv") for name in names),
         "latex": tuple(at(study, paths.TABLE, name=name, format="tex") for name in LATEX_NAMES),

@@ -12,6 +12,7 @@ from valuestrata.contracts import Column, Contract, frame_of
 from valuestrata.inference.books import Account, Books, total
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import Part
+from valuestrata.study.perturbed import asked_runs, reworded
 from valuestrata.study.study import Study
 
 NODE = ("stage", "model", "variant", "split", "judge")
@@ -71,7 +72,14 @@ def inputs(study: Study) -> Files:
             ("verdicts", paths.VERDICTS, judged),
         )
     }
-    return {**tables, "probes": tuple(at(study, paths.PROBES, judge=judge) for judge in tried)}
+    perturbed = tuple(
+        at(study, paths.PERTURBED, **dict(zip(keys, run, strict=False)), perturbation=name)
+        for run in asked_runs(study)
+        for name in reworded(study)
+        if study.is_service(run[0])
+    )
+    probes = tuple(at(study, paths.PROBES, judge=judge) for judge in tried)
+    return {**tables, "probes": probes, **({"perturbed": perturbed} if perturbed else {})}
 
 
 def outputs(study: Study) -> Files:

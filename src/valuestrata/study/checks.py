@@ -8,6 +8,7 @@ from valuestrata.study import (
     judge_checks,
     model_checks,
     people_checks,
+    sensitivity_checks,
     split_checks,
 )
 from valuestrata.study.models import COMMIT
@@ -43,6 +44,7 @@ def problems(study: Study, root: Path, files: bool) -> Iterator[str]:
     yield from file_checks.open_wordings(study)
     yield from judge_checks.problems(study, root)
     yield from equal_prompt_variants(study)
+    yield from sensitivity_checks.problems(study)
 
 
 def survey_source(study: Study) -> Iterator[str]:

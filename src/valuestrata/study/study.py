@@ -15,6 +15,7 @@ from valuestrata.study.models import BaselineModel, LocalModel, Model, OpenAIMod
 from valuestrata.study.people import People, SimulatedAnnotators
 from valuestrata.study.prompts import Prompt, PromptVariant
 from valuestrata.study.recipes import AnyRecipe
+from valuestrata.study.sensitivity import Sensitivity
 from valuestrata.study.splits import COUNTRY, Fold, Selection, Split, axes_of
 from valuestrata.study.survey import Axis, Survey
 
@@ -109,6 +110,13 @@ class Study(Part):
     )
     contrasts: Contrasts = Field(
         default=Contrasts(), description="Which groups of an axis are compared with which."
+    )
+    sensitivity: Sensitivity | None = Field(
+        default=None,
+        description=(
+            "How far answers hang on the prompt, and probes for contamination; left out, nothing "
+            "is asked."
+        ),
     )
 
     def to_json(self) -> str:
