@@ -45,6 +45,14 @@ def to_device_async(tensor: torch.Tensor, where: torch.device) -> torch.Tensor:
     return tensor.to(where)
 
 
+def to_device(batch: dict[str, torch.Tensor], where: torch.device) -> dict[str, torch.Tensor]:
+    """A batch's tensors on a device, none waited for; single numbers stay where the host has them.
+
+    A number of the host's goes into any operation of a device, and to ask for it waits for nothing.
+    """
+    return {k: v if v.dim() == 0 else to_device_async(v, where) for k, v in batch.items()}
+
+
 def to_host_async(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Start to copy a tensor to the CPU; calling what is returned waits for this copy alone."""
     if not tensor.is_cuda:

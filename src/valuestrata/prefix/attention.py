@@ -16,6 +16,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from valuestrata.prefix.forests import Ints
+from valuestrata.prefix.padding import told
 
 _PREFIX = "blocks_of_"
 _LAYERS = {"full_attention", "sliding_attention"}
@@ -137,7 +138,8 @@ def _prepare(network: Any) -> None:
         raise ForestError("it has layers that are not plain attention")
     name = _PREFIX + inner
     ALL_ATTENTION_FUNCTIONS.register(name, partial(_attend, inner))
-    ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[inner])
+    make_mask = ALL_MASK_ATTENTION_FUNCTIONS[inner]
+    ALL_MASK_ATTENTION_FUNCTIONS.register(name, told(make_mask) if inner == "sdpa" else make_mask)
     network.set_attn_implementation(name)
     if network.config._attn_implementation != name:
         raise ForestError("its custom attention cannot be replaced")

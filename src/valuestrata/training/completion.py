@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from valuestrata.prefix.padding import known_padding
 from valuestrata.training.examples import Example
 from valuestrata.training.objective import Batch, Objective
 
@@ -59,13 +60,14 @@ class CompletionObjective(Objective):
 
     def logits(self, network: Any, batch: Batch) -> torch.Tensor:
         """[n, K, vocabulary] what predicts the labels."""
-        return network(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            position_ids=batch["position_ids"],
-            logits_to_keep=batch["labels"].shape[1],
-            use_cache=False,
-        ).logits
+        with known_padding(bool(batch["is_padded"])):
+            return network(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                position_ids=batch["position_ids"],
+                logits_to_keep=batch["labels"].shape[1],
+                use_cache=False,
+            ).logits
 
     def num_tokens(self, batch: Batch) -> int:
         """Tokens that are no padding."""
@@ -92,6 +94,7 @@ def stable_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def collate(examples: Sequence[Example], pad: int) -> Batch:
     """input_ids, attention_mask, position_ids, all [n, T], and labels [n, K] of the last K columns.
 
+    is_padded: whether a row is shorter than another, a number that stays on the host.
     Padded at the left, so that replies are the last columns. labels[i, j] is the token that column
     j predicts, or -100 where it predicts none of a reply.
     """
@@ -112,4 +115,5 @@ def collate(examples: Sequence[Example], pad: int) -> Batch:
         "attention_mask": mask,
         "position_ids": positions,
         "labels": labels,
+        "is_padded": (mask == 0).any(),
     }

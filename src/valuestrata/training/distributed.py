@@ -48,12 +48,12 @@ def relaunch(processes: int) -> NoReturn:
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum over the processes of a tensor that lies on the CPU."""
+    """The sum over the processes of a tensor, on this process' device."""
     if world_size() == 1:
         return tensor
     from accelerate.utils import reduce
 
-    return torch.as_tensor(reduce(tensor.to(_state().device), "sum")).cpu()
+    return torch.as_tensor(reduce(tensor.to(_state().device), "sum"))
 
 
 def sync_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:

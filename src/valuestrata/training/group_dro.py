@@ -5,6 +5,7 @@ Symbols: G subgroups, n pairs of a batch.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 
@@ -24,6 +25,8 @@ class GroupDROWeighting(ExampleWeighting):
     so a pair weighs q_g / p_g, p_g its subgroup's share of the pairs, and L_g is estimated by
     (1 / n p_g) times the sum of its losses in the batch: both without bias.
     """
+
+    reads_losses: ClassVar[bool] = True
 
     def __init__(self, data: Sequence[Example], step_size: float) -> None:
         """Start from equal weights."""

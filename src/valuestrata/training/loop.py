@@ -9,6 +9,10 @@ is the sum over all of them: what is learned does not depend on how many there a
 draws by chance (dropout) comes from the seed, the step's number and the process, and the order of
 batches from the seed alone, so that a run that resumes from a saved step ends where one in one go
 does.
+
+Nothing within a step waits for the device: what a step computed stays there until it is logged or
+saved, or until the weighting needs it for the next one. So a device never idles while the next
+step's kernels are launched.
 """
 
 import logging
@@ -20,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
 from valuestrata.provenance import text_digest
 from valuestrata.training import distributed
 from valuestrata.training.checkpoint import Checkpoint
 from valuestrata.training.objective import Batch, ExampleWeighting, Objective, StepRecord
+from valuestrata.training.optimizer import MasterAdamW
 from valuestrata.training.schedules import OptimizerSettings
 
 log = logging.getLogger(__name__)
@@ -58,6 +62,8 @@ def train(
     Returns:
         For each step: step, loss (unweighted mean), token_accuracy, learning_rate, gradient_norm
         (before clipping), tokens (without padding) and seconds; what `weighting` and `measure` add.
+        Steps that are read together share their seconds by their tokens: the host runs ahead of a
+        GPU, and the time of a single step is not known.
 
     Raises:
         FloatingPointError: a loss is no finite number.
@@ -71,27 +77,47 @@ def train(
     )
     network.train()
     batch = next(coming, None)
-    while batch is not None:
-        started, step = time.monotonic(), len(run.history) + 1
+    for step in range(len(run.history) + 1, settings.max_steps + 1):
+        if batch is None:
+            break
+        started = time.monotonic()
         _seed_step(settings.seed, step)
-        results = _backward(network, batch, objective, run.weighting.weights(batch.examples))
+        weights = run.weighting.weights(batch.examples)
+        results = _backward(network, batch, objective, weights, run.optimizer)
         following = next(coming, None)  # collated while a GPU still works on this one
-        losses, token_accuracy, tokens = _gather(batch, results)
-        record = run.finish_step(losses, token_accuracy) | {"tokens": tokens}
-        record |= {"seconds": time.monotonic() - started}
-        record |= run.weighting.update(batch.examples, losses)
-        run.history.append(record)
-        if step == settings.max_steps or step % interval == 0:
+        run.finish_step(step, started, batch, results)
+        is_last = step == settings.max_steps
+        is_logged = is_last or step % interval == 0
+        is_saved = checkpoint is not None and not is_last and checkpoint.is_due()
+        if is_logged or is_saved or run.weighting.reads_losses:
+            run.read_steps()
+        if is_logged:
             if measure is not None:
                 network.eval()
-                record |= measure()
+                run.history[-1] |= measure()
                 network.train()
             _log_progress(run.history[-interval:], settings)
-        if checkpoint is not None and checkpoint.is_due() and step < settings.max_steps:
+        if checkpoint is not None and is_saved:
             checkpoint.save(run.state(), step)
         batch = following
+    run.read_steps()
     network.eval()
     return run.history
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that was taken. What it computed may still be on its way, on the device.
+
+    results: losses, token accuracy and tokens [3, n] of its n examples, then the gradient's norm,
+    in one row [3 n + 1].
+    """
+
+    number: int
+    started: float
+    learning_rate: float
+    examples: list[Any]
+    results: torch.Tensor
 
 
 @dataclass
@@ -99,10 +125,11 @@ class _Run:
     """A training at a step: what a checkpoint holds, and what a step changes."""
 
     trained: dict[str, torch.nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: MasterAdamW
     settings: OptimizerSettings
     weighting: ExampleWeighting
     history: list[StepRecord]
+    unread: list[_Step]
 
     @classmethod
     def start(
@@ -114,17 +141,15 @@ class _Run:
     ) -> "_Run":
         """A training at its first step, or at the one that a checkpoint holds."""
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        optimizer = torch.optim.AdamW(
-            trained.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        run = cls(trained, optimizer, settings, weighting, [])
+        optimizer = MasterAdamW(trained.values(), settings.learning_rate, settings.weight_decay)
+        run = cls(trained, optimizer, settings, weighting, [], [])
         saved = checkpoint.load() if checkpoint is not None else None
         if saved is not None:
             run.restore(saved)
         return run
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """What a checkpoint holds, once all steps are read."""
         return {
             "weights": {name: p.detach() for name, p in self.trained.items()},
             "optimizer": self.optimizer.state_dict(),
@@ -141,30 +166,59 @@ class _Run:
         self.weighting.restore(saved["weighting"])
         self.history = list(saved["history"])
 
-    def finish_step(self, losses: torch.Tensor, token_accuracy: torch.Tensor) -> StepRecord:
-        """Take a step along the gradient of all processes, if the losses are finite."""
-        step = len(self.history) + 1
-        if not bool(losses.isfinite().all()):
-            raise FloatingPointError(f"loss is {losses.mean()} at step {step}; lower learning_rate")
+    def finish_step(
+        self, step: int, started: float, batch: "_Microbatches", results: list[torch.Tensor]
+    ) -> None:
+        """Take a step along the gradient of all processes."""
         rate = self.settings.rate(step - 1)
-        return {
-            "step": step,
-            "loss": float(losses.mean()),
-            "token_accuracy": float(token_accuracy.mean()),
-            "learning_rate": rate,
-            "gradient_norm": self._update(rate),
-        }
+        norm = self._update(rate)
+        table = _gather(batch, results, norm.device)
+        row = torch.cat([table.flatten(), norm.double()[None]])
+        self.unread.append(_Step(step, started, rate, batch.examples, row))
 
-    def _update(self, rate: float) -> float:
+    def _update(self, rate: float) -> torch.Tensor:
         """Move the weights; the gradient's norm before it was clipped."""
-        parameters = list(self.trained.values())
+        parameters = self.optimizer.masters
         distributed.sync_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
+
+    def read_steps(self) -> None:
+        """Wait for the device once, and write down the steps since it was last waited for.
+
+        Raises:
+            FloatingPointError: a loss is no finite number.
+        """
+        if not self.unread:
+            return
+        steps, self.unread = self.unread, []
+        rows = torch.cat([step.results for step in steps]).cpu()
+        seconds = time.monotonic() - steps[0].started
+        records = []
+        for step, row in zip(steps, rows.split([len(s.results) for s in steps]), strict=True):
+            losses, token_accuracy, tokens = row[:-1].view(3, -1)
+            if not bool(losses.isfinite().all()):
+                raise FloatingPointError(
+                    f"loss is {losses.mean()} at step {step.number}; lower learning_rate"
+                )
+            records.append(
+                {
+                    "step": step.number,
+                    "loss": float(losses.mean()),
+                    "token_accuracy": float(token_accuracy.mean()),
+                    "learning_rate": step.learning_rate,
+                    "gradient_norm": float(row[-1]),
+                    "tokens": int(tokens.sum()),
+                    "seconds": 0.0,
+                    **self.weighting.update(step.examples, losses),
+                }
+            )
+        speed = sum(record["tokens"] for record in records) / seconds
+        self.history += [{**record, "seconds": record["tokens"] / speed} for record in records]
 
 
 def _seed_step(seed: int, step: int) -> None:
@@ -178,48 +232,56 @@ class _Microbatches:
     """A step's batch, and this process' microbatches: places and CPU tensors."""
 
     examples: list[Any]
-    parts: list[tuple[NDArray[np.int64], Batch]]
+    parts: list[tuple[slice, Batch]]
     tokens: int
 
 
 def _collate_microbatches(examples: list[Any], objective: Objective, passes: int) -> _Microbatches:
     """Cut a batch into one part a process and pass, and collate those of this process."""
     parts = np.array_split(np.arange(len(examples)), distributed.world_size() * passes)
-    mine = [part for part in parts[distributed.rank() * passes :][:passes] if len(part)]
-    batches = [objective.collate([examples[i] for i in part]) for part in mine]
+    mine = [
+        slice(int(part[0]), int(part[-1]) + 1)
+        for part in parts[distributed.rank() * passes :][:passes]
+        if len(part)
+    ]
+    batches = [objective.collate(examples[part]) for part in mine]
     tokens = sum(map(objective.num_tokens, batches))
     return _Microbatches(examples, list(zip(mine, batches, strict=True)), tokens)
 
 
 def _backward(
-    network: Any, batch: _Microbatches, objective: Objective, weights: Sequence[float]
+    network: Any,
+    batch: _Microbatches,
+    objective: Objective,
+    weights: Sequence[float],
+    optimizer: MasterAdamW,
 ) -> list[torch.Tensor]:
-    """Add this process' share of the gradient; losses and accuracy of each microbatch, [2, n].
+    """Collect this process' share of the gradient; losses and accuracy of each part, [2, n].
 
     They lie on the network's device, and nothing waits for them.
     """
     device = next(network.parameters()).device
     results = []
     for places, tensors in batch.parts:
-        moved = {k: runtime.to_device_async(v, device) for k, v in tensors.items()}
+        moved = runtime.to_device(tensors, device)
         losses, token_accuracy = objective.losses(network, moved)
-        weight = torch.tensor([weights[i] for i in places], dtype=losses.dtype)
+        weight = torch.tensor(weights[places], dtype=losses.dtype)
         loss = losses @ runtime.to_device_async(weight, device) / len(weights)
         loss.backward()
+        optimizer.collect()
         results.append(torch.stack([losses.detach(), token_accuracy]))
     return results
 
 
 def _gather(
-    batch: _Microbatches, results: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Losses [n], token accuracy [n] and tokens of the whole batch, on the CPU."""
-    table = torch.zeros(3, len(batch.examples), dtype=torch.float64)
+    batch: _Microbatches, results: list[torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    """Losses, token accuracy and tokens of the whole batch [3, n], on the device."""
+    table = torch.zeros(3, len(batch.examples), dtype=torch.float64, device=device)
     for (places, _), values in zip(batch.parts, results, strict=True):
-        table[:2, places] = values.double().cpu()
+        table[:2, places] = values
     table[2, 0] = batch.tokens
-    losses, token_accuracy, tokens = distributed.all_reduce_sum(table)
-    return losses, token_accuracy, int(tokens.sum())
+    return distributed.all_reduce_sum(table)
 
 
 def _log_progress(records: list[StepRecord], settings: OptimizerSettings) -> None:

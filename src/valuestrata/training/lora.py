@@ -81,7 +81,8 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        tuned = get_peft_model(network, config)
+        # in the network's dtype: peft would take fp32, and cast every activation there and back
+        tuned = get_peft_model(network, config, autocast_adapter_dtype=False)
     except ValueError as error:  # peft knows layers that LoRA cannot tune, such as Mamba's
         raise InputError(f"recipe: target_modules: {str(error).splitlines()[0]}") from None
     adapted = sum(hasattr(m, "lora_A") for m in tuned.modules())

@@ -40,6 +40,9 @@ class Objective(ABC):
 class ExampleWeighting:
     """How much each example counts: as much as its own weight says."""
 
+    reads_losses: ClassVar[bool] = False
+    """Whether the weights of a step depend on the losses of the one before."""
+
     def weights(self, examples: Sequence[Example]) -> list[float]:
         """[n] weights of a batch's examples, before its step."""
         return [example.weight for example in examples]

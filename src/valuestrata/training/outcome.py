@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from valuestrata.errors import InputError
+from valuestrata.inference import runtime
 from valuestrata.training import distributed
-from valuestrata.training.completion import collate
+from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.examples import Example
 from valuestrata.training.objective import StepRecord
 
@@ -23,11 +24,10 @@ PROBE = 8
 def probe_logits(network: Any, examples: Sequence[Example], pad: int) -> torch.Tensor:
     """Logits at the replies of the first examples, on the CPU; leaves evaluation mode on."""
     network.eval()
-    batch = collate(examples[:PROBE], pad)
     device = next(network.parameters()).device
-    inputs = {k: v.to(device) for k, v in batch.items() if k != "labels"}
-    keep = batch["labels"].shape[1]
-    return network(**inputs, logits_to_keep=keep, use_cache=False).logits.float().cpu()
+    objective = CompletionObjective(pad)
+    batch = runtime.to_device(objective.collate(examples[:PROBE]), device)
+    return objective.logits(network, batch).float().cpu()
 
 
 def mean_logit_change(before: torch.Tensor, after: torch.Tensor) -> float:

@@ -29,6 +29,7 @@ from valuestrata.training.examples import Example, Pair, TuningData
 from valuestrata.training.loop import N_EVALS
 from valuestrata.training.methods import load
 from valuestrata.training.objective import StepRecord
+from valuestrata.training.optimizer import MasterAdamW
 from valuestrata.training.passes import check_passes
 from valuestrata.training.schedules import optimizer_settings
 
@@ -237,7 +238,7 @@ def on_one_device(config: Any) -> Any:
 def optimizer(tuned: Any, recipe: Recipe, max_steps: int) -> tuple[Any, Any]:
     """AdamW and the learning rate's course, as in the loop of the other recipes."""
     trained = [p for p in tuned.parameters() if p.requires_grad]
-    adamw = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    adamw = MasterAdamW(trained, recipe.learning_rate, recipe.weight_decay)
     settings = optimizer_settings(recipe, max_steps)
     return adamw, torch.optim.lr_scheduler.LambdaLR(adamw, settings.share_of_peak)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from valuestrata.inference import runtime
 from valuestrata.training import distributed, objectives
 from valuestrata.training.examples import Pair
 from valuestrata.training.objective import StepRecord
@@ -23,14 +24,14 @@ def scores(network: Any, pairs: Sequence[Pair], batch_size: int, pad: int) -> St
     mine = sorted(pairs, key=lambda pair: pair.prompt)[
         distributed.rank() :: distributed.world_size()
     ]
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(3, dtype=torch.float64, device=network.device)
     for start in range(0, len(mine), batch_size):
         part = mine[start : start + batch_size]
-        batch = {k: v.to(network.device) for k, v in objective.collate(part).items()}
+        batch = runtime.to_device(objective.collate(part), network.device)
         logprobs = objective.logprobs(network, batch)
         hits = objectives.mode_accuracy(logprobs, batch).sum()
         distance = objectives.wasserstein(logprobs, batch).sum()
-        sums += torch.stack([hits, distance, torch.ones_like(distance) * len(part)]).double().cpu()
+        sums += torch.stack([hits, distance, torch.full_like(distance, len(part))])
     total_hits, total_distance, n = distributed.all_reduce_sum(sums).tolist()
     return {
         "validation_accuracy": total_hits / n,
