@@ -41,6 +41,11 @@ def padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> dict[
     return {"input_ids": ids, "attention_mask": mask}
 
 
+def at_least_fp32(logits: torch.Tensor) -> torch.dtype:
+    """The dtype of log-probabilities: fp32, or fp64 where a reference is made."""
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
 # Scoring -------------------------------------------------------------------------------------
 
 
@@ -54,7 +59,7 @@ def one_forward(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> 
     results: list[Any] = [None] * len(asked)
     for part in chunks(list(map(len, begun)), size):
         logits = network(**padded([begun[i] for i in part], chat.pad)).logits
-        logprobs = logits.float().log_softmax(dim=-1)
+        logprobs = logits.to(at_least_fp32(logits)).log_softmax(dim=-1)
         for row, i in enumerate(part):
             results[i] = logprobs[row, len(begun[i]) - 1, codes[i]].numpy()
     return results
@@ -73,7 +78,8 @@ def forward_an_option(network: Any, chat: Chat, asked: Sequence[Asked], size: in
     totals = [0.0] * len(rows)
     for part in chunks(list(map(len, rows)), size):
         batch = padded([rows[i] for i in part], chat.pad)
-        logprobs = network(**batch).logits[:, :-1].float().log_softmax(dim=-1)
+        logits = network(**batch).logits[:, :-1]
+        logprobs = logits.to(at_least_fp32(logits)).log_softmax(dim=-1)
         steps = logprobs.gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
         for row, i in enumerate(part):
             totals[i] = float(steps[row, starts[i] - 1 : len(rows[i]) - 1].sum())

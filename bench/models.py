@@ -5,6 +5,7 @@ how to read it.
 """
 
 import argparse
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -34,6 +35,9 @@ from valuestrata.training.schedules import OptimizerSettings
 
 OUTPUT = data.ROOT / "results/bench/models.json"
 CLOSE = 1e-5
+"""How far ours may be from the fp64 reference: in nats, or of a gradient's norm."""
+SAME_WORK = 1e-3
+"""How far a peer may be from it, that it does the same work; its rounding is its own affair."""
 RATE = 1e-4
 PACKAGES = ("torch", "transformers", "peft", "trl")
 Row = dict[str, Any]
@@ -60,14 +64,17 @@ QUICK = Size(shared=2, each=4, part=2, grid=2, rounds=1, layers=1, hidden=128, l
 FLOORS = {
     "transformers, one padded forward, full logits": (3.0, 1.35),
     "a forward pass an option, full logits": (12.0, 6.0),
-    "lm-evaluation-harness, HF backend, loglikelihood": (3.5, 1.35),
-    "generate + regex": (3.3, 1.35),
+    "lm-evaluation-harness, HF backend, loglikelihood": (3.0, 1.35),
+    "generate + regex": (2.5, 1.35),
     "inspect_ai multiple_choice, hf": (3.0, 1.5),
     "training: TRL SFTTrainer as it comes": (4.0, 1.6),
     "training: TRL, checkpointing off": (2.8, 1.2),
     "training: HF Trainer, grouped by length": (2.8, 1.2),
 }
-"""Against -> the least ratio asked for, question first and persona first."""
+"""Against -> the least ratio asked for, question first and persona first.
+
+With room below what is measured: on a busy machine ratios move by a fifth.
+"""
 
 
 def main() -> None:
@@ -151,6 +158,10 @@ class Bench:
         texts = [model_peers.answer_in(str(reply.text)) for reply in replies]
         whole = [reply.logprobs for reply in replies]
         upto = self.without_terminators(asked)
+        part = slice(None, None, 3 * self.size.part)
+        exactly = exact(self.network)
+        exact_upto = model_peers.one_forward(exactly, self.chat, asked[part], 16)
+        exact_whole = model_peers.forward_an_option(exactly, self.chat, asked[part], 16)
         prompts = [len(self.chat.prompt(a.first, a.second).ids) for a in asked]
         our_tokens = len(forests.build_forest(self.items(asked)))
 
@@ -166,13 +177,13 @@ class Bench:
             Run(
                 "transformers, one padded forward, full logits",
                 local(model_peers.one_forward, asked),
-                lambda results: {"equal": close(results, upto)},
+                lambda results: judged(upto[part], results[part], exact_upto),
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
                 "a forward pass an option, full logits",
                 local(model_peers.forward_an_option, some),
-                lambda results: {"equal": close(results, whole[:: self.size.part])},
+                lambda results: judged(whole[part], results[::3], exact_whole),
                 sum((n + 4) * len(a.codes) for n, a in zip(prompts, asked, strict=True)),
                 len(some) / len(asked),
             ),
@@ -183,7 +194,9 @@ class Bench:
                 sum(prompts) + 3 * len(asked),
             ),
         ]
-        runs += self.children(asked, upto, prompts)
+        runs += self.children(
+            asked, lambda theirs: judged(upto[part], theirs[part], exact_upto), prompts
+        )
         return self.compared(order, ours, our_tokens, runs)
 
     def model(self) -> TransformersBackend:
@@ -214,9 +227,12 @@ class Bench:
         return [one.logprobs for one in self.model().score_items(begun, 1)]
 
     def children(
-        self, asked: Sequence[Asked], upto: Sequence[Any], prompts: Sequence[int]
+        self,
+        asked: Sequence[Asked],
+        judge: Callable[[Sequence[Any]], Row],
+        prompts: Sequence[int],
     ) -> list[Run]:
-        """lm-evaluation-harness and inspect, where they are installed."""
+        """lm-evaluation-harness and inspect, where they are installed; `judge` of log p."""
         decode = self.chat.tokenizer.decode
         jobs: dict[str, list[Any]] = {
             "lm_eval": [
@@ -248,7 +264,7 @@ class Bench:
             Run(
                 "lm-evaluation-harness, HF backend, loglikelihood",
                 child("lm_eval"),
-                lambda results: {"equal": close(results["logprobs"], upto)},
+                lambda results: judge(results["logprobs"]),
                 sum(prompts) + 2 * len(asked),
             ),
             Run(
@@ -306,14 +322,15 @@ class Bench:
             def check(_: Any) -> Row:
                 peer = built(self.adapted(moved=True), first, 1)
                 inputs = peer.data_collator([peer.train_dataset[i] for i in range(len(first))])
-                exactly = self.adapted(moved=True).double()
+                exactly = exact(self.adapted(moved=True))
                 truth = model_peers.mean_loss(exactly, inputs)
-                exact = gradients(exactly, truth)
+                expected = gradients(exactly, truth)
                 with torch.enable_grad():
                     loss = peer.compute_loss(peer.model, dict(inputs))
-                errors = relative(gradient, exact), relative(gradients(peer.model, loss), exact)
-                same = abs(float(loss / truth) - 1) <= CLOSE
-                return {"equal": same and errors[0] <= CLOSE, "gradient_errors": errors}
+                theirs = gradients(peer.model, loss)
+                errors = relative(gradient, expected), relative(theirs, expected)
+                same = abs(float(loss / truth) - 1) <= SAME_WORK
+                return {"equal": same and errors[0] <= CLOSE, "errors": errors}
 
             return Run("", work, check, sum(len(e.prompt) + len(e.reply) for e in examples))
 
@@ -384,12 +401,28 @@ class Bench:
         ]
 
 
-def close(theirs: Sequence[Any], ours: Sequence[Any]) -> bool:
-    """Whether all log-probabilities agree, and the likeliest option of every prompt."""
-    return all(
-        np.allclose(a, b, rtol=0, atol=CLOSE) and np.argmax(a) == np.argmax(b)
-        for a, b in zip(theirs, ours, strict=True)
+def exact(network: Any) -> Any:
+    """A copy of a network that computes in fp64, its norms too, which transformers has in fp32."""
+    network = copy.deepcopy(network).double()
+    for name, module in list(network.named_modules()):
+        if type(module).__name__.endswith("RMSNorm"):
+            norm = torch.nn.RMSNorm(len(module.weight), module.variance_epsilon)
+            norm.weight = module.weight
+            network.set_submodule(name, norm)
+    return network
+
+
+def judged(ours: Sequence[Any], theirs: Sequence[Any], expected: Sequence[Any]) -> Row:
+    """Whether our log-probabilities [C] of some prompts are the exact ones, and both errors.
+
+    The likeliest option must be the exact one, too, where the second is not as near as an error.
+    """
+    errors = tuple(
+        max(float(np.abs(a - b).max()) for a, b in zip(side, expected, strict=True))
+        for side in (ours, theirs)
     )
+    modes = all(b.max() - b[np.argmax(a)] <= 2 * CLOSE for a, b in zip(ours, expected, strict=True))
+    return {"equal": errors[0] <= CLOSE and errors[1] <= SAME_WORK and modes, "errors": errors}
 
 
 def gradients(tuned: Any, loss: torch.Tensor) -> torch.Tensor:
@@ -439,14 +472,17 @@ def say(rows: Sequence[Row]) -> None:
     ]
     for row in rows:
         more = f"{row['our_tokens']:,} / {row['their_tokens']:,}" if row["their_tokens"] else ""
-        if "gradient_errors" in row:
-            more += "; " + " / ".join(f"{error:.1e}" for error in row["gradient_errors"])
+        if "errors" in row:
+            more += "; " + " / ".join(f"{error:.1e}" for error in row["errors"])
         lines.append(
             f"{row['against']:50} {row['order']:8} {row['ours_cpu_s']:6.1f}s "
             f"{row['theirs_cpu_s']:7.1f}s {row['ratio']:6.2f} {row['at_least']:6.2f} "
             f"{'yes' if row['equal'] else 'NO ':5} {more}".rstrip()
         )
-    lines.append("CPU seconds on one thread; ours / theirs: tokens, then errors of the gradients")
+    lines.append(
+        "CPU seconds on one thread; ours / theirs: tokens, then errors against fp64, of log p in "
+        "nats or of the gradient as a share of its norm"
+    )
     sys.stdout.write("\n".join(lines) + "\n")
 
 

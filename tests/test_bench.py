@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench import data, gpu, growth, models, peers, questionnaire, survey, timing
 
@@ -96,10 +97,27 @@ def test_trainer_has_our_gradients(bench: models.Bench) -> None:
     assert rows["training: HF Trainer, grouped by length"]["equal"]
 
 
-def test_a_wrong_logprob_is_noticed() -> None:
-    ours = [np.array([-1.0, -2.0]), np.array([-3.0, -0.5])]
-    assert models.close([own + 1e-6 for own in ours], ours)
-    assert not models.close([ours[0], ours[1] + [0, 2e-5]], ours)
+def test_ours_is_judged_by_the_reference_and_a_peers_rounding_is_its_own() -> None:
+    expected = [np.array([-1.0, -2.0]), np.array([-3.0, -0.5])]
+    off = [expected[0], expected[1] + [0, 2e-5]]
+    wrong = [expected[0], expected[1] + [0, 0.1]]
+    assert models.judged([e + 1e-6 for e in expected], off, expected)["equal"]
+    assert models.judged(expected, off, expected)["errors"] == pytest.approx((0, 2e-5))
+    assert not models.judged(off, expected, expected)["equal"]
+    assert not models.judged(expected, wrong, expected)["equal"]
+    tied = [np.array([-1.0, -1.0 - 1e-9])]
+    assert models.judged([tied[0][::-1]], tied, tied)["equal"]
+
+
+def test_the_reference_computes_in_fp64_all_through(bench: models.Bench) -> None:
+    network = models.exact(bench.network)
+    assert bench.network.dtype == torch.float32
+    seen = set()
+    for module in network.modules():
+        module.register_forward_hook(lambda _, __, made: seen.add(getattr(made, "dtype", None)))
+    network(input_ids=torch.tensor([[1, 2, 3]]))
+    assert torch.float64 in seen
+    assert torch.float32 not in seen
 
 
 def test_without_a_gpu_the_gpu_bench_says_so(
