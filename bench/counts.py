@@ -58,7 +58,7 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        self.counts.kernels += not func.is_view and func.name().partition(".")[0] not in FREE
+        self.counts.kernels += _launches(func)
         waits = func in WAITS or (func is aten.index.Tensor and _by_mask(args[1]))
         # what no operation of the step has made is the host's own
         self.counts.waits += waits and hasattr(args[0], MADE)
@@ -88,6 +88,12 @@ class _Reads(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.counts.waits += func in READS and hasattr(args[0], MADE)
         return func(*args, **(kwargs or {}))
+
+
+def _launches(func: Any) -> bool:
+    """Whether an operation runs something on the device."""
+    is_free = func.namespace == "profiler" or func.name().partition(".")[0] in FREE
+    return not (func.is_view or is_free)
 
 
 def _by_mask(indices: Any) -> bool:

@@ -158,7 +158,7 @@ def settings(folder: Path, rate: float, batch: int, passes: int) -> dict[str, An
 def trl_trainer(
     network: Any, chat: Chat, examples: Sequence[Example], arguments: dict[str, Any], **more: Any
 ) -> Any:
-    """TRL's SFTTrainer on prompt and completion, in fp32; `more` changes its defaults."""
+    """TRL's SFTTrainer on prompt and completion; `more` changes its defaults."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -169,7 +169,7 @@ def trl_trainer(
     return quiet(
         SFTTrainer(
             model=network,
-            args=SFTConfig(**arguments, bf16=False, **more),
+            args=SFTConfig(**{"bf16": False, **arguments, **more}),
             train_dataset=texts,
             processing_class=words,
         )
@@ -177,13 +177,13 @@ def trl_trainer(
 
 
 def hf_trainer(
-    network: Any, chat: Chat, examples: Sequence[Example], arguments: dict[str, Any]
+    network: Any, chat: Chat, examples: Sequence[Example], arguments: dict[str, Any], **more: Any
 ) -> Any:
-    """transformers' Trainer with batches of like length."""
+    """transformers' Trainer with batches of like length; `more` changes its defaults."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    training = TrainingArguments(**arguments, train_sampling_strategy="group_by_length")
+    training = TrainingArguments(**arguments, **more, train_sampling_strategy="group_by_length")
     return quiet(
         Trainer(
             model=network,

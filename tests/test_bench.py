@@ -1,5 +1,7 @@
 """The benchmark's peers give the answers that they are timed for, on a small survey."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,7 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench import data, gpu, growth, models, peers, questionnaire, survey, timing
+from bench import (
+    data,
+    gpu,
+    gpu_stages,
+    gpu_work,
+    growth,
+    models,
+    peers,
+    questionnaire,
+    survey,
+    timing,
+)
 
 QUICK = timing.Size.quick()
 
@@ -118,6 +131,68 @@ def test_the_reference_computes_in_fp64_all_through(bench: models.Bench) -> None
     network(input_ids=torch.tensor([[1, 2, 3]]))
     assert torch.float64 in seen
     assert torch.float32 not in seen
+
+
+# ---- the GPU's
+
+
+def test_ours_on_a_gpu_is_no_further_from_fp64_than_a_plain_pass(bench: models.Bench) -> None:
+    cpu = torch.device("cpu")
+    gates = gpu_work.gates(bench.chat, gpu_work.SHAPES["tiny"], cpu)
+    assert [gate["equal"] for gate in gates] == [True] * 3
+    assert all(0 < gate["plain"] < 0.05 for gate in gates)
+    assert not gpu_work.gate("", "", ours=5e-3, plain=1e-3)["equal"]
+
+
+def test_steps_are_counted_once_they_have_settled() -> None:
+    assert gpu_work.settled([5.0, 9.0, 10.0, 10.5, 9.8, 10.0]) == (10.0, True)
+    assert gpu_work.settled([1.0, 2.0, 4.0, 8.0]) == (4.0, False)
+    assert gpu_work.settled([3.0]) == (3.0, False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_gpu_bench_measures_ours_and_the_trainers(
+    bench: models.Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cpu, shape = torch.device("cpu"), gpu_work.SHAPES["tiny"]
+    network = gpu_work.make_network(shape, cpu)
+    before = gpu_work.training(network, bench.chat, shape, "persona", 4)
+    rows = [
+        *gpu_work.scoring(network, bench.chat, shape, "persona"),
+        *gpu_work.trainers(network, bench.chat, shape, "persona", 4, tmp_path),
+        *gpu_work.training(network, bench.chat, shape, "persona", 4),
+    ]
+    # other people's trainers leave the network as it was
+    assert [row["kernels"] for row in rows[-2:]] == [row["kernels"] for row in before]
+    assert [(row["waits"], row["casts"]) for row in before] == [(0, 0), (0, 0)]
+    plain, shared = before
+    # to read a beginning once is less work for the same samples
+    assert plain["flop_plain"] > plain["flop_unique"]
+    assert shared["flop_unique"] < shared["flop_plain"]
+    rows = [gpu.measured(row, 1e9) for row in rows]
+    assert all(row.get("skipped") or row["samples_per_s"] > 0 for row in rows)
+    assert {row["at_least"] for row in rows} == {None, 0.45, 0.55}
+    missing = {"work": "scoring", "tool": "vLLM", "order": "persona", "batch": None}
+    about = {"device": "CPU", "shape": "tiny", "peak_tflops": 1.0, "versions": {"vllm": None}}
+    gpu.say(about, [*rows, gpu.measured({**missing, "skipped": "not installed"}, 1e9)], [])
+    text = capsys.readouterr().out
+    assert "left out: not installed" in text
+    assert len(text.splitlines()) == len(rows) + 4
+
+
+@pytest.mark.slow
+def test_the_whole_gpu_bench_runs_through_on_a_cpu(tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    command = [sys.executable, "-W", "ignore", "-m", "bench.gpu", "--shape", "tiny"]
+    command += ["--device", "cpu", "--output", str(output), "--parts", "stages"]
+    subprocess.run(command, check=True, cwd=data.ROOT, capture_output=True)
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    stages = [row for row in rows if row["work"] in gpu_stages.STAGES]
+    assert [row.get("skipped") for row in stages] == [None] * 4
+    assert all(row["seconds"] > 0 for row in stages)
+    vllm = rows[-1]
+    assert vllm.get("skipped") or vllm["samples_per_s"] > 0
 
 
 def test_without_a_gpu_the_gpu_bench_says_so(

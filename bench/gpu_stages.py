@@ -1,0 +1,150 @@
+"""What bench/gpu.py measures of whole processes: the stages finetune and predict, and vLLM."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from bench import data, questionnaire
+from bench.gpu_work import OURS, Row, Shape
+from valuestrata import io, tables
+from valuestrata.inference.protocol import Sampling
+from valuestrata.records import Record
+from valuestrata.study.models import VllmModel
+from valuestrata.study.study import Study
+
+STAGES = ("finetune", "predict")
+RECIPES = {"plain": "plain", "shared": "shared_prefix"}
+
+
+def rows(shape: Shape, folder: Path, weights: Path, where: torch.device) -> list[Row]:
+    """Both stages from process start to artefact, and vLLM's scoring of the same pairs."""
+    write_study(folder, shape, weights, where)
+    results = []
+    for recipe, layout in RECIPES.items():
+        files = {"pairs": "train.parquet", "adapter": f"adapter-{recipe}"}
+        more = ["--recipe", recipe, "--checkpoints", str(folder / "checkpoints")]
+        results.append(stage(folder, "finetune", files, more, shape.pairs[0], layout))
+    for variant in ("base", "plain"):
+        files = {"pairs": "ood.parquet", "predictions": f"predictions-{variant}.parquet"}
+        if variant != "base":
+            files["adapter"] = f"adapter-{variant}"
+        more = ["--variant", variant, "--split", "ood", "--cache", str(folder / "cache" / variant)]
+        results.append(stage(folder, "predict", files, more, shape.pairs[1], variant))
+    return [*results, vllm_row(folder, weights, shape.pairs[1], where)]
+
+
+def stage(
+    folder: Path, name: str, files: dict[str, str], more: list[str], pairs: int, what: str
+) -> Row:
+    """Seconds of a stage's process, from its start to its end."""
+    row: Row = {"work": name, "tool": OURS, "order": "persona", "batch": None, "layout": what}
+    command = [sys.executable, "-m", "valuestrata", name, "--study", str(folder / "study.json")]
+    command += ["--model", "bench", *more]
+    for key, file in files.items():
+        command += ["--file", f"{key}={folder / file}"]
+    environment = {**os.environ, "PYTHONPATH": str(data.ROOT / "src"), "HF_HUB_OFFLINE": "1"}
+    begun = time.perf_counter()
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {**row, "skipped": f"failed: {last}"}
+    return {**row, "samples_per_s": pairs / seconds, "seconds": seconds, "pairs": pairs}
+
+
+def vllm_row(folder: Path, weights: Path, pairs: int, where: torch.device) -> Row:
+    """Scoring by the backend vllm, once its engine has started."""
+    row: Row = {"work": "scoring", "tool": "vLLM, backend of ours", "order": "persona"}
+    row["batch"] = None
+    if not importlib.util.find_spec("vllm"):
+        return {**row, "skipped": "vllm is not installed"}
+    from valuestrata.inference.local import load_chat
+    from valuestrata.inference.vllm import VllmBackend
+
+    dtype = "bfloat16" if where.type == "cuda" else "float32"
+    config = VllmModel(backend="vllm", model=str(weights), dtype=dtype)
+    model = VllmBackend(config, load_chat(config))
+    asked = [a.request for a in questionnaire.ask("persona", 48, 214)][:pairs]
+    messages = [request.messages for request in asked[:8]]
+    model.generate(messages, Sampling(4))  # the engine starts at the first call
+    begun = time.perf_counter()
+    model.score(asked, 8)
+    seconds = time.perf_counter() - begun
+    return {**row, "samples_per_s": len(asked) / seconds, "seconds": seconds}
+
+
+def write_study(folder: Path, shape: Shape, weights: Path, where: torch.device) -> None:
+    """A study of one model, and the pairs of both of its splits."""
+    gpus = int(where.type == "cuda")
+    recipe = {"method": "sft", "split": "train", "learning_rate": 1e-5, "batch_size": 32}
+    study = Study.model_validate(
+        {
+            "study": "bench",
+            "survey": {
+                "name": "No survey",
+                "country": "Nowhere",
+                "file": "none.csv",
+                "respondent": "id",
+                "codebook": "none.yaml",
+                "axes": {"sex": {"column": "sex", "groups": {"1": "male", "2": "female"}}},
+            },
+            "splits": {
+                "train": {"role": "train", "strata": ["sex"]},
+                "ood": {"role": "test", "strata": ["sex"]},
+            },
+            "models": {
+                "bench": {
+                    "backend": "transformers",
+                    "model": str(weights),
+                    "dtype": "bfloat16",
+                    "gpus": gpus,
+                    "max_batch_tokens": shape.max_batch_tokens,
+                }
+            },
+            "recipes": {
+                name: {**recipe, "batch_layout": layout} for name, layout in RECIPES.items()
+            },
+        }
+    )
+    (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
+    for split, n in zip(("train", "ood"), shape.pairs, strict=True):
+        record = Record("pairs", {"split": split}, {"caveat": ""})
+        path = folder / f"{split}.parquet"
+        io.write_table(pairs_table(n), path, tables.PAIRS, record)
+
+
+def pairs_table(n: int) -> pd.DataFrame:
+    """Pairs of the paper's personas with its questions; their answers are made up."""
+    questions = min(n, 214)
+    asked = questionnaire.ask("persona", -(-n // questions), questions)[:n]
+    persona = {name: i for i, name in enumerate(dict.fromkeys(a.persona for a in asked))}
+    question = {name: i for i, name in enumerate(dict.fromkeys(a.question for a in asked))}
+    records: list[dict[str, Any]] = [
+        {
+            "stratum": "sex",
+            "subgroup": f"sex=group {persona[a.persona]}",
+            "question": f"Q{question[a.question]}",
+            "block": "values",
+            "measurement_level": "ordinal",
+            "scale_min": a.codes[0],
+            "scale_max": a.codes[-1],
+            "mode": a.codes[i % len(a.codes)],
+            "tied": False,
+            "codes": list(a.codes),
+            "labels": [""] * len(a.codes),
+            "distribution": [1 / len(a.codes)] * len(a.codes),
+            "n": 100,
+            "respondents": 100,
+            "persona": a.first,
+            "closed_prompt": a.second,
+        }
+        for i, a in enumerate(asked)
+    ]
+    return pd.DataFrame(records)
