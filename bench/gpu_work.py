@@ -21,11 +21,13 @@ import transformers
 from bench import data, model_peers, models, questionnaire
 from bench.counts import counted
 from bench.questionnaire import Asked
+from valuestrata.errors import InputError
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import attention, forests
 from valuestrata.study.recipes import SFT
 from valuestrata.training import completion, loop, lora, shared_prefix
+from valuestrata.training.compiled import compile_layers
 from valuestrata.training.examples import Pair
 from valuestrata.training.objective import Objective
 from valuestrata.training.schedules import OptimizerSettings
@@ -267,54 +269,71 @@ def layouts(pad: int) -> Iterator[tuple[str, Any, Objective]]:
 
 
 def training(network: Any, chat: Chat, shape: Shape, order: str, batch: int) -> list[Row]:
-    """Steps of the loop that fine-tunes, on plain batches and on batches of shared prefixes."""
+    """Steps of the loop that fine-tunes, on plain batches and on batches of shared prefixes.
+
+    Both once more with compiled layers, on a GPU.
+    """
     learned = questionnaire.examples(
         questionnaire.ask(order, shape.personas, shape.questions), chat
     )
-    where, rows = network.device, []
-    for layout, deal, objective in layouts(chat.pad):
-        tuned = lora.add_lora(network, RECIPE)
-        dealt = list(deal(learned, batch, 1, 1))[: shape.steps]
-        settings = OptimizerSettings(RATE, len(dealt), 0.1, 0.0, 1.0)
-        free(where)
-        history = loop.train(tuned, iter(dealt), settings, objective)
-        memory = peak_gib(where)
-        # steps that are read together share one speed, in tokens a second
-        interval = max(1, len(dealt) // loop.N_EVALS)
-        speeds = [r["tokens"] / r["seconds"] for r in history[::interval]]
-        speed, is_settled = settled(speeds)
-        samples = sum(map(len, dealt))
-        a_sample = {
-            "read": sum(record["tokens"] for record in history) / samples,
-            "unique": sum(map(unique_tokens, dealt)) / samples,
-            "plain": sum(len(e.prompt) + len(e.reply) for b in dealt for e in b) / samples,
-            "replies": sum(len(e.reply) for b in dealt for e in b) / samples,
-        }
-        rate = speed / a_sample["read"]
-        with counted(tuned) as counts:
-            loop.train(tuned, iter(dealt[:2]), replace(settings, max_steps=2), objective)
-        rows.append(
-            {
-                "work": "training",
-                "tool": OURS,
-                "layout": layout,
-                "order": order,
-                "batch": batch,
-                "samples_per_s": rate,
-                "settled": is_settled,
-                "peak_gib": memory,
-                **{
-                    f"flop_{kind}": rate * flop(network, a_sample[kind], a_sample["replies"], 2)
-                    for kind in ("unique", "plain")
-                },
-                "kernels": counts.kernels // counts.steps,
-                "waits": counts.waits // counts.steps,
-                "casts": counts.casts // counts.steps,
-            }
-        )
-        network = tuned.unload()
-        attention.restore(network)
+    rows = []
+    for is_compiled in (False, True):
+        for layout, deal, objective in layouts(chat.pad):
+            row: Row = {"work": "training", "tool": OURS, "order": order, "batch": batch}
+            row["layout"] = layout + ", compiled" * is_compiled
+            dealt = list(deal(learned, batch, 1, 1))[: shape.steps]
+            if is_compiled and network.device.type == "cpu":
+                rows.append({**row, "skipped": "layers are compiled on a GPU alone"})
+                continue
+            tuned = lora.add_lora(network, RECIPE)
+            try:
+                if is_compiled:
+                    compile_layers(tuned, learned, chat.pad)
+                row |= trained(tuned, dealt, objective)
+            except (InputError, torch.OutOfMemoryError) as error:
+                row["skipped"] = str(error).splitlines()[0]
+            if not (is_compiled or "skipped" in row):
+                row |= step_counts(tuned, dealt, objective)
+            rows.append(row)
+            network = tuned.unload()
+            attention.restore(network)
+            for layer in network.model.layers:
+                layer._compiled_call_impl = None
     return rows
+
+
+def trained(tuned: Any, dealt: Sequence[list[Pair]], objective: Objective) -> Row:
+    """Samples a second of some steps, and FLOP a second by the tokens read once and by all."""
+    where = tuned.device
+    settings = OptimizerSettings(RATE, len(dealt), 0.1, 0.0, 1.0)
+    free(where)
+    history = loop.train(tuned, iter(dealt), settings, objective)
+    memory = peak_gib(where)
+    # steps that are read together share one speed, in tokens a second
+    interval = max(1, len(dealt) // loop.N_EVALS)
+    speed, is_settled = settled([r["tokens"] / r["seconds"] for r in history[::interval]])
+    samples = sum(map(len, dealt))
+    rate = speed * samples / sum(record["tokens"] for record in history)
+    examples = [e for part in dealt for e in part]
+    tokens = {
+        "unique": sum(map(unique_tokens, dealt)),
+        "plain": sum(len(e.prompt) + len(e.reply) for e in examples),
+    }
+    replies = sum(len(e.reply) for e in examples)
+    return {
+        "samples_per_s": rate,
+        "settled": is_settled,
+        "peak_gib": memory,
+        **{f"flop_{k}": rate * flop(tuned, n, replies, 2) / samples for k, n in tokens.items()},
+    }
+
+
+def step_counts(tuned: Any, dealt: Sequence[list[Pair]], objective: Objective) -> Row:
+    """What a step asks of the device; counting is slow, so that no time is taken of these steps."""
+    settings = OptimizerSettings(RATE, 2, 0.1, 0.0, 1.0)
+    with counted(tuned) as counts:
+        loop.train(tuned, iter(dealt[:2]), settings, objective)
+    return {name: getattr(counts, name) // counts.steps for name in ("kernels", "waits", "casts")}
 
 
 def unique_tokens(batch: Sequence[Pair]) -> int:

@@ -166,11 +166,11 @@ def _why_not(way: _Way, network: Any, sequences: Sequence[Tokens]) -> str:
     except attention.ForestError as error:
         return str(error)
     except Exception as error:  # an architecture yet to come may fail in any way
-        return f"it fails in {way.name} ({_first_line(error)})"
+        return f"it fails in {way.name} ({first_line(error)})"
     finally:
         network.train(was_training)
-    nats, deviations = _differences(ours, exact)
-    if deviations > TOLERANCES.get(network.dtype, TOLERANCES[torch.bfloat16]):
+    nats, deviations = differences(ours, exact)
+    if deviations > tolerance(network.dtype):
         return f"in {way.name} its log-probabilities are off by {nats:.2g} nats"
     log.info("%s: log-probabilities are those of plain passes to %.1g nats", way.name, nats)
     return ""
@@ -197,7 +197,7 @@ def _exact_logits(network: Any, rows: list[Row]) -> torch.Tensor:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        raise InputError(f"{name}: cannot read a plain sequence ({_first_line(error)})") from None
+        raise InputError(f"{name}: cannot read a plain sequence ({first_line(error)})") from None
     if logits.isnan().any():
         raise InputError(
             f"{name}: its logits are not numbers in {str(network.dtype).removeprefix('torch.')}; "
@@ -284,7 +284,7 @@ _PADDED = _Way("padded batches", _padded)
 _WRITTEN = _Way("texts written over a cache", _written)
 
 
-def _differences(ours: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:
+def differences(ours: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:
     """Largest difference of log-probabilities in nats, and of a place in standard deviations.
 
     A token that is ruled out is taken to be at -30 nats, wherever it stands below.
@@ -295,5 +295,11 @@ def _differences(ours: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]
     return float(gap.abs().max()), float(error.max())
 
 
-def _first_line(error: Exception) -> str:
+def tolerance(dtype: torch.dtype) -> float:
+    """The tolerance of a network's dtype; that of bf16 for any that is not listed."""
+    return TOLERANCES.get(dtype, TOLERANCES[torch.bfloat16])
+
+
+def first_line(error: Exception) -> str:
+    """An error's type and first line."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -94,6 +94,13 @@ class SupervisedRecipe(Recipe):
             "of a batch are more alike than random ones."
         ),
     )
+    compile_layers: bool = Field(
+        default=False,
+        description=(
+            "Compile the network's layers by torch.compile: fewer, larger kernels, after a minute "
+            "or more of compiling. Results differ by rounding."
+        ),
+    )
     group_sampling: Literal["none", "weight", "upsample"] = Field(
         default="none",
         description=(

@@ -84,6 +84,8 @@ def finetune(
         forests=objective.reads_forests or bool(validation),
         padding=not objective.reads_forests,
     )
+    if "compile" in code:
+        load(code["compile"])(tuned, train, pad)
     before = outcome.probe_logits(tuned, train, pad)
     batches = partial(load(code["batches"]), train, recipe.batch_size, recipe.epochs, recipe.seed)
     accumulated = recipe.gradient_accumulation_steps

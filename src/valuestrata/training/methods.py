@@ -18,8 +18,8 @@ EXTRA = ("trl", "datasets")
 def code_of(recipe: Recipe) -> dict[str, str]:
     """What does a recipe's work, by its part in it.
 
-    check and finetune always; objective and batches of a supervised method; sampling, weighting,
-    validation where the recipe has them.
+    check and finetune always; objective and batches of a supervised method; compile, sampling,
+    weighting, validation where the recipe has them.
     """
     code = _supervised(recipe) if isinstance(recipe, SupervisedRecipe) else _preference(recipe)
     if recipe.validation.share:
@@ -42,6 +42,8 @@ def _supervised(recipe: SupervisedRecipe) -> dict[str, str]:
         code["objective"] = f"{ROOM}.objectives:OrdinalObjective"
     if isinstance(recipe, GroupDRO):
         code["weighting"] = f"{ROOM}.group_dro:GroupDROWeighting"
+    if recipe.compile_layers:
+        code["compile"] = f"{ROOM}.compiled:compile_layers"
     if recipe.group_sampling != "none":
         code["sampling"] = f"{ROOM}.group_sampling:{recipe.group_sampling}"
     return code

@@ -37,19 +37,19 @@ class MasterAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def collect(self) -> None:
         """Add the network's gradients to those of the masters, in fp32, and clear them."""
-        fresh = [(p, master) for p, master in self._rounded if p.grad is not None]
+        fresh = [(p, master, p.grad) for p, master in self._rounded if p.grad is not None]
         if not fresh:
             return
-        grads = [torch.empty_like(master) for _, master in fresh]
-        torch._foreach_copy_(grads, [p.grad for p, _ in fresh])
-        for (p, master), grad in zip(fresh, grads, strict=True):
+        grads = [torch.empty_like(master) for _, master, _ in fresh]
+        torch._foreach_copy_(grads, [grad for _, _, grad in fresh])
+        for (p, master, _), grad in zip(fresh, grads, strict=True):
             master.grad = grad if master.grad is None else master.grad.add_(grad)
             p.grad = None
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Take a step along the gradients collected so far and those that still wait."""
         self.collect()
-        result = super().step(closure)  # type: ignore[arg-type]
+        result = super().step(closure)
         if self._rounded:
             weights, masters = zip(*self._rounded, strict=True)
             with torch.no_grad():
