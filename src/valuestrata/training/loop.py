@@ -77,10 +77,8 @@ def train(
     )
     network.train()
     batch = next(coming, None)
-    for step in range(len(run.history) + 1, settings.max_steps + 1):
-        if batch is None:
-            break
-        started = time.monotonic()
+    while batch is not None:
+        started, step = time.monotonic(), len(run.history) + len(run.unread) + 1
         _seed_step(settings.seed, step)
         weights = run.weighting.weights(batch.examples)
         results = _backward(network, batch, objective, weights, run.optimizer)
@@ -93,9 +91,7 @@ def train(
             run.read_steps()
         if is_logged:
             if measure is not None:
-                network.eval()
-                run.history[-1] |= measure()
-                network.train()
+                run.history[-1] |= _evaluate(network, measure)
             _log_progress(run.history[-interval:], settings)
         if checkpoint is not None and is_saved:
             checkpoint.save(run.state(), step)
@@ -282,6 +278,14 @@ def _gather(
         table[:2, places] = values
     table[2, 0] = batch.tokens
     return distributed.all_reduce_sum(table)
+
+
+def _evaluate(network: Any, measure: Callable[[], StepRecord]) -> StepRecord:
+    """What is measured of a network in evaluation mode."""
+    network.eval()
+    record = measure()
+    network.train()
+    return record
 
 
 def _log_progress(records: list[StepRecord], settings: OptimizerSettings) -> None:
