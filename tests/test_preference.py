@@ -253,16 +253,22 @@ class KilledError(RuntimeError):
     """Stands for a signal."""
 
 
-@pytest.mark.parametrize("method", ["dpo", "grpo"])
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [("dpo", torch.float32), ("grpo", torch.float32), ("dpo", torch.bfloat16)],
+    ids=str,
+)
 def test_a_killed_run_ends_with_the_adapter_of_one_that_was_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     method: str,
+    dtype: torch.dtype,
     undecided: dict[str, torch.Tensor],
 ) -> None:
+    """In bf16 from the masters in fp32, too, which trl's checkpoint holds with the optimiser."""
     config = SHORT[method].replace(validation={"share": 0.25, "by": "question"})
-    whole = tuned(config, tmp_path / "whole", fresh(undecided))
+    whole = tuned(config, tmp_path / "whole", fresh(undecided).to(dtype))
     record_step = preference._Progress.record_step
 
     def stop(self: Any, state: Any, loss: float) -> StepRecord:
@@ -273,15 +279,16 @@ def test_a_killed_run_ends_with_the_adapter_of_one_that_was_not(
     with monkeypatch.context() as patch:
         patch.setattr(preference._Progress, "record_step", stop)
         with pytest.raises(KilledError):
-            tuned(config, tmp_path, fresh(undecided), every=0)
+            tuned(config, tmp_path, fresh(undecided).to(dtype), every=0)
     folder = tmp_path / "checkpoints" / ("a" * 16)
     assert {path.name for path in folder.iterdir()} == {"checkpoint-1", "checkpoint-2"}
     # as if the kill had come while the last one was written
     (folder / "checkpoint-2" / preference.COMPLETE).unlink()
     caplog.set_level("INFO")
-    resumed = tuned(config, tmp_path, fresh(undecided))
+    resumed = tuned(config, tmp_path, fresh(undecided).to(dtype))
     assert f"resuming from {folder / 'checkpoint-1'}" in caplog.text
     assert all(torch.equal(resumed[0][name], whole[0][name]) for name in whole[0])
+    assert {weight.dtype for weight in whole[0].values()} == {dtype}
     assert timeless(resumed[1]) == timeless(whole[1])
     assert len(whole[1]["steps"]) == 3
     assert whole[1]["validation"] == 3

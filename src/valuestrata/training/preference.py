@@ -78,6 +78,16 @@ class QuietTrainer(Trainer):  # type: ignore[misc]
             logs.update(self.progress.record_step(self.state, logs["loss"]))
         super().log(logs, start_time)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the adapter into the weights at hand, which the optimiser holds, in their dtype.
+
+        peft's own way goes on in fp32.
+        """
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        weights = load_peft_weights(resume_from_checkpoint, device="cpu")
+        set_peft_model_state_dict(model or self.model, weights)
+
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
 
