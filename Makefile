@@ -98,7 +98,7 @@ bench-models: setup ## scoring and training against transformers, trl, lm-eval, 
 		|| echo "inspect-ai could not be installed: it is left out"
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.models --inspect-python $(INSPECT)/bin/python
 
-bench-gpu: setup ## tokens/s and FLOP utilisation at the size of Llama-3.1-8B; needs a GPU
+bench-gpu: setup ## scoring, training and stages at the size of Llama-3.1-8B; needs a GPU
 	$(BIN)/python -m bench.gpu
 
 lock: ## write constraints.txt anew from the newest versions that fit; minutes, then run the tests

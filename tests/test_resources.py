@@ -1,5 +1,8 @@
 """GPUs and processes that jobs ask for, by the functions of workflow/rules/common.smk."""
 
+import re
+import subprocess
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -56,3 +59,14 @@ def test_a_judge_asks_by_its_own_settings_and_a_toy_for_a_gpu_on_a_cluster() -> 
     assert rules["gpus"](job) == 0
     rules["workflow"].local_exec = False
     assert rules["gpus"](job) == 1
+
+
+@pytest.mark.slow
+def test_fine_tunes_can_share_a_cluster_job() -> None:
+    """docs/performance.md, several recipes of one model: each remains a node of its own."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--dry-run"]
+    command += ["--groups", "finetune=tuned", "--group-components", "tuned=2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (_, group) = done.stdout.split("Group job tuned")
+    named = re.findall(r"^    Job \d+: (.*)", group, flags=re.MULTILINE)
+    assert named == ["tuning toy-llama by sft", "tuning toy-qwen by sft"]
