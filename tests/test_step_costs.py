@@ -14,7 +14,8 @@ from tests import toys
 from tests.test_checkpoint import killed_at
 from tests.toys import chat
 from tests.tuning import distance, examples, recipe, timeless, tune, weights
-from valuestrata.inference import runtime
+from valuestrata.inference import local, runtime
+from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import padding
 from valuestrata.training import completion, group_dro, loop, lora, objectives, shared_prefix
 from valuestrata.training import objective as objective_module
@@ -142,6 +143,20 @@ def test_an_adapter_computes_in_the_networks_dtype() -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         tuned = adapted(dtype)
         assert {p.dtype for p in tuned.parameters() if p.requires_grad} == {dtype}
+
+
+def test_a_model_answers_with_the_adapter_as_it_was_trained(tmp_path: Path) -> None:
+    talk = chat("llama")
+    folder = toys.save(toys.network("Llama", talk.tokenizer), talk.tokenizer, tmp_path / "base")
+    config = toys.model(folder, dtype="bfloat16")
+    tuned, _ = tune(recipe(), network=local.load_network(config))
+    lora.save(tuned, tmp_path / "adapter")
+    network = TransformersBackend(config, talk, tmp_path / "adapter").network
+    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
+    assert distance(weights(network), weights(tuned)) == 0.0
+    ids = torch.tensor([examples(talk)[0].prompt])
+    with torch.no_grad():
+        assert torch.equal(network(input_ids=ids).logits, tuned(input_ids=ids).logits)
 
 
 def some_weights(dtype: torch.dtype) -> list[torch.nn.Parameter]:
