@@ -188,6 +188,28 @@ def test_steps_on_weights_in_fp32_are_torchs_own_to_the_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_training_in_fp32_is_a_plain_loop_over_torchs_adamw_to_the_bit(passes: int) -> None:
+    talk, (ours, theirs) = chat("llama"), (adapted(torch.float32), adapted(torch.float32))
+    objective = completion.CompletionObjective(talk.pad)
+    batches = [examples(talk)[i : i + 4] for i in (0, 4, 8)] * 2
+    settings = OptimizerSettings(1e-2, 6, 0.1, 0.1, 0.5, gradient_accumulation_steps=passes)
+    loop.train(ours, iter(batches), settings, objective)
+    trained = [p for p in theirs.parameters() if p.requires_grad]
+    plain = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.1)
+    theirs.train()
+    for step, batch in enumerate(batches):
+        size = len(batch) // passes
+        for part in (batch[i : i + size] for i in range(0, len(batch), size)):
+            losses, _ = objective.losses(theirs, objective.collate(part))
+            (losses @ torch.ones(len(part)) / len(batch)).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 0.5)
+        plain.param_groups[0]["lr"] = settings.rate(step)
+        plain.step()
+        plain.zero_grad()
+    assert distance(weights(ours), weights(theirs)) == 0.0
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_small_steps_on_rounded_weights_add_up_in_their_masters(dtype: torch.dtype) -> None:
     ours, start = some_weights(dtype), some_weights(dtype)
