@@ -227,6 +227,30 @@ def test_refusals_are_found_and_persona_talk_is_not_one() -> None:
     assert sum(map(len, TEXTS["answers"].values())) > 300
 
 
+def test_persona_talk_that_no_rule_was_made_for() -> None:
+    """docs/replies.md reports these figures; the texts are never used to make a rule."""
+    talk = yaml.safe_load((ROOT / "tests/data/persona_talk.yaml").read_text(encoding="utf-8"))
+    counts = {}
+    for kind, languages in talk["held_out"].items():
+        texts = [text for language in languages.values() for text in language]
+        counts[kind] = sum(map(is_refusal, texts)), len(texts)
+        assert not set(texts) & {t for each in talk["dev"][kind].values() for t in each}
+    assert counts == {"refusals": (47, 62), "answers": (3, 110)}
+    made_with = [text for each in talk["dev"]["answers"].values() for text in each]
+    assert sum(map(is_refusal, made_with)) <= 0.02 * len(made_with)
+
+
+def test_a_text_that_no_pattern_fits_is_judged_by_its_wording() -> None:
+    """A short text, or one whose refusal is overcome, is not."""
+    text = "Any answer I gave would be made up, so I leave this item blank."
+    assert is_refusal(text)
+    assert not is_refusal("Answer: -1")
+    assert not is_refusal(f"As an AI I have no views. {text} But as this woman, I'd say 3.")
+    assert is_refusal(f'"{text}"')
+    around = 'My eldest brother wrote "{}" on a form of the bank, and I trust banks all the same.'
+    assert not is_refusal(around.format(text))
+
+
 def test_closed_and_open_replies_share_one_detector() -> None:
     for texts in TEXTS["refusals"].values():
         for text in texts:

@@ -1,13 +1,21 @@
 """Long alternatives of regular expressions, written one a line."""
 
+import re
+
+_CONTINUED = re.compile(r"\\\n *")
+
 
 def any_of(lines: str) -> str:
-    """A group of alternatives, one a line; blanks around a line do not count.
+    r"""A group of alternatives, one a line; blanks around a line do not count.
 
-    >>> any_of('''
+    A line that ends with a backslash goes on in the next one.
+
+    >>> any_of(r'''
     ...     yes
-    ...     no
+    ...     no\
+    ...     thing
     ... ''')
-    '(?:yes|no)'
+    '(?:yes|nothing)'
     """
-    return f"(?:{'|'.join(line.strip() for line in lines.strip().splitlines())})"
+    whole = _CONTINUED.sub("", lines)
+    return f"(?:{'|'.join(line.strip() for line in whole.strip().splitlines())})"

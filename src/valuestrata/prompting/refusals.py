@@ -1,27 +1,39 @@
-"""Whether a text declines to answer: one detector for closed and open-ended answers. Pure.
+"""Whether a text declines to answer: one detector for closed and open-ended answers.
 
 A refusal is about answering: the speaker is a machine, will not or cannot answer, choose or share a
 view, or finds that the question is not one to be answered. A stand put strongly, sorrow for others
-and a persona's own limits are answers.
+and a persona's own limits are answers. Patterns say where a text declines; where none fits, its
+wording as a whole decides.
 """
 
 import re
 from dataclasses import dataclass
 
+from valuestrata.prompting import refusal_forms as forms
 from valuestrata.prompting import refusal_words as words
+from valuestrata.prompting.refusal_score import refusal_score
 
 _FLAGS = re.IGNORECASE | re.MULTILINE
 _REFUSAL = re.compile(
-    "|".join((*words.ENGLISH, *words.MANDARIN, *words.MALAY, *words.TAMIL)), _FLAGS
+    "|".join((*words.ENGLISH, *forms.FORMS, *words.MANDARIN, *words.MALAY, *words.TAMIL)), _FLAGS
 )
-_MACHINE = re.compile("|".join(words.MACHINE), _FLAGS)
+_MACHINE = re.compile("|".join((*words.MACHINE, *forms.ARTEFACT)), _FLAGS)
 _CONTRAST = re.compile(words.CONTRAST, _FLAGS)
 _PERSONA = re.compile(words.PERSONA, _FLAGS)
 _QUOTED = re.compile(
     r"""\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|«[^»\n]*»|(?<!\w)'(?=\w)(?:[^'\n]|'(?=\w)){1,600}+'"""
 )
+_SUPPOSED = re.compile(words.SUPPOSED + r"[^.!?\n]*\Z", _FLAGS)
+_WORD = re.compile(r"[^\W\d]{2,}|[\u4e00-\u9fff]")
 _ANSWER_IN_QUOTES = re.compile(words.ANSWER_IN_QUOTES, _FLAGS)
 _CURLY = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "，": ", ", "。": ". ", "：": ": "})
+
+MIN_WORDS = 3
+"""Words that a text has at least where its wording as a whole decides."""
+MIN_SCORE = 0.75
+"""Score above which a text that no pattern fits is a refusal."""
+LOOK_BACK = 120
+"""Characters before a refusal in which its sentence may begin with `If a policeman asked me`."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +52,12 @@ class Refusal:
 
 
 def find_refusals(text: str) -> list[Refusal]:
-    """Every place where a text declines or disclaims."""
+    """Every place where a text declines or disclaims, but where somebody else were to ask."""
     return [
         Refusal(*match.span(), pattern is _MACHINE)
         for pattern in (_REFUSAL, _MACHINE)
         for match in pattern.finditer(text)
+        if not _SUPPOSED.search(text, max(0, match.start() - LOOK_BACK), match.start())
     ]
 
 
@@ -64,8 +77,11 @@ def is_refusal(text: str) -> bool:
     >>> is_refusal("My boss says, 'I cannot answer that', so I do not trust companies.")
     False
     """
-    text = _spoken(_even(text))
-    return any(not _goes_on(text, refusal.end) for refusal in find_refusals(text))
+    text = spoken(text)
+    by_rule = find_refusals(text)
+    if by_rule:
+        return any(not _goes_on(text, refusal.end) for refusal in by_rule)
+    return len(_WORD.findall(text)) >= MIN_WORDS and refusal_score(text) > MIN_SCORE
 
 
 def declines(text: str) -> bool:
@@ -74,7 +90,7 @@ def declines(text: str) -> bool:
     >>> declines("As an AI I have no faith. But as a Muslim woman I would say it guides me.")
     True
     """
-    return bool(find_refusals(_spoken(_even(text))))
+    return bool(find_refusals(spoken(text)))
 
 
 def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> bool:
@@ -93,6 +109,11 @@ def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> 
     if refusal.is_disclaimer and re.search(f"[{ends}]", before + after):
         return True
     return _CONTRAST.search(after) is not None
+
+
+def spoken(text: str) -> str:
+    """A text as patterns read it: marks made even, and what it quotes left out."""
+    return _spoken(_even(text))
 
 
 def _even(text: str) -> str:
