@@ -83,6 +83,8 @@ def _values(value: Any) -> Iterator[str]:
         yield from (str(inner) for key, inner in value if _small(key) in VERDICT_NAMES)
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         yield str(value)
+    elif isinstance(value, float) and value in (1.0, 2.0):
+        yield str(int(value))
 
 
 def _small(name: Any) -> str:

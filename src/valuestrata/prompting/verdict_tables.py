@@ -74,12 +74,14 @@ def _tables(text: str) -> Iterator[list[Cells]]:
 
 
 def _cells(line: str, start: int) -> Cells:
-    cells = [
-        (m[0].strip(), start + m.start(), start + m.end()) for m in re.finditer(r"[^|]+", line)
-    ]
-    if line.lstrip().startswith("|") and cells and not cells[0][0]:
-        cells = cells[1:]
-    return cells[:-1] if cells and not cells[-1][0] and line.rstrip().endswith("|") else cells
+    """Text and place of each cell, empty ones too; what is outside the outer bars is none."""
+    cells, place = [], start
+    for part in line.split("|"):
+        cells.append((part.strip(), place, place + len(part)))
+        place += len(part) + 1
+    first = 1 if line.lstrip().startswith("|") else 0
+    last = len(cells) - 1 if line.rstrip().endswith("|") else len(cells)
+    return cells[first:last]
 
 
 def _is_rule(row: Cells) -> bool:

@@ -9,8 +9,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valuestrata.prompting.plain_text import STRUCK
-
 _ALIKE = {
     "-": "‐‑‒–—―−﹣－",
     "'": "‘’‛´`",
@@ -28,7 +26,7 @@ _ALIKE = {
     ".": "。",
     ";": "；",
     "?": "？",
-    " ": "*_#\t\u00a0\u3000•◦▪●·✅✔☑🏆\ufe0f",
+    " ": "*_#\t\u00a0\u3000•◦▪●·✅✔☑🏆✓\ufe0f\u20e3",
 }
 _SIGNS = {ord(char): sign for sign, chars in _ALIKE.items() for char in chars}
 _CIRCLED = {ord(c): str(i + 1) for first in "①❶➀➊" for i in range(2) for c in [chr(ord(first) + i)]}
@@ -36,7 +34,7 @@ _STRIKES = re.compile(r"~~[^~\n]*~~|<(s|del|strike)>.*?</\1>", re.IGNORECASE)
 _BREAK = re.compile(r"<(?:br|p|/p|/?div|/?li|/?tr)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?>", re.IGNORECASE)
 _LATEX = re.compile(
-    r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm)\s*\{|\\[()\[\]]|(?<!\w)\$(?=[\\1-2AB])"
+    r"\\(?:boxed|fbox|text|textbf|mathbf|mathrm)\s*\{|\\[()\[\]]|(?<!\w)\$(?=[\\1-2AB])|(?<=[12AB])\$(?!\w)"
 )
 _FENCE = re.compile(r"^[ ]*(?:```|~~~)[ ]*\w*[ ]*$", re.MULTILINE)
 _QUOTED_LINE = re.compile(r"^[ ]*(?:[-\d.)]{0,3}[ ])?[ ]*(?:[>＞]|&gt;).*$", re.MULTILINE)
@@ -69,7 +67,7 @@ def flat(text: str) -> str:
     text = _BREAK.sub(lambda m: "\n".rjust(len(m[0])), text)
     text = blank(blank(text, _TAG), _LATEX)
     text = blank(text, _FENCE)
-    text = text.translate({**_SIGNS, **_CIRCLED, ord(STRUCK): " "})
+    text = text.translate({**_SIGNS, **_CIRCLED})
     return "".join(str(unicodedata.decimal(c, c)) if ord(c) > 127 else c for c in text)
 
 

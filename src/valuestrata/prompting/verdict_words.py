@@ -14,13 +14,14 @@ ADVERB = any_of(r"""
 TIE = any_of(r"""
     (?:it is |it's |a |an )?(?:ADVERB )?(?:tie|tied|draw|equal(?:ly good|ly strong|ly|)|even)
     no (?:clear |real |meaningful |significant )?(?:difference|winner|preference)
+    (?:a )?(?:toss-?up|wash|dead heat)|ties|undecided between (?:both|the two)
     neither(?: (?:one|answer|response|is better))?|both(?: are)?(?: equally| equal)?(?: good| bad)?
     (?:the )?same|平局|平手|seri
 """).replace("ADVERB", ADVERB)
 ORDINAL = any_of("(?P<one>first|1st|former)|(?P<two>second|2nd|latter)")
 _ALONE = r"(?![\w%°/]|[.,:]\d|-\w)"
 CHOICE = (
-    rf"(?:(?:the )?{NOUN} ?[(\[\"']{{0,2}} ?(?P<named>[12AB]){_ALONE}"
+    rf"(?:(?:the )?{NOUN} ?[(\[\"']{{0,2}} ?(?P<named>[12AB]|one|two){_ALONE}"
     rf"|(?:the )?{ORDINAL}(?: (?:{NOUN}|one))?(?!\w)"
     rf"|(?P<bare>[12]|(?-i:[AB])){_ALONE}"
     rf"|(?P<tie>{TIE})(?!\w))"
@@ -34,6 +35,9 @@ LEAD = (
     i(?: would| will|'d)?(?: ADVERB)? (?:prefer|choose|pick|favou?r|say|go with|call it)(?: that)?
     i(?: would| will|'d)? give (?:it|this) to
     it is|it's|(?:goes|go) to
+    (?:an? )?(?:slight |clear |strong |marginal |mild |small |weak )?\
+        (?:preference|edge|advantage|nod) (?:for|to|goes to)
+    (?:ADVERB )?(?:favou?rs|leaning(?: towards?| to)?|leans (?:towards?|to))
 """)
     .replace("ADVERB", ADVERB)
     .replace("THE", _THE)
@@ -44,8 +48,14 @@ _BETTER = any_of(r"""
     better|best|winner|preferred|preferable|stronger|superior|closer|more \w+|equal\w*|good|winning
     favou?red|higher
 """)
+_AGREES = any_of("""
+    aligns|matches|reflects|fits|captures|represents|mirrors|corresponds|conveys|expresses|agrees
+    answers|sits|follows|shows|keeps|stays
+""")
 VERB = rf"(?:(?:{_SEEMS})(?: the)?(?: {ADVERB})* {_BETTER}|(?:{ADVERB} )?wins|has the edge" + (
-    rf"|(?:{ADVERB} )?better|preferred)"
+    rf"|(?:{ADVERB} )?better|preferred"
+    rf"|(?:{_AGREES})(?: (?!(?:no|not|less|never|neither)\b)[\w-]+){{0,5}} (?:better|best|more \w+)"
+    rf"|(?:{ADVERB} )?(?:{_AGREES}) (?:{ADVERB} )?(?:better|best|more \w+))"
 )
 """What a verdict in a sentence says of the answer that it names."""
 GOES_ON = any_of(r"""
@@ -63,7 +73,7 @@ _LINKS = any_of(r"""
     my|the|final|verdict|winner|better|best|on|for|in|of|regarding|concerning|as for|in terms of
     dimension|criterion|category|score
 """)
-BEFORE_NAME = rf"(?:{_LINKS}(?: \d+)?[ :.]{{1,3}}){{0,4}}"
+BEFORE_NAME = rf"(?:{_LINKS}(?: \d+)?[ :.-]{{1,3}}){{0,4}}"
 _KINDS = "verdict|winner|dimension|choice|result|preference|fit|score|decision"
 AFTER_NAME = rf"(?: ?\([^()\n]{{0,80}}\))?(?: (?:{_KINDS}))?"
 SECTION = rf"(?:the )?(?:{NOUN}) ?#? ?(?:[12]|(?-i:[AB]))"

@@ -39,7 +39,8 @@ _COMPARED = re.compile(
     rf" *(?P<sign>>+|<+|=+) *(?:{words.NOUN} ?)?(?P<other>[12]|(?-i:[AB]))(?!\w)", re.I
 )
 _BARE_NEXT = re.compile(
-    rf"[\s.,;:/|&()\[\]\"'-]*(?:or |and |vs\.? )?(?:{words.NOUN} ?)?(?:[12]|(?-i:[AB])|tie)"
+    rf"[\s.,;:/|&()\[\]\"'-]*(?:or |and |vs\.? )?(?:maybe |perhaps |possibly |even )?"
+    rf"(?:{words.NOUN} ?)?(?:[12]|(?-i:[AB])|tie)"
     r"[\s.)\]\"']*(?:$|[,;]|(?:or|and)\b)",
     re.I,
 )
@@ -58,7 +59,14 @@ _SECTION_ENDS = re.compile(
     r"|summary|judge?ments?|decision|results?|ratings?)\b",
     re.I,
 )
-_SAME = {"a": "1", "b": "2", "first": "1", "second": "2"}
+_LISTED = re.compile(
+    rf" *(?P<sign>[:=(-])[^\n]*?(?:[;,.|/)]|\b(?:and|while|vs)\b) *(?:{words.NOUN} ?)?"
+    r"(?P<other>[12]|(?-i:[AB])) *(?P=sign)(?!\d)",
+    re.I,
+)
+"""What follows an answer that is listed, not chosen: `: cold; Answer 2: warm`."""
+_CROSSED = re.compile(r"[ )\]]*[✗✘❌✖👎]")
+_SAME = {"a": "1", "b": "2", "first": "1", "second": "2", "one": "1", "two": "2"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def lines(text: str, dimensions: Sequence[str], shown: Shown = Shown()) -> Verdi
     {'Value': None}
     """
     unquoted = without_quoted_lines(text, shown)
+    unquoted = _without_tags(unquoted, dimensions)
     flattened = flat(unquoted)
     claims = list(_json_claims(unquoted, dimensions))
     for claim in claims:
@@ -152,6 +161,13 @@ def _not_echoed(text: str, claims: list[Verdict], shown: Shown) -> list[Verdict]
 
 
 # ---- lines
+
+
+def _without_tags(text: str, dimensions: Sequence[str]) -> str:
+    """A text with `<Value>1</Value>` written as a line `Value: 1` of its length."""
+    names = "|".join(re.escape(name) for name in dimensions)
+    text = re.sub(rf"<({names})>", r" \1:", text, flags=re.I)
+    return re.sub(rf"</(?:{names})>", lambda m: "\n".rjust(len(m[0])), text, flags=re.I)
 
 
 @cache
@@ -264,7 +280,15 @@ def _choice(line: str, place: int, whole: bool = False) -> tuple[str, int] | Non
         return None
     if "?" in rest[:2] or (choice != "tie" and _BARE_NEXT.match(rest)):
         return None
+    if _CROSSED.match(rest) or _lists_both(rest, choice):
+        return None
     return None if _is_contradicted(rest, choice) else (choice, end)
+
+
+def _lists_both(rest: str, choice: str) -> bool:
+    """Whether a line goes on with the other answer as it went on with this one."""
+    listed = _LISTED.match(rest)
+    return listed is not None and _SAME.get(listed["other"].casefold(), listed["other"]) != choice
 
 
 def _named(match: re.Match[str]) -> str:
