@@ -103,7 +103,12 @@ def test_a_parameter_that_a_service_refuses_is_named_after_a_few_calls() -> None
 
 
 def test_a_reply_that_its_length_or_a_filter_cut_is_no_answer(tmp_path: Path) -> None:
-    for reason, outcome in (("length", "truncated"), ("content_filter", "refusal")):
+    for reason, outcome in (
+        ("length", "truncated"),
+        ("model_length", "truncated"),
+        ("content_filter", "refusal"),
+        ("SAFETY", "refusal"),
+    ):
         reply = {"content": "Answer: 1", "finish_reason": reason}
         with serving(lambda *_, reply=reply: dict(reply)) as server:
             table = predict(tmp_path / reason, served.model(server))
@@ -242,6 +247,14 @@ def test_prompts_that_a_service_always_turns_down_do_not_end_the_run(tmp_path: P
     assert len(server.asked) == 9
     with serving(lambda *_: 400) as server, pytest.raises(InputError, match="turned down"):
         OpenAIBackend(served.model(server)).generate(prompts(2), Sampling(4))
+
+
+def test_a_model_that_is_withdrawn_fails_what_is_left_and_keeps_the_rest(tmp_path: Path) -> None:
+    """404 of a service that has answered is a failed call, not a wrong address."""
+    requests = [ScoringRequest(prompt, ()) for prompt in prompts(3)]
+    with serving(lambda *_: 404) as server:
+        replies = OpenAIBackend(served.model(server)).stream(requests, Sampling(4), True, tmp_path)
+        assert [reply.text for _, reply in replies] == [None] * 3
 
 
 def test_a_key_that_is_not_set_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,11 @@ def body(**message: Any) -> bytes:
     ).encode()
 
 
+def ended(finish_reason: str) -> bytes:
+    choice = {"message": {"content": "Answer: 1"}, "finish_reason": finish_reason}
+    return json.dumps({"choices": [choice]}).encode()
+
+
 MALFORMED = {
     "null message": b'{"choices": [{"message": null, "finish_reason": "stop"}]}',
     "choices a text": b'{"choices": "none today"}',
@@ -54,6 +59,10 @@ MALFORMED = {
     "content an object": body(content={"text": "Fine."}),
     "content of images": body(content=[{"type": "image_url"}]),
     "finish a number": b'{"choices": [{"message": {"content": "Fine."}, "finish_reason": 3}]}',
+    "ended by an error": ended("error"),
+    "ended by a tool": ended("tool_calls"),
+    "ended by nothing": ended(""),
+    "ended by the server": ended("insufficient_system_resource"),
     "truncated": body()[:-9],
     "not utf-8": b'{"choices": [{"message": {"content": "\xff\xfe"}}]}',
     "half a character": b'{"choices": [{"message": {"content": "Answer: 1 \\ud800"}}]}',
@@ -86,6 +95,25 @@ def test_replies_of_many_forms_are_read() -> None:
     assert completion(body(content=parts)).text == "Answer"
     assert completion(body(content=None, refusal="No.")).refusal == "No."
     assert completion(body(content="")).text == ""
+
+
+def test_a_text_that_was_cut_or_filtered_is_known_by_every_name_of_it() -> None:
+    names = {
+        "stop": ("stop", "STOP", "eos", "end_turn", "stop_sequence"),
+        "length": ("length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens"),
+        "content_filter": ("content_filter", "SAFETY", "RECITATION", "content_filter: PROHIBITED"),
+    }
+    for wanted, reasons in names.items():
+        assert {completion(ended(reason)).finish_reason for reason in reasons} == {wanted}
+
+
+def test_an_error_with_status_200_is_a_failure_in_the_services_words() -> None:
+    content = json.dumps({"error": {"message": f"No credits left for {KEY}", "code": 402}}).encode()
+    with serving(lambda *_: Raw(content)) as server:
+        ((_, result),) = ask(server, 1)
+    assert isinstance(result, Failure)
+    assert "No credits left" in str(result)
+    assert KEY not in str(result)
 
 
 def test_an_attempt_ends_at_its_time_limit_however_it_is_spent() -> None:

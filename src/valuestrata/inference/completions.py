@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from valuestrata.inference.ledger import Tokens
+from valuestrata.inference.protocol import CUT, FILTERED
 from valuestrata.inference.top_logprobs import ShownTokens
 
 WORDS = 160
@@ -18,6 +19,10 @@ MOST_SHOWN = 1.01
 """Largest sum of the probabilities at a place, which services round."""
 MOST_TOKENS = 100_000_000
 """More tokens than any call takes."""
+STOP = "stop"
+_ENDED = (STOP, "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed")
+_IS_CUT = re.compile("length|max.*token")
+_IS_FILTERED = re.compile("filter|safety|recitation|blocklist|prohibited|spii|refusal|guardrail")
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class ServiceReply:
     Attributes:
         text: what the model wrote; '' where it wrote nothing.
         refusal: its words of refusal, where the service gives them apart; else ''.
-        finish_reason: the service's: stop, length, content_filter, ...
+        finish_reason: stop, length or content_filter.
         thought: what it wrote before its answer, where the service gives that; else ''.
         usage: the tokens that it took, as the service counts them; None where it does not.
         tokens: its tokens with the likeliest ones at each place; none where the service gives none.
@@ -69,19 +74,38 @@ def completion(body: bytes) -> ServiceReply:
     refusal = _text(message.get("refusal"), "refusal")
     text = _text(message.get("content"), "content")
     thought = message.get("reasoning_content") or message.get("reasoning")
-    finish_reason = choice.get("finish_reason")
-    if finish_reason is not None and not isinstance(finish_reason, str):
-        raise ValueError("a finish reason that is no text")
-    if message.get("content") is None and not refusal and finish_reason in (None, "stop"):
+    finish_reason = _finish_reason(choice.get("finish_reason"))
+    if message.get("content") is None and not refusal and finish_reason == STOP:
         raise ValueError("no content")
     return ServiceReply(
         text=text,
-        finish_reason=finish_reason or "stop",
+        finish_reason=finish_reason,
         refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
         usage=usage_of(content),
         tokens=_tokens(choice.get("logprobs"), text),
     )
+
+
+def _finish_reason(value: Any) -> str:
+    """Why a text ended, in OpenAI's words: services have others (`model_length`, `SAFETY`).
+
+    Raises:
+        ValueError: it ended by something else, so that nobody knows whether it is whole.
+
+    >>> [_finish_reason(value) for value in (None, "end_turn", "model_length", "SAFETY")]
+    ['stop', 'stop', 'length', 'content_filter']
+    """
+    if value is not None and not isinstance(value, str):
+        raise ValueError("a finish reason that is no text")
+    reason = STOP if value is None else value.strip().casefold()
+    if reason in _ENDED:
+        return STOP
+    if _IS_CUT.search(reason):
+        return CUT
+    if _IS_FILTERED.search(reason):
+        return FILTERED
+    raise ValueError(f"a text that ended by {value[:40]!r}" if value else "no finish reason")
 
 
 def _tokens(logprobs: Any, text: str) -> tuple[ShownTokens, ...]:

@@ -289,7 +289,7 @@ class OpenAIBackend:
             raise InputError(
                 f"{self.version}: the service rejects the key in ${self.model.api_key_env}"
             )
-        if last.status == 404:
+        if last.status == 404 and not has_replies:
             where = "; where it has no batch API set batch: false" if self.model.batch else ""
             raise InputError(
                 f"{self.version}: no such model or address; check model and base_url{where}"

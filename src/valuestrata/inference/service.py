@@ -9,6 +9,7 @@ one; any other failure ends the call. Results come one by one as they arrive, an
 import asyncio
 import contextlib
 import email.utils
+import json
 import queue
 import random
 import re
@@ -269,7 +270,16 @@ def read_reply(body: bytes, key: str) -> Result:
         return without_key(completion(body), key)
     except ValueError as error:
         kind = f"a malformed reply: {error}"
-        return Failure(None, kind, is_billable=True, usage=reported_usage(body))
+        words = words_of(_json(body), key)  # some services send their errors with status 200
+        return Failure(None, kind, *words, is_billable=True, usage=reported_usage(body))
+
+
+def _json(body: bytes) -> Any:
+    """What a body holds, None where that is no JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def client_errors() -> tuple[type[Exception], ...]:
