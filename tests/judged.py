@@ -62,6 +62,18 @@ def pairs_table(pair: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def questions_table(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A table of questions for the pairs."""
+    frame = pairs.drop_duplicates("question").rename(columns={"n": "answers"})
+    columns = {c.name: c for c in tables.QUESTIONS.columns}
+    for name, column in columns.items():
+        if name not in frame:
+            blank = {"text": "x", "int": 1, "float": 1.0, "bool": False}
+            frame[name] = [blank.get(column.dtype, [])] * len(frame)
+    frame["text"] = [f"Text of {question}?" for question in frame["question"]]
+    return frame[[*columns]]
+
+
 def texts_table(pair: pd.DataFrame, run: str, texts: dict[str, str]) -> pd.DataFrame:
     """Answers in the toys' manners, which a run draws anew for each pair."""
     rng = np.random.default_rng(sum(map(ord, run)))

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from valuestrata import io, judge_tables, paths, tables
 from valuestrata.__main__ import main
 from valuestrata.annotation import cost, page, sample
 from valuestrata.annotation.reliability import agreement_table, categories
+from valuestrata.records import Record
 from valuestrata.report.human_agreement import reliabilities, reliability_sentence
+from valuestrata.stages.annotation import draw_sample, page_and_key
 from valuestrata.stages.job import at
+from valuestrata.stages.text_pairs import TextPairs
 from valuestrata.study.evaluation import Evaluation
 from valuestrata.study.load import load_files
 from valuestrata.study.study import Study
@@ -131,6 +135,38 @@ def test_nothing_in_a_text_leaves_the_script_element() -> None:
 # ---- annotate
 
 
+def test_people_are_shown_the_survey_answers_that_the_judge_is_shown(
+    run: Run, study: Study, tmp_path: Path
+) -> None:
+    """Small cells are named without shares, for people as for the judge (traps: disclosure)."""
+    html = annotated(run, study, "--n", 4)[1]
+    assert '"survey": ' not in html  # the toys' rubric tells nothing
+    judge, reference = next(iter(study.judges)), next(iter(study.judges.values())).reference
+    split = study.splits_with_texts()[0]
+    pairs = TextPairs.of_study(study, {n: str(tmp_path / n) for n in ("labels", "questions")})
+    pairs = replace(pairs, check=lambda _: None)
+    asked = io.read_table(at(study, paths.PAIRS, split=split), tables.PAIRS)
+    counted = asked[[*tables.PAIR, "codes", "n", "respondents"]].assign(
+        reachable_accuracy=1.0, reachable_nmae=0.0
+    )
+    for side in ("unweighted", "weighted"):
+        counted[f"mode_{side}"], counted[f"tied_{side}"] = 1, False
+        counted[f"distribution_{side}"] = [[0.6, 0.37, 0.03, 0.0]] * len(counted)
+    made = Record("test", {}, {})
+    io.write_table(counted, tmp_path / "labels", tables.LABELS, made)
+    io.write_table(judged.questions_table(asked), tmp_path / "questions", tables.QUESTIONS, made)
+    drawn = draw_sample(pairs, judge, 4, 1)
+    assert reference
+    told = page_and_key(pairs, drawn, judge, "pairwise", 2.0)[0]
+    items = json.loads(re.findall(r'id="data">(.*?)</script>', told)[0])["items"]
+    assert len(items) == 4
+    for item in items:
+        assert "How 100 people like this person answered" in item["survey"]
+        assert "- a: 25%" in item["survey"]  # the share as the study weights it
+        assert "3%" not in item["survey"]
+        assert "each of few people: " in item["survey"]
+
+
 def test_annotate_says_before_people_start_what_it_costs_and_can_show(
     run: Run, study: Study
 ) -> None:
@@ -208,6 +244,9 @@ def test_bad_csv_files_are_one_line_each(run: Run, study: Study, tmp_path: Path)
         (f"{CSV}\n{first},anna,Value,A,-1\n", "seconds '-1'"),
         (f"{CSV}\n{first},anna,Value,A,nan\n", "seconds 'nan'"),
         (f"{CSV}\n{first},anna,Value,A\n", "4 fields, not 5"),
+        (f"{CSV}\n{good}\n{first},Anna ,Persona,A,1\n", "'Anna' and 'anna'"),
+        (f"{CSV}\n{good}\n{first},an-na,Persona,A,1\n", "differ in capitals, blanks or signs"),
+        (f"{CSV}\n{good},9\n", "6 fields, not 5"),
         ("\x00" * 20, "no column"),
     ):  # fmt: skip
         path.write_text(text, encoding="utf-8")
@@ -245,8 +284,11 @@ def test_what_spreadsheet_programs_make_of_a_file_is_read(
     rows += [[first, "Zoë", "Persona", "", ""]]
     path = tmp_path / "a.csv"
     for delimiter, newline, bom, comma in ((",", "\r\n", "\ufeff", "."), (";", "\n", "", ","),
-                                           ("\t", "\n", "\ufeff", ".")):  # fmt: skip
-        text = newline.join(delimiter.join(row).replace("3.5", f"3{comma}5") for row in rows)
+                                           ("\t", "\n", "\ufeff", "."),
+                                           (";", "\r\n", "", ",")):  # fmt: skip
+        more = [""] * 2 if newline == "\r\n" else []  # columns that were emptied
+        given = [[*reversed(row), *more] if delimiter == ";" else [*row, *more] for row in rows]
+        text = newline.join(delimiter.join(row).replace("3.5", f"3{comma}5") for row in given)
         path.write_text(f"{bom}{text}{newline}{newline}", encoding="utf-8", newline="")
         status, output, errors = run("agreement", "config.yaml", path)
         assert status == 0, errors

@@ -14,6 +14,7 @@ from valuestrata.annotation import page, sample
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
+SURVEY = 'How 40 people answered "Well?":\n- <b>yes</b>: 60%'
 CRITERIA = {"Value": "which fits better.", "Overall": "which is better."}
 TEXTS = [
     NASTY,
@@ -46,7 +47,9 @@ def url(drawn: tuple[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactor
     name, chosen = drawn
     task = page.Task("Which is better?", name, CRITERIA, "Be fair: {first} or {second}?", 2, "toys")
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(page.render(task, sample.shown_items(chosen)), encoding="utf-8")
+    told = [SURVEY if i == 1 else "" for i in range(len(chosen))]
+    items = sample.shown_items(chosen.assign(distribution=told))
+    path.write_text(page.render(task, items), encoding="utf-8")
     return f"file://{path}"
 
 
@@ -110,6 +113,15 @@ def test_from_the_instructions_by_keyboard_to_the_csv(
     assert [row["choice"] for row in rows] == [spoken[k.lower()] for pair in choices for k in pair]
     assert all(0 <= float(row["seconds"]) < 60 for row in rows)
     assert tab.problems() == []
+
+
+def test_survey_answers_stand_above_the_pairs_that_have_them(browser: Browser, url: str) -> None:
+    tab = begin(browser, url, "told")
+    for i in range(3):
+        text = tab.js("document.querySelector('.context').innerText")
+        assert ("- <b>yes</b>: 60%" in text) == (i == 1)
+        assert ("survey says" in text) == (i == 1)
+        tab.key("ArrowRight")
 
 
 def test_texts_are_shown_as_they_are_and_run_nothing(

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests import asking, toys
+from tests.judged import questions_table
 from valuestrata import io, tables
 from valuestrata.inference.openai import SentPrompt
 from valuestrata.inference.protocol import (
@@ -389,12 +390,12 @@ def test_a_judge_is_told_how_the_subgroup_answered(tmp_path: Path) -> None:
         counted[f"distribution_{side}"] = [[1.0] + [0.0] * (len(c) - 1) for c in pairs["codes"]]
     asking.write_pairs(tmp_path, pairs)
     io.write_table(counted, tmp_path / "labels.parquet", tables.LABELS, asking.MADE_OF)
-    questions = judged_questions(pairs)
+    questions = questions_table(pairs)
     io.write_table(questions, tmp_path / "questions.parquet", tables.QUESTIONS, asking.MADE_OF)
     names = ("pairs", "labels", "questions")
     files = {name: str(tmp_path / f"{name}.parquet") for name in names}
     job = asking.job(None, files, asking.options(tmp_path, "cache"))
-    (shown,) = judging_stage.read_shown(job, RUBRIC)
+    (shown,) = judging_stage.read_shown(job.files, RUBRIC)
     text = shown["distribution"].iloc[0]
     assert "How 100 people" in text
     assert '"Text of Q0?"' in text
@@ -403,17 +404,5 @@ def test_a_judge_is_told_how_the_subgroup_answered(tmp_path: Path) -> None:
     assert "- 1 (none): 10%" in scale
     assert "- 5: 10%" in scale
     del files["labels"], files["questions"]
-    (without,) = judging_stage.read_shown(asking.job(None, files, job.options), RUBRIC)
+    (without,) = judging_stage.read_shown(files, RUBRIC)
     assert without["distribution"].eq("").all()
-
-
-def judged_questions(pairs: pd.DataFrame) -> pd.DataFrame:
-    """A table of questions for the pairs."""
-    frame = pairs.drop_duplicates("question").rename(columns={"n": "answers"})
-    columns = {c.name: c for c in tables.QUESTIONS.columns}
-    for name, column in columns.items():
-        if name not in frame:
-            blank = {"text": "x", "int": 1, "float": 1.0, "bool": False}
-            frame[name] = [blank.get(column.dtype, [])] * len(frame)
-    frame["text"] = [f"Text of {question}?" for question in frame["question"]]
-    return frame[[*columns]]

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from tests import asking, judged, toys
+from tests.judged import questions_table
 from tests.study.parts import CONFIG, changed
-from tests.test_judge import RUBRIC, FakeJudge, every, judged_questions
+from tests.test_judge import RUBRIC, FakeJudge, every
 from tests.test_report import made, rendered
 from valuestrata import contracts, io, judge_tables, paths, tables
 from valuestrata.__main__ import main
@@ -255,7 +256,7 @@ def test_the_command_tries_a_judge_once_and_the_report_takes_it_up(
     for split in study.generation.splits if study.generation else ():
         frame = labels_table(split, study)
         judged.write(study, "labels", paths.LABELS, tables.LABELS, frame, split=split)
-    frame = judged_questions(io.read_table(at(study, paths.PAIRS, split="ood"), tables.PAIRS))
+    frame = questions_table(io.read_table(at(study, paths.PAIRS, split="ood"), tables.PAIRS))
     judged.write(study, "clean", paths.QUESTIONS, tables.QUESTIONS, frame)
     assert report.probe_paths(study) == ()
 

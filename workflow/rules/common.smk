@@ -241,17 +241,17 @@ def panel_verdicts(wildcards):
     return [f"{RUN}/verdicts/{member}.parquet".format(**wildcards) for member in members]
 
 
-def survey_answers(splits_of):
+def shown_survey(judge, splits):
     """The survey's answers that a judge's rubric shows, of some splits; none where it shows none."""
+    if not read_rubric(rubric_path(STUDY.rubric(judge))).shows_distribution:
+        return []
+    labels = expand(f"{RESULTS}/survey/labels/{{split}}.parquet", split=splits)
+    return [*labels, f"{RESULTS}/survey/questions.parquet"]
 
-    def files(wildcards):
-        rubric = read_rubric(rubric_path(STUDY.rubric(wildcards.judge)))
-        if not rubric.shows_distribution:
-            return []
-        labels = expand(f"{RESULTS}/survey/labels/{{split}}.parquet", split=splits_of(wildcards))
-        return [*labels, f"{RESULTS}/survey/questions.parquet"]
 
-    return files
+def survey_answers(splits_of):
+    """The survey's answers that the judge of a job is shown."""
+    return lambda wildcards: shown_survey(wildcards.judge, splits_of(wildcards))
 
 
 def config_of(key):
@@ -310,9 +310,8 @@ def probes():
 
 def text_pairs():
     """Every text that judges compare, and every verdict, by name."""
-    splits = dict.fromkeys(split for *_, split in STUDY.generation_runs())
     return {
-        "pairs": expand(f"{RESULTS}/pairs/{{split}}.parquet", split=splits),
+        "pairs": expand(f"{RESULTS}/pairs/{{split}}.parquet", split=STUDY.splits_with_texts()),
         "texts": of_runs(f"{RUN}/texts.parquet", STUDY.generation_runs()),
         "verdicts": of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
     }

@@ -104,6 +104,7 @@ if STUDY.simulated_annotators:
     rule annotators:
         input:
             **text_pairs(),
+            shown=shown_survey(STUDY.annotated_judge, STUDY.splits_with_texts()),
             study=STUDY_FILE,
         output:
             page=f"{ANNOTATION}/simulated/page.html",

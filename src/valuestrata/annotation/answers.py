@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -30,9 +31,11 @@ def read_answers(
         study: name of the study.
 
     Raises:
-        InputError: a file cannot be read, is not of this study, or answers something twice.
+        InputError: a file cannot be read, is not of this study, or answers something twice; or two
+            names of annotators are one.
     """
     seen: dict[tuple[str, str, str], str] = {}
+    spellings: dict[str, tuple[str, str]] = {}
     rows = []
     for where, row in (row for path in paths for row in _rows(Path(path))):
         _check_sample(where, row["sample_id"], sample_ids, study)
@@ -41,6 +44,7 @@ def read_answers(
             _refuse(where, f"no dimension {row['dimension']!r}; it has {', '.join(dimensions)}")
         if row["annotator"] in ("", ALL):
             _refuse(where, f"annotator {row['annotator']!r} is no annotator's name; give another")
+        _check_spelling(where, row["annotator"], spellings)
         key = (row["annotator"], row["sample_id"], row["dimension"])
         if key in seen:
             _refuse(
@@ -70,6 +74,8 @@ def _rows(path: Path) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         names = [name.strip() for name in next(reader, [])]
+        while names and not names[-1]:  # spreadsheets fill up the columns that others have
+            del names[-1]
         absent = [name for name in COLUMNS if name not in names]
         if absent or len(set(names)) < len(names):
             problem = f"no column {absent[0]}" if absent else "a column stands there twice"
@@ -78,6 +84,8 @@ def _rows(path: Path) -> Iterator[Row]:
             where = f"{path}, line {reader.line_num}"
             if not any(field.strip() for field in fields):
                 continue
+            if not any(field.strip() for field in fields[len(names) :]):
+                del fields[len(names) :]
             if len(fields) != len(names):
                 _refuse(where, f"{len(fields)} fields, not {len(names)}")
             row = dict(zip(names, (field.strip() for field in fields), strict=True))
@@ -98,6 +106,23 @@ def _check_sample(
     if sample.rpartition("-")[0] == study:
         _refuse(where, f"no key of sample {sample}: it lay beside the page that was annotated")
     _refuse(where, f"{sample_id[:60]!r} is no sample id of the study {study}")
+
+
+def _check_spelling(where: str, name: str, spellings: dict[str, tuple[str, str]]) -> None:
+    """Refuse a name that another one differs from in capitals, blanks or signs alone.
+
+    Two names of one person would be two annotators who agree with each other.
+    """
+    plain = (
+        "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum()) or name
+    )
+    other, other_where = spellings.setdefault(plain, (name, where))
+    if other != name:
+        _refuse(
+            where,
+            f"annotator {name!r} and {other!r} ({other_where}) differ in capitals, blanks or signs "
+            "alone; write a person's name in one way, and give other people other names",
+        )
 
 
 def _choice(where: str, text: str) -> str:

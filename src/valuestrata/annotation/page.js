@@ -80,6 +80,8 @@
     const item = items[index];
     at("persona").textContent = item.persona;
     at("prompt").textContent = item.prompt;
+    at("survey").hidden = !item.survey;
+    at("shares").textContent = item.survey || "";
     at("text-a").textContent = item.a;
     at("text-b").textContent = item.b;
     at("back").disabled = index === 0;

@@ -69,14 +69,18 @@ def key(sample: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def shown_items(sample: pd.DataFrame) -> list[dict[str, str]]:
-    """What the page shows of each pair: id, persona, prompt and both texts; no run is named."""
+    """What the page shows of each pair: id, persona, prompt and both texts; no run is named.
+
+    Beside them is how people like the persona answered the survey, where the judge is told it.
+    """
     items = []
     for row in records(sample):
         a, b = row["text"], row["reference"]
         if row["run_is"] == "B":
             a, b = b, a
         shown = {"id": row["sample_id"], "persona": row["persona"], "prompt": row["prompt"]}
-        items.append({**shown, "a": str(a), "b": str(b)})
+        told = {"survey": row["distribution"]} if row.get("distribution") else {}
+        items.append({**shown, **told, "a": str(a), "b": str(b)})
     return items
 
 

@@ -10,7 +10,7 @@ from valuestrata.annotation import cost, sample
 from valuestrata.errors import InputError
 from valuestrata.prompting import judging
 from valuestrata.records import Record
-from valuestrata.stages.annotation import Drawn, draw_sample, page_and_key
+from valuestrata.stages.annotation import Drawn, draw_sample, page_and_key, survey_answers
 from valuestrata.stages.job import at
 from valuestrata.stages.text_pairs import TextPairs
 from valuestrata.study.load import load_files
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check_numbers(arguments)
     study = load_files(arguments.files, Path(), files=False)
     judge = chosen_judge(study, arguments.judge)
-    pairs = TextPairs.of_study(study)
+    pairs = TextPairs.of_study(study, survey_answers(study, judge))
     drawn = draw_sample(pairs, judge, arguments.n, arguments.seed)
     html, key = page_and_key(pairs, drawn, judge, study.rubric(judge), arguments.minutes)
     page_path = at(study, paths.ANNOTATION_PAGE, sample=drawn.name)

@@ -14,8 +14,13 @@ from valuestrata.annotation.answers import read_answers
 from valuestrata.annotation.reliability import agreement_table
 from valuestrata.errors import InputError
 from valuestrata.prompting import judging
+from valuestrata.stages.job import Files, paths_of
+from valuestrata.stages.judging import read_shown, shown_files
 from valuestrata.stages.text_pairs import TextPairs
 from valuestrata.study.evaluation import Evaluation
+from valuestrata.study.rubrics import Rubric
+from valuestrata.study.study import Study
+from valuestrata.tables import PAIR
 
 Key = Mapping[str, Any]
 """What `valuestrata annotate` keeps of a sample: which text is whose."""
@@ -78,7 +83,28 @@ def page_and_key(
         "dimensions": list(rubric.dimensions),
         "items": sample.key(drawn.items),
     }
-    return page.render(task, sample.shown_items(drawn.items)), key
+    items = drawn.items.assign(distribution=_distributions(pairs, drawn.items, rubric))
+    return page.render(task, sample.shown_items(items)), key
+
+
+def survey_answers(study: Study, judge: str) -> Files:
+    """What annotators are shown beside texts, as the judge is: survey answers, if it is told."""
+    return shown_files(study, study.rubric(judge), study.splits_with_texts())
+
+
+def _distributions(pairs: TextPairs, items: pd.DataFrame, rubric: Rubric) -> list[str]:
+    """How each item's subgroup answered, in the rubric's words; '' where the judge is not told."""
+    if "labels" not in pairs.files:
+        return [""] * len(items)
+    for path in paths_of({name: pairs.files[name] for name in ("labels", "questions")}):
+        pairs.check(path)
+    shown = [
+        frame.assign(split=split)
+        for split, frame in zip(pairs.splits(), read_shown(pairs.files, rubric), strict=True)
+    ]
+    names = ["split", *PAIR]
+    told = pd.concat(shown, ignore_index=True)[[*names, "distribution"]]
+    return items[names].merge(told, on=names, how="left")["distribution"].to_list()
 
 
 def read_keys(files: Sequence[Path | str]) -> list[Key]:

@@ -9,7 +9,7 @@ from valuestrata.annotation import sample
 from valuestrata.annotation.answers import COLUMNS
 from valuestrata.demo.annotators import annotations
 from valuestrata.prompting.settings import rubric_id
-from valuestrata.stages.annotation import draw_sample, page_and_key
+from valuestrata.stages.annotation import draw_sample, page_and_key, survey_answers
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.text_pairs import (
     TextPairs,
@@ -48,7 +48,7 @@ def settings(study: Study) -> Settings:
     annotators = study.simulated_annotators
     if annotators is None:
         raise ValueError(f"{study.name} simulates no annotators")
-    judge = annotators.judge or next(iter(study.judges))
+    judge = study.annotated_judge
     return Settings(
         **text_pair_settings(study),
         judge=judge,
@@ -60,8 +60,8 @@ def settings(study: Study) -> Settings:
 
 
 def inputs(study: Study) -> Files:
-    """All texts and verdicts."""
-    return text_pair_inputs(study)
+    """All texts and verdicts, and the survey's answers where the judge is told them."""
+    return {**text_pair_inputs(study), **survey_answers(study, study.annotated_judge)}
 
 
 def outputs(study: Study) -> Files:

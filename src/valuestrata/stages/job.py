@@ -19,7 +19,7 @@ import contextlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -67,8 +67,7 @@ class Job(Generic[S]):
 
     def paths(self, name: str) -> list[str]:
         """All files of a name; none where the run has none."""
-        path = self.files.get(name, ())
-        return [path] if isinstance(path, str) else list(path)
+        return several(self.files.get(name, ()))
 
 
 @dataclass(frozen=True)
@@ -263,7 +262,12 @@ def shown_run(record: Record) -> str:
 def paths_of(files: Files) -> Iterator[str]:
     """All paths of named files."""
     for path in files.values():
-        yield from [path] if isinstance(path, str) else path
+        yield from several(path)
+
+
+def several(path: str | Sequence[str]) -> list[str]:
+    """The paths of a name, be it one or more."""
+    return [path] if isinstance(path, str) else list(path)
 
 
 def at(study: Study, pattern: str, **parts: str) -> str:

@@ -53,7 +53,7 @@ def inputs(study: Study, model: str, variant: str, split: str, judge: str) -> Fi
     """Both runs' texts, what the judge is shown beside them, and what it is read from."""
     reference = study.judges[judge].reference.model_dump()
     return {
-        **shown_files(study, judge, [split]),
+        **shown_files(study, study.judges[judge].rubric, [split]),
         "texts": at(study, paths.TEXTS, model=model, variant=variant, split=split),
         "reference": at(study, paths.TEXTS, **reference, split=split),
         **model_files(study, judge),
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(job: Job[Settings]) -> None:
     """Write a row for each pair and dimension; answers that either run lacks count as failed."""
     rubric = judging.rubric(job.settings.rubric)
-    (shown,) = read_shown(job, rubric)
+    (shown,) = read_shown(job.files, rubric)
     responses = _responses(job, shown)
     compared = responses[responses["comparable"]]
     sides = {"first": ["text", "reference"], "second": ["reference", "text"]}

@@ -18,7 +18,7 @@ from valuestrata.prompting.thinking import split_thought
 from valuestrata.prompting.verdict_text import Shown
 from valuestrata.prompting.verdicts import SCORES, Parser, Verdicts
 from valuestrata.records import Record
-from valuestrata.stages.job import Files, Job, at
+from valuestrata.stages.job import Files, Job, at, several
 from valuestrata.stages.models import (
     loaded_model,
     note_failures,
@@ -96,26 +96,32 @@ def judge_entries(settings: JudgeSettings) -> tuple[str, ...]:
     return (BACKENDS[settings.model.backend], PARSERS[settings.parser])
 
 
-def shown_files(study: Study, judge: str, splits: Sequence[str]) -> Files:
-    """What a judge is shown beside texts: the pairs, and survey answers if it is told them."""
+def shown_files(study: Study, rubric: str, splits: Sequence[str]) -> Files:
+    """What is shown beside texts: the pairs, and survey answers if the rubric tells them."""
     files: dict[str, str | tuple[str, ...]] = {
         "pairs": tuple(at(study, paths.PAIRS, split=split) for split in splits)
     }
-    if read_rubric(rubric_path(study.judges[judge].rubric)).shows_distribution:
+    if read_rubric(rubric_path(rubric)).shows_distribution:
         files["labels"] = tuple(at(study, paths.LABELS, split=split) for split in splits)
         files["questions"] = at(study, paths.QUESTIONS)
     return files
 
 
-def read_shown(job: Job[Any], rubric: Rubric) -> list[pd.DataFrame]:
-    """Of each split the columns PAIR, persona and distribution ('' where the judge is not told)."""
+def read_shown(files: Files, rubric: Rubric) -> list[pd.DataFrame]:
+    """Of each split the columns PAIR, persona and distribution ('' where nobody is told).
+
+    Args:
+        files: `shown_files`.
+        rubric: whose words the distribution is put in.
+    """
     frames = []
     asked: dict[str, str] = {}
-    if "questions" in job.files:
-        questions = io.read_table(job.path("questions"), tables.QUESTIONS)
+    if "questions" in files:
+        (path,) = several(files["questions"])
+        questions = io.read_table(path, tables.QUESTIONS)
         asked = dict(zip(questions["question"], questions["text"], strict=True))
-    pairs_of = job.paths("pairs")
-    labels = job.paths("labels") or [""] * len(pairs_of)
+    pairs_of = several(files["pairs"])
+    labels = several(files.get("labels", ())) or [""] * len(pairs_of)
     for path, answers in zip(pairs_of, labels, strict=True):
         pairs = io.read_table(path, tables.PAIRS)
         frame = pairs[[*PAIR, "persona"]].assign(distribution="")

@@ -61,7 +61,7 @@ def inputs(study: Study, judge: str) -> Files:
     run = study.judges[judge].reference.model_dump()
     splits = [s for m, v, s in study.generation_runs() if (m, v) == tuple(run.values())]
     return {
-        **shown_files(study, judge, splits),
+        **shown_files(study, study.judges[judge].rubric, splits),
         "texts": tuple(at(study, paths.TEXTS, **run, split=split) for split in splits),
         **model_files(study, judge),
     }
@@ -88,7 +88,7 @@ def run(job: Job[Settings]) -> None:
     texts = [io.read_table(path, tables.TEXTS) for path in job.paths("texts")]
     frames = [
         answers.merge(shown, on=PAIR, how="left", validate="one_to_one")
-        for answers, shown in zip(texts, read_shown(job, rubric), strict=True)
+        for answers, shown in zip(texts, read_shown(job.files, rubric), strict=True)
     ]
     chosen = draw(pd.concat(frames, ignore_index=True), job.settings.n, job.settings.seed)
     dimensions = list(rubric.dimensions)

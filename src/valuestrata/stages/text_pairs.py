@@ -1,6 +1,6 @@
 """The text pairs that judges compared, and their verdicts, of all runs of a study."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 
 from valuestrata import io, paths, tables
 from valuestrata.errors import InputError
-from valuestrata.stages.job import Files, Job, at, check_input
+from valuestrata.stages.job import Files, Job, at, check_input, several
 from valuestrata.study.base import FrozenMap, Part
 from valuestrata.study.study import Run, Study
 from valuestrata.tables import PAIR
@@ -53,9 +53,8 @@ def text_pair_inputs(study: Study) -> Files:
         dict(zip(("model", "variant", "split"), run, strict=True))
         for run in study.generation_runs()
     ]
-    splits = dict.fromkeys(run["split"] for run in runs)
     return {
-        "pairs": tuple(at(study, paths.PAIRS, split=split) for split in splits),
+        "pairs": tuple(at(study, paths.PAIRS, split=split) for split in study.splits_with_texts()),
         "texts": tuple(at(study, paths.TEXTS, **run) for run in runs),
         "verdicts": tuple(
             at(study, paths.VERDICTS, **run, judge=judge) for run in runs for judge in study.judges
@@ -78,10 +77,11 @@ class TextPairs:
     check: Callable[[str], None] = lambda _: None
 
     @classmethod
-    def of_study(cls, study: Study) -> "TextPairs":
-        """Those of a study, for a command."""
+    def of_study(cls, study: Study, more: Files | None = None) -> "TextPairs":
+        """Those of a study, for a command, with more files that it reads."""
         settings = TextPairSettings(**text_pair_settings(study))
-        return cls(settings, text_pair_inputs(study), partial(check_input, study))
+        files = {**text_pair_inputs(study), **(more or {})}
+        return cls(settings, files, partial(check_input, study))
 
     @classmethod
     def of_job(cls, job: Job[Any]) -> "TextPairs":
@@ -136,20 +136,19 @@ class TextPairs:
             for run in self.settings.generation_runs
             for judge in self.settings.references
         ]
-        return dict(zip(keys, _many(self.files["verdicts"]), strict=True))
+        return dict(zip(keys, several(self.files["verdicts"]), strict=True))
+
+    def splits(self) -> list[str]:
+        """Splits with texts, in the order of the files of pairs."""
+        return list(dict.fromkeys(split for *_, split in self.settings.generation_runs))
 
     def _texts(self, run: Run) -> pd.DataFrame:
-        paths_of_runs = zip(self.settings.generation_runs, _many(self.files["texts"]), strict=True)
-        path = dict(paths_of_runs)[run]
+        files = several(self.files["texts"])
+        path = dict(zip(self.settings.generation_runs, files, strict=True))[run]
         self.check(path)
         return io.read_table(path, tables.TEXTS)
 
     def _personas(self, split: str) -> pd.DataFrame:
-        splits = dict.fromkeys(split for *_, split in self.settings.generation_runs)
-        path = dict(zip(splits, _many(self.files["pairs"]), strict=True))[split]
+        path = dict(zip(self.splits(), several(self.files["pairs"]), strict=True))[split]
         self.check(path)
         return io.read_table(path, tables.PAIRS, [*PAIR, "persona"])
-
-
-def _many(path: str | Sequence[str]) -> list[str]:
-    return [path] if isinstance(path, str) else list(path)

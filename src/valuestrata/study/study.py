@@ -301,6 +301,10 @@ class Study(Part):
             if self.evaluates_on(variant, split)
         ]
 
+    def splits_with_texts(self) -> list[str]:
+        """The splits on which a run writes open-ended answers."""
+        return list(dict.fromkeys(split for *_, split in self.generation_runs()))
+
     def judgements(self) -> list[tuple[str, str, str, str]]:
         """All (model, variant, split, judge)."""
         return [(*run, judge) for run in self.generation_runs() for judge in self.judges]
@@ -315,6 +319,12 @@ class Study(Part):
         """The script in the place of people, where a judge compares texts of toys; else None."""
         of_toys = any(self.is_toy(model) for model, *_ in self.judgements())
         return self.people.simulate if self.people and of_toys else None
+
+    @property
+    def annotated_judge(self) -> str:
+        """The judge whose text pairs the script annotates; '' where there is no script."""
+        simulated = self.simulated_annotators
+        return (simulated.judge or next(iter(self.judges))) if simulated else ""
 
     # models ----------------------------------------------------------------------------------
 
