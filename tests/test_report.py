@@ -288,7 +288,7 @@ def win_rates(settings: ReportSettings) -> list[Row]:
         {
             "model": model, "variant": variant, "split": split, "judge": judge,
             "dimension": "Overall", "statistic": name, **number(value, 0.15), "missing": 7,
-            "p_value": 0.4, "questions": 20, "note": "",
+            "p_value": 0.4, "q_value": 0.4, "questions": 20, "note": "",
         }
         for model, variant, split, judge in judgements(settings)
         for name, value in values.items()
@@ -636,6 +636,10 @@ def test_judge_sentence_names_flips() -> None:
     finding = found(made())[JUDGE]
     assert finding.answer == "On Overall, judge tells no run apart from model-0 base."
     assert "in 30.0% of comparisons" in finding.details[0]
+    for low, is_shown in ((0.45, False), (0.51, True)):  # a sentence needs its interval
+        flips = {"flip_rate": {"value": 0.6, "ci_low": low, "ci_high": 0.8}}
+        line = found(verdicts_of(flips))[JUDGE].details[0]
+        assert ("carry little weight" in line) == is_shown
     assert JUDGE not in found(made(judge=False))
 
 
@@ -740,11 +744,11 @@ def verdicts_of(changes: dict[str, Row], **study: Any) -> Results:
 
 
 def test_a_judge_ranks_runs_only_by_a_test_on_enough_comparisons() -> None:
-    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001, "q_value": 0.001}
     for changes, words in (
         (above, "On Overall, judge ranks model-0 sft, model-1 base and model-1 sft above model-0"),
-        ({**above, "p_value": 0.06}, "tells no run apart"),
-        ({**above, "p_value": float("nan")}, "tells no run apart"),
+        ({**above, "q_value": 0.06}, "tells no run apart"),
+        ({**above, "p_value": float("nan"), "q_value": float("nan")}, "tells no run apart"),
         ({**above, "ci_low": 0.5}, "tells no run apart"),
         (
             {**above, "n": 2, "questions": 2},
@@ -761,11 +765,11 @@ def test_a_judge_ranks_runs_only_by_a_test_on_enough_comparisons() -> None:
 
 
 def test_what_length_and_tuning_change_is_said() -> None:
-    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001}
+    above = {"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "p_value": 0.001, "q_value": 0.001}
     details = found(verdicts_of({"win_rate": above}))[JUDGE].details
-    assert any(
-        line.startswith("With judge's liking for length taken out, model-0") for line in details
-    )
+    words = "are not told apart (without: ranked above model-0 base) by judge."
+    assert any(line.startswith("With length controlled, model-0 sft") for line in details)
+    assert any(line.endswith(words) for line in details)
     assert not any("length" in line for line in found(made())[JUDGE].details)
     win = {"metric": "win_rate", "judge": "judge", "dimension": "Overall"}
     for p, words in ((0.01, "rises with tuning in 2 and"), (0.06, "rises with tuning in 0 and")):

@@ -104,6 +104,21 @@ def test_length_is_controlled_for_and_difficulty_is_not_the_references() -> None
     pd.testing.assert_series_equal(without["value"], table.loc[["sft", "dpo"], "value"][:])
 
 
+def test_tests_of_several_runs_are_adjusted_together_without_the_reference() -> None:
+    rng = np.random.default_rng(1)
+    frames = {"base": verdicts([0.5] * 80, [0.5] * 80)}
+    for i in range(6):
+        scores = list((rng.random(80) < (0.72 if i == 0 else 0.5)).astype(float))
+        frames[f"r{i}"] = verdicts(scores, scores)
+    table = rows(**frames).xs("win_rate", level="statistic")
+    assert np.isnan(table.loc["base", "q_value"])
+    others = table.drop("base")
+    assert (others["q_value"] >= others["p_value"]).all()
+    assert others["q_value"].min() == pytest.approx(min(6 * others["p_value"].min(), 1))
+    alone = rows(base=frames["base"], r0=frames["r0"]).loc[("r0", "win_rate")]
+    assert alone["q_value"] == pytest.approx(alone["p_value"])
+
+
 def test_dimensions_and_runs_with_other_pairs_stand_by_themselves() -> None:
     some, more = verdicts([1.0] * 40, [1.0] * 40), verdicts([0.0] * 80, [0.5] * 80)
     both = pd.concat([some, some.assign(dimension="Value", score=0.5)])

@@ -50,6 +50,7 @@ WIN_RATES = Contract(
         Column("statistic", "text", values=WIN_RATE_STATISTICS, meaning="what was measured"),
         *INTERVAL,
         share("p_value", meaning="t test over questions: rates against 0.5, a bias against 0"),
+        share("q_value", meaning="p_value adjusted over the runs that are compared"),
         Column("questions", "int", low=0, meaning="questions that the comparisons are about"),
         Column("note", "text", meaning="what is doubtful about the value, '' for nothing"),
     ),

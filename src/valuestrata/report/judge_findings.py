@@ -1,6 +1,6 @@
 """The finding on judges: which runs they rank above or below the reference. Pure.
 
-A run is ranked where interval and test agree, on enough comparisons.
+A run is ranked where interval and test (q over the runs) agree, on enough comparisons.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def _direction(row: Row, results: Results) -> int:
     """1 where a win rate is clearly above one half, -1 below, 0 where it is not told apart."""
     estimate = to_estimate(row)
     alpha = 1 - results.settings.evaluation.confidence_level
-    if estimate.p_value is None or not estimate.p_value < alpha:
+    if estimate.tested is None or not estimate.tested < alpha:
         return 0
     return 1 if estimate.ci_low > 0.5 else -1 if estimate.ci_high < 0.5 else 0
 
@@ -92,7 +92,8 @@ def _flips(results: Results, split: str, judge: str, dimension: str) -> str:
     flips = [float(row["value"]) for row in rates]
     line = f"{judge} flips its verdict with the order of answers in "
     line += f"{value_range(flips, rate=True)} of comparisons"
-    return f"{line}: its win rates carry little weight." if max(flips) >= 0.5 else f"{line}."
+    is_shown = any(to_estimate(row).ci_low > 0.5 for row in rates)
+    return f"{line}: its win rates carry little weight." if is_shown else f"{line}."
 
 
 def _tuning(results: Results, split: str, judge: str, dimension: str) -> str:
@@ -115,16 +116,24 @@ def _tuning(results: Results, split: str, judge: str, dimension: str) -> str:
 
 
 def _length(results: Results, split: str, judge: str, dimension: str) -> str:
-    """Which runs are ranked otherwise once length is controlled for; '' for none."""
+    """Which runs the test ranks otherwise once length is controlled for; '' for none."""
+    reference = results.settings.references.get(judge)
+    target = label(reference, results.settings) if reference else "its reference"
     plain = _rows(results, split, judge, dimension, "win_rate")
     controlled = _rows(results, split, judge, dimension, "length_controlled")
-    changed = [
-        label(run, results.settings)
-        for run, row in controlled.items()
-        if is_enough(plain.get(run)) and _direction(row, results) != _direction(plain[run], results)
-    ]
+    ways = {1: f"ranked above {target}", -1: f"ranked below {target}", 0: "not told apart"}
+    changed: dict[str, list[str]] = {}
+    for run, row in controlled.items():
+        if not is_enough(plain.get(run)):
+            continue
+        before, after = _direction(plain[run], results), _direction(row, results)
+        if before != after:
+            change = f"{ways[after]} (without: {ways[before]})"
+            changed.setdefault(change, []).append(label(run, results.settings))
     if not changed:
         return ""
-    return (
-        f"With {judge}'s liking for length taken out, {listed(changed)} would be ranked otherwise."
-    )
+    sentences = [
+        f"{listed(runs)} {'is' if len(runs) == 1 else 'are'} {change}"
+        for change, runs in changed.items()
+    ]
+    return f"With length controlled, {listed(sentences)} by {judge}."

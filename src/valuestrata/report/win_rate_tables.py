@@ -10,9 +10,9 @@ from valuestrata.report.phrases import (
     count,
     decimal,
     listed,
-    p_value,
     percent,
     plural,
+    tested,
     value_range,
 )
 from valuestrata.report.results import Results, to_estimate
@@ -72,9 +72,11 @@ def _cells(results: Results, run: ModelVariant, split: str, metric: Metric) -> l
         return []
     orders = (decimal(float(rows[f"shown_{place}"]["value"])) for place in ("first", "second"))
     cells = [
-        _cell(rows["win_rate"], _p(rows["win_rate"])),
+        _cell(rows["win_rate"], _test(rows["win_rate"])),
         _cell(rows["length_controlled"], rows["length_controlled"]["note"]),
-        _cell(rows["position_bias"], f"{' and '.join(orders)}, {_p(rows['position_bias'])}", True),
+        _cell(
+            rows["position_bias"], f"{' and '.join(orders)}, {_test(rows['position_bias'])}", True
+        ),
         _cell(rows["flip_rate"], rate=True),
         _cell(rows["tie_rate"], rate=True),
         _no_verdict(rows),
@@ -92,8 +94,8 @@ def _cell(
     return cell(to_estimate(row), rate, signed, extra)
 
 
-def _p(row: Mapping[str, Any]) -> str:
-    return p_value(to_estimate(row).p_value)
+def _test(row: Mapping[str, Any]) -> str:
+    return tested(to_estimate(row))
 
 
 def _no_verdict(rows: Mapping[str, Mapping[str, Any]]) -> Cell:

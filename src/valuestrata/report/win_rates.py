@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from valuestrata.metrics.clustered import ClusteredEstimate, clustered_mean
 from valuestrata.metrics.length_control import LengthControlled, difficulties, length_controlled
+from valuestrata.metrics.multiplicity import q_values
 from valuestrata.report.runs import ModelVariant
 from valuestrata.tables import PAIR, VERDICT_OUTCOMES
 
@@ -50,7 +51,21 @@ def win_rate_rows(
             key = {"model": model, "variant": variant, "dimension": dimension}
             gamma = hard.get((model, variant), np.zeros(len(frame)))
             rows += [{**key, **row} for row in _of_run(frame, gamma, confidence_level)]
+    _adjust(rows, reference)
     return rows
+
+
+def _adjust(rows: list[Row], reference: ModelVariant | None) -> None:
+    """Give each row its q-value: a statistic of all runs but the reference is a family."""
+    families: dict[tuple[object, object], list[Row]] = {}
+    for row in rows:
+        row["q_value"] = np.nan
+        if (row["model"], row["variant"]) != reference:
+            families.setdefault((row["dimension"], row["statistic"]), []).append(row)
+    for family in families.values():
+        adjusted = q_values(np.array([row["p_value"] for row in family], dtype=np.float64))
+        for row, q in zip(family, adjusted, strict=True):
+            row["q_value"] = float(q)
 
 
 def _difficulties(judged: Mapping[ModelVariant, pd.DataFrame]) -> dict[ModelVariant, Floats]:
