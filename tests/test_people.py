@@ -18,6 +18,7 @@ from valuestrata.demo.annotators import annotations
 from valuestrata.errors import InputError
 from valuestrata.metrics import agreement
 from valuestrata.report.human_agreement import reliabilities
+from valuestrata.stages import annotators as annotators_stage
 from valuestrata.stages import human_agreement as agreement_stage
 from valuestrata.stages.job import at, check_input, is_stale
 from valuestrata.stages.result_files import agreement_input
@@ -55,6 +56,14 @@ def overlay(tmp_path: Path, text: str) -> Study:
 
 
 # ---- the script
+
+
+def test_the_script_reads_the_survey_answers_where_its_judge_is_told_them(
+    demo: Study, tmp_path: Path
+) -> None:
+    assert not {"labels", "questions"} & set(annotators_stage.inputs(demo))
+    told = overlay(tmp_path, "judges: {toy-judge: {rubric: pairwise}}")
+    assert {"labels", "questions"} <= set(annotators_stage.inputs(told))
 
 
 def test_simulated_annotators_go_by_phrases_and_slip() -> None:
