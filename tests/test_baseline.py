@@ -277,7 +277,7 @@ def test_a_question_with_one_answer_needs_no_model() -> None:
 
 def test_the_folds_of_a_stratum_part_neighbours() -> None:
     cells = cross_tab(encoded(people(1)))
-    fold = rules._folds(cells, ["age", "faith"])
+    fold = rules.folds_of(cells, ["age", "faith"])
     groups = cells.groups[:, [1, 2]]
     assert set(fold[(groups < 0).any(axis=1)]) == {-1}
     for axis in (0, 1):

@@ -281,7 +281,8 @@ def test_the_report_s_own_table_bears_its_sentences_out(results: Path) -> None:
     main = pd.read_csv(results / paths.TABLE.format(name="main", format="csv"))
     tested = main[main["split"] == "ood"].set_index("model")
     assert list(tested.index) == [
-        "uniform", "national-mode", "axis-mode", "best-axis", "additive", "nearest",
+        "uniform", "national-mode", "axis-mode", "best-axis", "additive", "partial-pooling",
+        "nearest",
     ]  # fmt: skip
     assert tested["is_baseline"].all()
     best = tested["accuracy"].idxmax()
@@ -290,7 +291,7 @@ def test_the_report_s_own_table_bears_its_sentences_out(results: Path) -> None:
     assert f", of {best}: " in text
     differences = pd.read_csv(results / paths.TABLE.format(name="differences", format="csv"))
     accuracy = differences[(differences["metric"] == "accuracy") & (differences["split"] == "ood")]
-    assert len(accuracy) == 6 * 5 / 2
+    assert len(accuracy) == 7 * 6 / 2
     gap = accuracy[(accuracy["model"] == "additive") & (accuracy["other_model"] == "uniform")]
     expected = tested.loc["additive", "accuracy"] - tested.loc["uniform", "accuracy"]
     np.testing.assert_allclose(gap["value"], expected)
@@ -320,7 +321,9 @@ def test_power_says_what_the_study_can_find_before_anything_runs(results: Path) 
 
 
 def test_a_study_of_one_baseline_has_a_report_without_differences(tmp_path: Path) -> None:
-    only = {"models": dict.fromkeys(("uniform", "best-axis", "additive", "nearest"))}
+    only = {
+        "models": dict.fromkeys(("uniform", "best-axis", "additive", "partial-pooling", "nearest"))
+    }
     only["models"]["axis-mode"] = None
     results = run_alone(tmp_path, only)
     page = (results / paths.PAGE).read_text(encoding="utf-8")

@@ -11,9 +11,13 @@ Rule = Callable[[CrossTab, Scale, Sequence[str]], Floats]
 """Cells, scale and S subgroups -> [S, Q, C] shares."""
 
 
+MODULES = {"partial_pooling": "multilevel"}
+"""Where a rule is, if not in `rules`."""
+
+
 def rule_entry(name: str) -> str:
     """Where the code of a rule is, as `module:function`."""
-    return f"valuestrata.baselines.rules:{name}"
+    return f"valuestrata.baselines.{MODULES.get(name, 'rules')}:{name}"
 
 
 def load_rule(name: str) -> Rule:

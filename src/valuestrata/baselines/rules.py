@@ -5,7 +5,7 @@ out of every count that a rule uses, which is an exact subtraction (survey/cross
 the answers of a subgroup's members never changes what a rule predicts for them. Counts are
 unweighted heads. Where a rule is left without an answer to go by, everyone outside the subgroup
 speaks for it; where there is nobody, `uniform`. A rule of another name is a function of this module
-and a name in study/models.py.
+or of one in registry.py, and a name in study/models.py.
 
 Symbols: S subgroups, Q questions, C codes, K cells of all axes together, T subgroups of a stratum.
 """
@@ -35,8 +35,8 @@ def uniform(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Float
 
 def national_mode(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floats:
     """[S, Q, C] the answers of everyone outside the subgroup."""
-    share = modal.shares(crosstab.total(~_members(crosstab, subgroups)))
-    return _filled(share, uniform(crosstab, scale, subgroups))
+    share = modal.shares(crosstab.total(~members_of(crosstab, subgroups)))
+    return filled(share, uniform(crosstab, scale, subgroups))
 
 
 def first_axis(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floats:
@@ -61,7 +61,7 @@ def axis_mode(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Flo
         total = np.where(finite, share, 0.0).sum(axis=0)
         n = finite.sum(axis=0)
         means.append(np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0))
-    return _filled(np.stack(means), national_mode(crosstab, scale, subgroups))
+    return filled(np.stack(means), national_mode(crosstab, scale, subgroups))
 
 
 def best_axis(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floats:
@@ -72,11 +72,11 @@ def best_axis(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Flo
     the subgroup it predicts and less the pair's own. Ties go to the first axis.
     """
     shares = np.full((len(subgroups), *scale.codes.shape), np.nan)
-    for axes, places in _strata(subgroups).items():
+    for axes, places in strata_of(subgroups).items():
         groups, masks = crosstab.cells_of(axes)
         counts = crosstab.total(masks)  # [T, Q, C]
         for s in places:
-            members = _members(crosstab, [subgroups[s]])[0]
+            members = members_of(crosstab, [subgroups[s]])[0]
             other = ~(masks & members).any(axis=1)
             fits = []
             for place, axis in enumerate(axes):
@@ -85,7 +85,7 @@ def best_axis(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Flo
                 fits.append(_likelihood(counts[other], rest, scale))
             choice = np.stack(fits).argmax(axis=0)  # [Q]
             shares[s] = _axes(crosstab, subgroups[s])[choice, np.arange(len(choice))]
-    return _filled(shares, national_mode(crosstab, scale, subgroups))
+    return filled(shares, national_mode(crosstab, scale, subgroups))
 
 
 def additive(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floats:
@@ -97,22 +97,22 @@ def additive(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floa
     and column keeps cells: all respondents of a fold are left out, and no fit starts from another
     one's, which may have seen them.
     """
-    design = _one_hot(crosstab)
+    design = one_hot(crosstab)
     shares = np.full((len(subgroups), *scale.codes.shape), np.nan)
-    for axes, places in _strata(subgroups).items():
-        fold = _folds(crosstab, axes)  # [K]
+    for axes, places in strata_of(subgroups).items():
+        fold = folds_of(crosstab, axes)  # [K]
         for s in places:
-            members = _members(crosstab, [subgroups[s]])[0]
+            members = members_of(crosstab, [subgroups[s]])[0]
             if not members.any() or np.isfinite(shares[s]).any():
                 continue
             out = fold == fold[members][0]
             share = _additive_shares(design, crosstab.counts, out)  # [K, Q, C]
             for same in places:
-                inside = _members(crosstab, [subgroups[same]])[0]
+                inside = members_of(crosstab, [subgroups[same]])[0]
                 if inside.any() and out[inside].all():
                     weights = crosstab.respondents[inside]
                     shares[same] = np.average(share[inside], axis=0, weights=weights)
-    return _filled(shares, national_mode(crosstab, scale, subgroups))
+    return filled(shares, national_mode(crosstab, scale, subgroups))
 
 
 def nearest(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Floats:
@@ -126,12 +126,12 @@ def nearest(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Float
     """
     profile = axis_mode(crosstab, scale, subgroups)
     shares = np.full(profile.shape, np.nan)
-    for axes, places in _strata(subgroups).items():
+    for axes, places in strata_of(subgroups).items():
         masks = crosstab.cells_of(axes)[1]
         counts = crosstab.total(masks)
         share = modal.shares(counts)
         for s in places:
-            members = _members(crosstab, [subgroups[s]])[0]
+            members = members_of(crosstab, [subgroups[s]])[0]
             groups = subgroup_groups(subgroups[s]).items()
             in_group = np.stack([crosstab.group(axis, label) for axis, label in groups])  # [A, K]
             differs = 1 - (masks[:, None, :] <= in_group[None]).all(axis=2).mean(axis=1)  # [T]
@@ -142,15 +142,15 @@ def nearest(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str]) -> Float
             weight = 1 / np.maximum(np.take_along_axis(far, near, axis=0), 1e-9)
             taken = np.take_along_axis(counts, near[:, :, None], axis=0)
             shares[s] = modal.shares((weight[:, :, None] * taken).sum(axis=0))
-    return _filled(shares, national_mode(crosstab, scale, subgroups))
+    return filled(shares, national_mode(crosstab, scale, subgroups))
 
 
-def _members(crosstab: CrossTab, subgroups: Sequence[str]) -> Masks:
+def members_of(crosstab: CrossTab, subgroups: Sequence[str]) -> Masks:
     """[S, K] each subgroup's cells."""
     return np.stack([crosstab.subgroup(name) for name in subgroups])
 
 
-def _filled(share: Floats, fallback: Floats) -> Floats:
+def filled(share: Floats, fallback: Floats) -> Floats:
     """`share` where it exists, `fallback` where nobody answered."""
     return np.where(np.isfinite(share), share, fallback)
 
@@ -167,10 +167,10 @@ def _one_axis(crosstab: CrossTab, scale: Scale, subgroups: Sequence[str], place:
     none = np.full(scale.codes.shape, np.nan)
     axes = [_axes(crosstab, name) for name in subgroups]
     shares = np.stack([share[place] if place < len(share) else none for share in axes])
-    return _filled(shares, national_mode(crosstab, scale, subgroups))
+    return filled(shares, national_mode(crosstab, scale, subgroups))
 
 
-def _strata(subgroups: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
+def strata_of(subgroups: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
     """Axes of each stratum -> positions of its subgroups; everyone is in no stratum."""
     strata: dict[tuple[str, ...], list[int]] = {}
     for s, name in enumerate(subgroups):
@@ -195,7 +195,7 @@ def _elsewhere(gap: Floats) -> Floats:
     return np.divide(total, n, out=np.ones(gap.shape), where=n > 0)
 
 
-def _one_hot(crosstab: CrossTab) -> Floats:
+def one_hot(crosstab: CrossTab) -> Floats:
     """[K, groups of all axes] 1 where a cell lies in a group."""
     columns: Iterator[Masks] = (
         crosstab.groups[:, a] == g
@@ -205,7 +205,7 @@ def _one_hot(crosstab: CrossTab) -> Floats:
     return np.stack(list(columns), axis=1).astype(np.float64)
 
 
-def _folds(crosstab: CrossTab, axes: Sequence[str]) -> Ints:
+def folds_of(crosstab: CrossTab, axes: Sequence[str]) -> Ints:
     """[K] fold of each cell among a stratum's, -1 for cells outside the stratum."""
     here = crosstab.groups[:, [crosstab.axis(axis) for axis in axes]]
     return np.where((here >= 0).all(axis=1), here.sum(axis=1) % FOLDS, -1)

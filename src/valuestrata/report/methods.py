@@ -24,6 +24,9 @@ RULES = {
     "axis_mode": "the mode of the mean of the distributions of the subgroup's groups, one an axis",
     "best_axis": "the axis that predicts the stratum's other subgroups best on the question",
     "additive": "a logistic model with an effect for each group of each axis, no interactions",
+    "partial_pooling": "a logistic model with effects of groups and of pairs of groups of two "
+    "axes, the latter under a penalty chosen by cross-validation (multilevel regression and "
+    "poststratification)",
     "nearest": "the five nearest other subgroups of the stratum",
 }
 PERSONAS = {

@@ -299,6 +299,7 @@ class BaselineModel(_Model):
         "axis_mode",
         "best_axis",
         "additive",
+        "partial_pooling",
         "nearest",
     ] = Field(
         description=(
@@ -307,7 +308,9 @@ class BaselineModel(_Model):
             "its group on the stratum's second axis. axis_mode: the mean of its groups' "
             "distributions, one an axis. best_axis: the axis that predicts the stratum's other "
             "subgroups best on the question. additive: a logistic model with an effect for each "
-            "group of each axis. nearest: the five nearest other subgroups of the stratum."
+            "group of each axis. partial_pooling: the same with interactions of two axes, as far "
+            "as cross-validation finds them. nearest: the five nearest other subgroups of the "
+            "stratum."
         ),
     )
 
