@@ -44,12 +44,12 @@ def ceiling(male: float = 0.9) -> pd.DataFrame:
 
 
 def contrasted(
-    runs: Models, noise_ceiling: pd.DataFrame | None = None, **others: Any
+    runs: Models, reachable: pd.DataFrame | None = None, **others: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     models: dict[str, tuple[str, ...]] = {}
     for model, variant in runs:
         models[model] = (*models.get(model, ()), variant)
-    given = ceiling() if noise_ceiling is None else noise_ceiling
+    given = ceiling() if reachable is None else reachable
     rows = contrast_split("ood", runs, given, AXES, make_settings(models, **others))
     contracts = (evaluation_tables.GROUP_CONTRASTS, evaluation_tables.CONSISTENCY)
     first, second = (pd.DataFrame(r, columns=c.names) for r, c in zip(rows, contracts, strict=True))
@@ -248,6 +248,13 @@ def test_the_stage_writes_its_four_tables(tmp_path: Path) -> None:
         scores.append(tmp_path / f"{model}-{variant}.parquet")
         write(scores_table(ASKED, drawn(i, 0.5)), scores[-1], tables.SCORES)
     write(ceiling().reset_index(), tmp_path / "ceiling.parquet", tables.NOISE_CEILING)
+    labels = ASKED[PAIR].assign(
+        reachable_accuracy=np.where(MALE, 0.7, 0.5), reachable_nmae=0.1,
+        codes=[[1, 2]] * len(ASKED), mode_unweighted=1, mode_weighted=1, tied_unweighted=False,
+        tied_weighted=False, distribution_unweighted=[[0.5, 0.5]] * len(ASKED),
+        distribution_weighted=[[0.5, 0.5]] * len(ASKED), n=40, respondents=40,
+    )  # fmt: skip
+    write(labels, tmp_path / "labels.parquet", tables.LABELS)
     groups = Groups(
         countries=(),
         axes={a: tuple(Group(label=n, codes=(), n=9) for n in names) for a, names in AXES.items()},
@@ -263,6 +270,7 @@ def test_the_stage_writes_its_four_tables(tmp_path: Path) -> None:
         "scores": tuple(map(str, scores)),
         "verdicts": (),
         "noise_ceiling": str(tmp_path / "ceiling.parquet"),
+        "labels": (str(tmp_path / "labels.parquet"),),
         "groups": str(tmp_path / "groups.json"),
         **{name: str(tmp_path / f"{name}.parquet") for name in names},
     }
@@ -270,6 +278,13 @@ def test_the_stage_writes_its_four_tables(tmp_path: Path) -> None:
     frames = {name: io.read_table(files[name], contract) for name, contract in names.items()}
     assert set(frames["contrasts"]["model"]) == {"m", "x-mode"}
     assert frames["consistency"].empty
+    key = {"model": "m", "variant": "base", "group": "male", "contrast": "rest"}
+    raw, net = (
+        cell(frames["contrasts"], metric="accuracy", reading=reading, **key)["value"]
+        for reading in ("raw", "net")
+    )
+    # by the labels' reachable score, not by the noise ceiling, which is .9 for everyone here
+    assert raw - net == pytest.approx(0.2)
     assert set(frames["inequality_changes"]["variant"]) == {"sft"}
     assert frames["inequality_changes"]["raw_by_mean"].notna().all()
     row = cell(frames["disparities"], model="m", variant="base", level="sex", metric="accuracy",

@@ -1,5 +1,6 @@
 """The stage summary."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from tests.jobs import run_stage
 from valuestrata import io, tables
 from valuestrata.records import Record
+from valuestrata.report.power import Assumptions, label_loss, power_figures, study_finds
+from valuestrata.report.settings import ContrastSettings
 from valuestrata.stages import summary
+from valuestrata.stages.hardware import this_machine
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.study import dump
 from valuestrata.survey.groups import Group, Groups
@@ -112,6 +116,18 @@ CEILINGS = pd.DataFrame(
 )
 
 
+PARTS = ("baselines", "ceilings", "labels", "power")
+CONTRASTS = ContrastSettings(
+    strata={"ood": ("sex",)},
+    variants={"toy": ("base", "sft"), "rule": ("base",)},
+    prompt_variants={},
+    baselines=("rule",),
+    persona_agnostic=(),
+    evaluation=Evaluation(),
+    caveat=CAVEAT,
+)
+
+
 def summarise(folder: Path) -> Any:
     groups = Groups(
         countries=(),
@@ -145,6 +161,7 @@ def summarise(folder: Path) -> Any:
         labels=Labels(),
         evaluation=Evaluation(n_resamples=60),
         caveat=CAVEAT,
+        contrasts=CONTRASTS,
     )
     run_stage(summary, settings, {**files, "summary": str(folder / "summary.json")})
     return io.read_json(folder / "summary.json")
@@ -155,9 +172,10 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     assert (content["respondents"], content["questions"], content["caveat"]) == (3, 1, CAVEAT)
     assert content["countries"] == ["Utopia"]
     assert content["notices"] == ["Something is doubtful."]
+    assert content["hardware"] == str(this_machine())
     assert content["groups"] == {"sex": {"male": 2, "female": 0}}
     split = content["splits"]["ood"]
-    sizes = {k: v for k, v in split.items() if k not in ("baselines", "ceilings", "labels")}
+    sizes = {k: v for k, v in split.items() if k not in PARTS}
     assert sizes == {"strata": {"sex": 2}, "subgroups": 2, "pairs": 2, "tied_modes": 1}
     # without the men one woman's 2 is left, without the women the men's 1 and that 2: ties to 1
     assert set(split["baselines"]) == {"national_mode", "axis_mode"}
@@ -175,3 +193,35 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     row = DIVERSITY.iloc[0].drop(["stratum", "question", "block", "measure"]).to_dict()
     assert content["blocks"]["x"]["mds"] == {**row, "q_value": 0.01}
     assert content["blocks"]["all"]["mds"]["value"] is None
+
+
+def test_the_summary_says_which_gaps_the_study_can_find(tmp_path: Path) -> None:
+    content = summarise(tmp_path)
+    assert content["power"]["assumed"] == asdict(Assumptions())
+    power = content["splits"]["ood"]["power"]
+    # one question alone tests nothing, which is said and not left out
+    assert {name: row["tests"] for name, row in power["comparisons"].items()} == {
+        "a fine-tune against its base": 1,
+        "a language model against a baseline": 2,
+        "sex: a group against the rest": 2,
+        "a subgroup against the rest of its stratum": 2,
+    }
+    for row in power["comparisons"].values():
+        assert set(row["smallest_gap"]) == {"accuracy", "nmae", "wasserstein", "refusal"}
+        assert set(row["smallest_gap"].values()) == {None}
+
+
+def test_the_smallest_gaps_are_those_that_the_command_prints() -> None:
+    questions = [f"Q{q}" for q in range(40)]
+    pairs = pd.concat([PAIRS.assign(question=question) for question in questions])
+    axes = {"sex": ("male", "female")}
+    figures = power_figures(pairs, axes, CONTRASTS, Assumptions())
+    finds = {each.name: each for each in study_finds(pairs, axes, CONTRASTS, Assumptions())}
+    assert figures["gap_that_labels_show"] == label_loss(pairs) < 1
+    for name, row in figures["comparisons"].items():
+        for metric, gap in row["smallest_gap"].items():
+            gaps = finds[name].gaps(metric, 0.05, 0.8)
+            scale = label_loss(pairs) if metric == "accuracy" else 1.0
+            assert gap["least"] == gaps[0] / scale
+            assert gap["largest"] == gaps[-1] / scale
+            assert gap["least"] <= gap["middle"] <= gap["largest"]

@@ -19,6 +19,7 @@ from valuestrata.publication.model_card import model_card
 from valuestrata.records import Record, read_record
 from valuestrata.report.explorer import without_small
 from valuestrata.report.phrases import caveat_sentence
+from valuestrata.stages.hardware import hardware_lines
 from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
 from valuestrata.tables import PAIR
@@ -175,6 +176,7 @@ def _export_results(arguments: argparse.Namespace, study: Study, authors: dict[s
             survey_digests=_survey_digests(results),
             finished=(results / paths.PAGE).stat().st_mtime,
             versions={n: importlib.metadata.version(n) for n in ("valuestrata", "snakemake")},
+            hardware=hardware_lines(results),
         )
         write_crate(folder, crate)
 

@@ -1,4 +1,4 @@
-"""How many GPUs a process may use, found without torch, which takes seconds to import."""
+"""Which GPUs a process may use, found without torch, which takes seconds to import."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 """Environment variables that hide GPUs from a process."""
+NAMES = ("--query-gpu=index,uuid,name", "--format=csv,noheader")
 
 
 def gpu_count(devices: Path | str = "/dev") -> int:
@@ -26,15 +27,35 @@ def gpu_count(devices: Path | str = "/dev") -> int:
     return present
 
 
+def gpu_names(devices: Path | str = "/dev") -> tuple[str, ...]:
+    """Models of the GPUs that this process may use, such as `NVIDIA A100-SXM4-80GB`."""
+    n = gpu_count(devices)
+    if not n:
+        return ()
+    rows = [line.split(", ", 2) for line in _ask_driver(*NAMES)]
+    listed = [row for row in rows if len(row) == 3]
+    visible = os.environ.get(VISIBLE[0])
+    if visible is not None:
+        chosen = [name.strip() for name in visible.split(",")][:n]
+        listed = [row for c in chosen for row in listed if c == row[0] or row[1].startswith(c)]
+    names = [row[2] for row in listed][:n]
+    return (*names, *["GPU of unknown model"] * (n - len(names)))
+
+
 def _listed_by_driver() -> int:
     """GPUs that nvidia-smi lists: some containers and WSL have no device files."""
+    return sum(line.startswith("GPU ") for line in _ask_driver("-L"))
+
+
+def _ask_driver(*question: str) -> list[str]:
+    """Lines of nvidia-smi's answer; none where it is missing or fails."""
     command = shutil.which("nvidia-smi")
     if command is None:
-        return 0
+        return []
     try:
         done = subprocess.run(
-            [command, "-L"], capture_output=True, text=True, timeout=20, check=False
+            [command, *question], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+        return []
+    return done.stdout.splitlines()

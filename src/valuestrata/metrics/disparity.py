@@ -5,12 +5,11 @@ Symbols: G groups, Q questions, B resamples.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.metrics.resample import ratio
+from valuestrata.metrics.resample import ratio, sign_patterns
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +45,8 @@ def disparities(
 
     Corrected: of group means drawn towards their mean until their variance is what is left of it
     without sampling noise. Null: the signs of whole questions of the groups' deviations are
-    flipped. None of them has an interval: they rest on single groups that chance has picked.
+    flipped, in all ways where these are few. None of them has an interval: they rest on single
+    groups that chance has picked.
 
     Args:
         sums: [G, Q] of scores.
@@ -64,7 +64,8 @@ def disparities(
     }
     means = _means(sums, n)
     deviation = _deviations(sums, n)
-    null_means = means.mean() + _signs(n.shape[1], n_resamples, seed) @ deviation.T
+    signs, _ = sign_patterns(n.shape[1], n_resamples, seed)
+    null_means = means.mean() - signs @ deviation.T
     corrected = means.mean() + _kept(sums, n) * (means - means.mean())
     result = []
     for name, statistic in statistics.items():
@@ -73,15 +74,6 @@ def disparities(
         figures = float(statistic(means)), float(statistic(corrected)), float(null.mean())
         result.append(Disparity(name, *figures, *ends))
     return result
-
-
-@lru_cache(maxsize=2)  # drawing takes longer than using the draws, and every run shares them
-def _signs(questions: int, n_resamples: int, seed: int) -> Floats:
-    """[B, Q] random signs; shared between calls and read-only."""
-    rng = np.random.default_rng(seed)
-    signs = rng.integers(0, 2, (n_resamples, questions), dtype=np.int8) * 2.0 - 1
-    signs.flags.writeable = False
-    return np.asarray(signs)
 
 
 def worst_index(sums: Floats, n: Floats, higher_is_better: bool) -> int:

@@ -5,7 +5,7 @@ ro-crate-py.
 """
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ PROFILES = {
 }
 REPOSITORY = SOURCE.parent
 """Where the Snakefile lies, if the package runs from its repository."""
+RESOURCE_USAGE = "https://w3id.org/ro/terms/workflow-run#resourceUsage"
 _BIOSCHEMAS = "https://bioschemas.org/profiles"
 _TYPES = {
     ".md": "text/markdown",
@@ -44,6 +45,7 @@ class CrateAbout:
         survey_digests: digests of the survey's files, by name.
         finished: when the last result was made, in seconds since 1970.
         versions: of valuestrata and Snakemake, by name.
+        hardware: on what the jobs ran, a line for each kind.
     """
 
     name: str
@@ -54,6 +56,7 @@ class CrateAbout:
     survey_digests: Mapping[str, str]
     finished: float
     versions: Mapping[str, str]
+    hardware: Sequence[str]
 
 
 def write_crate(folder: Path, about: CrateAbout) -> None:
@@ -169,6 +172,11 @@ def _add_action(
         description=f"Not part of this crate. SHA-256 of its files, first digits: {digests}",
         exampleOfWork={"@id": "#input-survey"},
     )
+    crate.metadata.extra_terms["resourceUsage"] = RESOURCE_USAGE
+    hardware = [
+        _add(crate, f"#hardware-{i}", "PropertyValue", name="hardware of jobs", value=line)
+        for i, line in enumerate(about.hardware, start=1)
+    ]
     return crate.add_action(
         workflow,
         identifier="#run",
@@ -179,5 +187,6 @@ def _add_action(
             "description": about.description,
             "endTime": datetime.fromtimestamp(about.finished, UTC).isoformat(timespec="seconds"),
             "actionStatus": "http://schema.org/CompletedActionStatus",
+            "resourceUsage": _single(hardware),
         },
     )

@@ -36,7 +36,7 @@ class Compared:
 def contrast_split(
     split: str,
     runs: Mapping[ModelVariant, RunValues],
-    noise_ceiling: pd.DataFrame,
+    reachable: pd.DataFrame,
     axes: Mapping[str, Sequence[str]],
     settings: ContrastSettings,
 ) -> tuple[list[Row], list[Row]]:
@@ -45,7 +45,7 @@ def contrast_split(
     Args:
         split: name of the split.
         runs: all runs on it.
-        noise_ceiling: the table NOISE_CEILING by pair.
+        reachable: what perfect knowledge of a pair would score, by pair, a column a metric.
         axes: axis -> its groups in order.
         settings: which groups are compared.
     """
@@ -57,7 +57,7 @@ def contrast_split(
         compared_sides = sides(grid, axes, settings.ordered_axes, settings.reference_groups)
         if not compared_sides:
             continue
-        effects[model, variant] = _effects(run, grid, noise_ceiling, compared_sides)
+        effects[model, variant] = _effects(run, grid, reachable, compared_sides)
         key: Row = {"model": model, "variant": variant, "split": split}
         rows += [
             {**key, **row}
@@ -69,7 +69,7 @@ def contrast_split(
 
 
 def _effects(
-    run: RunValues, grid: Grid, noise_ceiling: pd.DataFrame, compared: Sequence[Side]
+    run: RunValues, grid: Grid, reachable: pd.DataFrame, compared: Sequence[Side]
 ) -> list[Compared]:
     first = np.array([side.first for side in compared], dtype=np.float64)
     second = np.array([side.second for side in compared], dtype=np.float64)
@@ -80,10 +80,8 @@ def _effects(
         expected = grid.spread(_expected(run, metric))
         result.append(_compare(metric, RAW, values, expected, first, second))
         if metric.metric in CEILED:
-            reachable = f"reachable_{metric.metric}"  # the ceiling without its excess, where known
-            column = reachable if reachable in noise_ceiling else metric.metric
-            ceiling = noise_ceiling[column].reindex(run.pairs).to_numpy(dtype=np.float64)
-            net = values - grid.spread(ceiling)
+            reached = reachable[metric.metric].reindex(run.pairs).to_numpy(dtype=np.float64)
+            net = values - grid.spread(reached)
             result.append(_compare(metric, NET, net, expected, first, second))
     return result
 

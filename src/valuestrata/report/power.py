@@ -1,8 +1,9 @@
 """What a study can find before a model runs: from its pairs and from stated assumptions. Pure."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,34 @@ def study_finds(
         if tests:
             rows.append(Finds(name, tests, _of_runs(cells, assumed)))
     return rows + _of_groups(grid, cells, axes, settings, assumed)
+
+
+def power_figures(
+    pairs: pd.DataFrame,
+    axes: Mapping[str, Sequence[str]],
+    settings: ContrastSettings,
+    assumed: Assumptions,
+) -> dict[str, Any]:
+    """The smallest true gap that each kind of comparison finds on a split, for summary.json.
+
+    By metric, the middle one of the compared groups, the least and the largest; None where a metric
+    cannot be tested. Accuracy counts what the labels hide of a true gap; others are as measured.
+    """
+    alpha = 1 - settings.evaluation.confidence_level
+    share = label_loss(pairs)
+    comparisons = {}
+    for each in study_finds(pairs, axes, settings, assumed):
+        smallest: dict[str, dict[str, float] | None] = {}
+        for metric in each.designs:
+            scale = share if metric == "accuracy" else 1.0
+            gaps = [gap / scale for gap in each.gaps(metric, alpha, assumed.power)]
+            if not gaps:
+                smallest[metric] = None
+                continue
+            middle = statistics.median(gaps)
+            smallest[metric] = {"middle": middle, "least": gaps[0], "largest": gaps[-1]}
+        comparisons[each.name] = {"tests": each.tests, "smallest_gap": smallest}
+    return {"gap_that_labels_show": share, "comparisons": comparisons}
 
 
 def _of_runs(cells: Mapping[str, Floats], assumed: Assumptions) -> dict[str, tuple[Design, ...]]:

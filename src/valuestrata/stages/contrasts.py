@@ -18,6 +18,7 @@ from valuestrata.report.settings import ContrastSettings, contrast_settings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.scored_runs import read_runs, scored_inputs
 from valuestrata.study.study import Study
+from valuestrata.survey.ceilings import REACHABLE
 from valuestrata.survey.groups import read_groups
 from valuestrata.tables import PAIR
 
@@ -38,8 +39,12 @@ def settings(study: Study) -> Settings:
 
 
 def inputs(study: Study) -> Files:
-    """Scores and verdicts of all runs, the noise ceiling, and the groups of each axis."""
-    return {**scored_inputs(study), "groups": at(study, paths.GROUPS_OF_AXES)}
+    """Scores and verdicts of all runs, what is reachable, and the groups of each axis."""
+    return {
+        **scored_inputs(study),
+        "labels": tuple(at(study, paths.LABELS, split=split) for split in study.splits),
+        "groups": at(study, paths.GROUPS_OF_AXES),
+    }
 
 
 def outputs(study: Study) -> Files:
@@ -56,8 +61,6 @@ def run(job: Job[Settings]) -> None:
     """Write the four tables, split by split."""
     config = job.settings
     axes = read_groups(job.path("groups")).labels()
-    ceiling = io.read_table(job.path("noise_ceiling"), tables.NOISE_CEILING)
-    ceiling = ceiling.set_index(PAIR).astype("float64")
     level = config.evaluation.confidence_level
     made: dict[str, tuple[list[Row], Contract, Tested]] = {
         "contrasts": (
@@ -69,8 +72,10 @@ def run(job: Job[Settings]) -> None:
         "inequality_changes": ([], evaluation_tables.INEQUALITY_CHANGES, adjusted_changes),
         "disparities": ([], evaluation_tables.DISPARITIES, lambda frame: frame),
     }
+    labels = dict(zip(config.strata, job.paths("labels"), strict=True))
     for split, values in read_runs(job):
-        contrasts, consistency = contrast_split(split, values, ceiling, axes, config)
+        reachable = _reachable(labels[split], job.path("noise_ceiling"))
+        contrasts, consistency = contrast_split(split, values, reachable, axes, config)
         made["contrasts"][0].extend(contrasts)
         made["consistency"][0].extend(consistency)
         made["inequality_changes"][0].extend(changes_split(split, values, axes, config))
@@ -79,3 +84,15 @@ def run(job: Job[Settings]) -> None:
         frame = tested(frame_of(rows, contract))
         log.info("%d rows of %s", len(frame), name)
         io.write_table(frame, job.path(name), contract, job.record)
+
+
+def _reachable(labels: str, noise_ceiling: str) -> pd.DataFrame:
+    """What perfect knowledge of each pair would score, by metric.
+
+    Modes are scored as labels have it. The noise ceiling flatters pairs whose sample looks clear by
+    chance; of Wasserstein distance there is no other.
+    """
+    columns = {column: metric for metric, column in REACHABLE.items()}
+    modes = io.read_table(labels, tables.LABELS, [*PAIR, *columns]).rename(columns=columns)
+    ceiling = io.read_table(noise_ceiling, tables.NOISE_CEILING, [*PAIR, "wasserstein"])
+    return modes.merge(ceiling, on=PAIR, how="left").set_index(PAIR).astype("float64")

@@ -1,6 +1,7 @@
 """Summarise the survey data: the figures that a reader checks first."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from valuestrata import io, paths, tables
 from valuestrata.baselines.predict import predict
 from valuestrata.baselines.rules import axis_mode, national_mode
 from valuestrata.report.families import adjusted_questions
+from valuestrata.report.power import Assumptions, power_figures
+from valuestrata.report.settings import ContrastSettings, contrast_settings
+from valuestrata.stages.hardware import this_machine
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.base import EMPTY, FrozenMap, Part
 from valuestrata.study.evaluation import Evaluation, Labels
@@ -21,14 +25,15 @@ from valuestrata.survey.encoded import encode_survey
 from valuestrata.survey.groups import read_groups
 from valuestrata.survey.left_out import stratum_notices
 
+ASSUMED = Assumptions()
 BASELINES = {"national_mode": national_mode, "axis_mode": axis_mode}
 
 
 class Settings(Part):
     """What the summary says of the study.
 
-    Of several countries: the strata of each split, and the countries that it keeps. perturbations:
-    what is doubtful of them.
+    Of several countries: the strata of each split, and the countries that it keeps. `contrasts` is
+    what the power of its comparisons depends on. perturbations: what is doubtful of them.
     """
 
     study: str
@@ -40,7 +45,7 @@ class Settings(Part):
     caveat: str
     strata: FrozenMap[str, tuple[tuple[str, ...], ...]] = EMPTY
     countries: FrozenMap[str, Selection] = EMPTY
-    reference_groups: FrozenMap[str, str] = EMPTY
+    contrasts: ContrastSettings
     perturbations: tuple[str, ...] = ()
 
 
@@ -59,7 +64,7 @@ def settings(study: Study) -> Settings:
         labels=study.labels,
         evaluation=study.evaluation,
         caveat=study.survey_caveat,
-        reference_groups=study.contrasts.reference_groups,
+        contrasts=contrast_settings(study),
         perturbations=tuple(perturbation_notices(study)),
         **_across_countries(study),
     )
@@ -122,21 +127,24 @@ def run(job: Job[Settings]) -> None:
                 for name, answer in answers.items()
             },
             "ceilings": summary.ceiling_figures(ceilings, split),
+            "power": power_figures(pairs, groups.labels(), config.contrasts, ASSUMED),
         }
         if config.countries:
             kept = config.countries[split]
             notices += stratum_notices(groups, split, config.strata[split], kept, pairs)
-    notices += missing_references(config.reference_groups, groups.labels())
+    notices += missing_references(config.contrasts.reference_groups, groups.labels())
     notices += config.perturbations
     content = {
         "study": config.study,
         "survey": config.survey,
         "countries": groups.countries or (config.country,),
         "caveat": config.caveat,
+        "hardware": str(this_machine()),
         "respondents": len(responses),
         "questions": len(questions),
         "groups": groups.sizes(),
         "notices": notices,
+        "power": {"assumed": asdict(ASSUMED), "alpha": 1 - config.evaluation.confidence_level},
         "splits": splits,
         "blocks": summary.block_figures(
             adjusted_questions(io.read_table(job.path("diversity"), tables.DIVERSITY))

@@ -18,6 +18,7 @@ from valuestrata.errors import InputError
 from valuestrata.provenance import SOURCE, file_digest
 from valuestrata.records import read_record
 from valuestrata.report.times import JobTime
+from valuestrata.stages.hardware import hardware_lines
 from valuestrata.study.evaluation import Evaluation
 
 LIBRARIES = (
@@ -89,8 +90,9 @@ def facts(questions: str, results: Path, evaluation: Evaluation) -> list[tuple[s
         (
             "Machine that wrote this page",
             f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python "
-            f"{platform.python_version()}; that of a model's jobs is not recorded",
+            f"{platform.python_version()}",
         ),
+        ("Hardware of each job's last run", "; ".join(hardware_lines(results))),
     ]
 
 
