@@ -1012,13 +1012,35 @@ def test_marks_have_the_values_of_the_tables_and_arrows_go_from_base_to_tuned() 
         estimate = results.metric(run, "ood", "accuracy")
         assert estimate is not None
         assert row["value"] == estimate.value
-    raw, net, *_ = drawings.DRAWINGS["plane"](results).panels
-    for panel, (x, y) in ((raw, ("x", "y")), (net, ("x_net", "y_net"))):
+    raw, left, net, *_ = drawings.DRAWINGS["plane"](results).panels
+    fields = ("x", "y"), ("x_corrected", "y_corrected"), ("x_net", "y_net")
+    for panel, (x, y) in zip((raw, left, net), fields, strict=True):
         points = {row["run"]: row for row in panel.data["runs"]}
         arrow = panel.data["arrows"][0]
         base, tuned = points["model-0 base"], points["model-0 sft"]
         assert (arrow["x1"], arrow["y1"]) == (base[x], base[y])
         assert (arrow["x2"], arrow["y2"]) == (tuned[x], tuned[y])
+
+
+def test_the_plane_and_the_heat_map_say_what_is_left_without_noise() -> None:
+    results = made(models=2)
+    groups = results.groups.replace({"level": {"sex": "subgroups"}})
+    shrunk = {"shrunk": 0.5, "shrunk_low": 0.4, "shrunk_high": 0.6}
+    results = replace(results, groups=groups.assign(**shrunk))
+    heat = drawings.DRAWINGS["subgroups"](results).panels[0].data["cells"]
+    assert {row["without noise"] for row in heat} == {"0.500 [0.400, 0.600]"}
+    hidden = results.fairness["model"].eq("model-1") & results.fairness["metric"].eq("nmae")
+    parts = ["corrected", "ci_low", "ci_high"]
+    fairness = results.fairness.copy()
+    fairness.loc[hidden, parts] = float("nan")
+    raw, left, _, *_ = drawings.DRAWINGS["plane"](replace(results, fairness=fairness)).panels
+    row = next(row for row in raw.data["runs"] if row["run"] == "model-1 base")
+    assert row["NMAE"].endswith("without noise not estimated")
+    gone = {r["run"] for r in raw.data["runs"]} - {r["run"] for r in left.data["runs"]}
+    assert gone == {"model-1 base", "model-1 sft"}
+    assert {arrow["x1"] for arrow in left.data["arrows"]} <= {
+        r["x_corrected"] for r in left.data["runs"]
+    }
 
 
 def test_refusals_by_topic_count_what_texts_were() -> None:

@@ -24,8 +24,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
     "plane": (
         "The fairness plane",
-        "Inequality over subgroups of accuracy (across) and of NMAE (upward): 0 is equal. The "
-        "right panels show what is left once the null is taken into account.",
+        "Inequality over subgroups of accuracy (across) and of NMAE (upward): 0 is equal. As "
+        "observed, without sampling noise, and against the null of groups served alike.",
     ),
     "subgroups": (
         "Every subgroup and every run",

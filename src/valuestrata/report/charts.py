@@ -142,6 +142,14 @@ def estimate_row(estimate: Estimate, rate: bool = False) -> Row:
     }  # fmt: skip
 
 
+def estimate_words(estimate: Estimate | None) -> str:
+    """`0.312 [0.201, 0.420]`, or that there is no estimate."""
+    if estimate is None or not estimate.exists:
+        return "not estimated"
+    row = estimate_row(estimate)
+    return f"{row['shown']} {row['interval']}" if estimate.has_interval else str(row["shown"])
+
+
 def spread(n: int, height: int, n_rows: int, gap: float) -> list[float]:
     """The `shift` of each of the n marks of a row, around its middle and this far apart."""
     band = (1 - PADDING) * height / (n_rows + PADDING)

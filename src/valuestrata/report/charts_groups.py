@@ -1,30 +1,24 @@
-"""Charts of subgroups: the fairness plane, inequality and its null, the heat map, axes' groups."""
+"""Charts of subgroups: inequality and its null, the heat map, axes' groups."""
 
 from collections.abc import Sequence
-from math import atan2, degrees
-from typing import Any
 
 from valuestrata.io import records
 from valuestrata.report.charts import (
     CEILING,
-    GREY,
     HEAT,
-    POINT,
     ROW,
     ChartPanel,
     Drawing,
-    Layer,
     Row,
     at,
     empty,
     estimate_row,
+    estimate_words,
     layer,
     look,
     nominal,
     null_bars,
     number,
-    place,
-    points,
     rows_axis,
     run_row,
     shift,
@@ -36,9 +30,13 @@ from valuestrata.report.charts import (
 )
 from valuestrata.report.charts_runs import IS_BASE, WITHOUT_NOISE, interval_note
 from valuestrata.report.phrases import METRIC_NAMES, METRICS, STATISTICS, tested
-from valuestrata.report.results import SUBGROUPS, Results, cell_label, to_estimate
+from valuestrata.report.results import (
+    SUBGROUPS,
+    Results,
+    cell_label,
+    to_estimate,
+)
 from valuestrata.report.runs import (
-    BASE,
     ModelVariant,
     all_runs,
     label,
@@ -94,122 +92,6 @@ def _null_panel(
     return ChartPanel(heading, 22 * len(names), layers, {"runs": rows})
 
 
-# the plane -------------------------------------------------------------------------------------
-
-
-def plane_drawing(results: Results) -> Drawing:
-    """Inequality of accuracy against that of NMAE: raw, and as a share of the null's reach."""
-    settings = results.settings
-    panels = []
-    for split in tested_splits(settings):
-        for statistic, title in STATISTICS.items():
-            runs = _points(results, split, statistic)
-            if not runs:
-                continue
-            for is_net, name in ((False, title), (True, f"{title} against its null")):
-                panels.append(_plane(results, runs, is_net, f"{name}, {split}"))
-    if not panels:
-        return empty("Inequality was not measured on the test split.")
-    notes = (
-        "Left: the statistics themselves. Right: 0 is the null's mean and 1 its 95th percentile, "
-        "run by run; within the grey square neither is above its null.",
-    )
-    return Drawing(tuple(panels), 2, notes)
-
-
-def _points(results: Results, split: str, statistic: str) -> list[Row]:
-    rows_of_runs = []
-    for run in all_runs(results.settings):
-        rows = [results.inequality(run, split, metric, statistic) for metric in METRIC_NAMES]
-        if any(row is None or not to_estimate(row).exists for row in rows):
-            continue
-        x, y = (row for row in rows if row is not None)
-        rows_of_runs.append(
-            {
-                **run_row(run, results.settings), "x": float(x["value"]), "y": float(y["value"]),
-                "x_net": _net(x), "y_net": _net(y),
-                "accuracy": _in_words(x), "NMAE": _in_words(y),
-            }
-        )  # fmt: skip
-    return rows_of_runs
-
-
-def _net(row: dict[str, Any]) -> float:
-    """0 at the null's mean, 1 at its 95th percentile."""
-    reach = float(row["null_p95"]) - float(row["null_mean"])
-    return (float(row["value"]) - float(row["null_mean"])) / reach if reach > 0 else float("nan")
-
-
-def _in_words(row: dict[str, Any]) -> str:
-    estimate = to_estimate(row)
-    return f"{estimate.value:.3f}, null {float(row['null_mean']):.3f}, {tested(estimate)}"
-
-
-def _plane(results: Results, runs: Sequence[Row], is_net: bool, title: str) -> ChartPanel:
-    ends = ("x_net", "y_net") if is_net else ("x", "y")
-    what = title.rsplit(",", 1)[0]
-    scale = {"zero": True, "nice": True, "padding": 14}
-    axis = {"grid": True, "domain": True, "tickCount": 5}
-    x, y = (
-        number(end, f"{what}: {metric}", scale=scale, axis=axis)
-        for end, metric in zip(ends, METRIC_NAMES.values(), strict=True)
-    )
-    arrows = _arrows(runs, *ends)
-    line = {"type": "rule", "color": GREY, "strokeWidth": 1.5}
-    head = {"type": "point", "shape": "triangle-up", "filled": True, "color": GREY, "opacity": 1}
-    looks = points(IS_BASE, **look(results.settings, runs))
-    shown = {"x": x, "y": y, "tooltip": tooltip("run", *METRIC_NAMES.values()), **looks}
-    name = {"type": "text", "align": "left", "dx": 8, "dy": -7}
-    to = {"x2": place("x2"), "y2": place("y2")}
-    turned = {"field": "angle", "type": "quantitative", "scale": None}
-    layers = [
-        *([SQUARE] if is_net else []),
-        layer("arrows", line, x=at(x, "x1"), y=at(y, "y1"), **to),
-        layer("arrows", head, x=at(x, "x"), y=at(y, "y"), angle=turned),
-        layer("runs", POINT, **shown),
-        layer("named", name, x=x, y=y, text={"field": "model"}),
-    ]
-    named = [run for run in runs if run["variant"] != BASE]
-    return ChartPanel(title, 300, tuple(layers), {"runs": runs, "named": named, "arrows": arrows})
-
-
-SQUARE: Layer = {
-    "data": {"values": [{}]},
-    "mark": {"type": "rect", "color": GREY, "opacity": 0.2},
-    "encoding": {
-        "x": {"datum": 0, "type": "quantitative"},
-        "x2": {"datum": 1},
-        "y": {"datum": 0, "type": "quantitative"},
-        "y2": {"datum": 1},
-    },
-}
-"""Where neither metric's inequality is above its null."""
-
-
-def _arrows(runs: Sequence[Row], x: str, y: str) -> list[Row]:
-    """From each model's base to its variants: both ends, the middle, and the angle of its head."""
-    bases = {point["model"]: point for point in runs if point["variant"] == BASE}
-    pairs = [(bases[p["model"]], p) for p in runs if p["model"] in bases and p["variant"] != BASE]
-    arrows = []
-    for base, tuned in pairs:
-        across = (tuned[x] - base[x]) / _reach(runs, x)
-        up = (tuned[y] - base[y]) / _reach(runs, y)
-        arrows.append(
-            {
-                "x1": base[x], "y1": base[y], "x2": tuned[x], "y2": tuned[y],
-                "x": (base[x] + tuned[x]) / 2, "y": (base[y] + tuned[y]) / 2,
-                # clockwise from upward, as both axes are drawn about equally long
-                "angle": degrees(atan2(across, up)),
-            }
-        )  # fmt: skip
-    return arrows
-
-
-def _reach(runs: Sequence[Row], field: str) -> float:
-    values = [run[field] for run in runs]
-    return (max(values) - min(values)) or 1.0
-
-
 # groups ----------------------------------------------------------------------------------------
 
 
@@ -222,7 +104,11 @@ def subgroups_drawing(results: Results) -> Drawing:
         for metric in METRIC_NAMES:
             rows = [
                 {
-                    **run_row(run, settings), **estimate_row(estimate), "subgroup": cell_label(name)
+                    **run_row(run, settings), **estimate_row(estimate),
+                    "subgroup": cell_label(name),
+                    "without noise": estimate_words(
+                        results.shrunk_group(run, split, SUBGROUPS, name, metric)
+                    ),
                 }
                 for run in all_runs(settings)
                 for name in names
@@ -235,7 +121,8 @@ def subgroups_drawing(results: Results) -> Drawing:
         return empty("The test split has no subgroups to compare.")
     note = (
         "Subgroups from best to worst served, by the mean over the language models' runs. Brighter "
-        "is better in both. Point at a cell for its interval and n."
+        "is better in both. Point at a cell for its interval and n, and for the score without "
+        "noise: drawn towards the mean of the subgroups by as much of it as is chance."
     )
     return Drawing(tuple(panels), 2, (note,), one_scale=False)
 
@@ -257,7 +144,7 @@ def _heat_panel(results: Results, rows: Sequence[Row], title: str, metric: str) 
         x=nominal("run", title="run", scale={"domain": runs}, axis=tilted),
         y=rows_axis("subgroup", order, padding=0.02),
         color=number("value", name, scale={"scheme": HEAT, "reverse": reverse}),
-        tooltip=tooltip("run", "subgroup", "shown", "interval", "n", "missing"),
+        tooltip=tooltip("run", "subgroup", "shown", "interval", "without noise", "n", "missing"),
     )  # fmt: skip
     return ChartPanel(title, 15 * len(order), (cells,), {"cells": rows})
 

@@ -13,9 +13,9 @@ from valuestrata.report.charts_groups import (
     contrasts_drawing,
     fairness_drawing,
     groups_drawing,
-    plane_drawing,
     subgroups_drawing,
 )
+from valuestrata.report.charts_plane import plane_drawing
 from valuestrata.report.charts_runs import metric_drawing, refusals_drawing, win_rates_drawing
 from valuestrata.report.charts_survey import agreement_drawing, diversity_drawing, map_drawing
 from valuestrata.report.figures_training import Logs, training_figure

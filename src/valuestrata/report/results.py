@@ -115,6 +115,12 @@ class Results:
         return _estimates(self.groups, [*RUN, "level", "group", "metric"])
 
     @cached_property
+    def _shrunk_groups(self) -> dict[Key, Estimate]:
+        ends = {"shrunk": "value", "shrunk_low": "ci_low", "shrunk_high": "ci_high"}
+        shrunk = self.groups.drop(columns=[*ends.values()]).rename(columns=ends)
+        return _estimates(shrunk, [*RUN, "level", "group", "metric"])
+
+    @cached_property
     def _ceilings(self) -> dict[Key, Estimate]:
         return _estimates(self.ceilings, ["ceiling", "split", "level", "group", "metric"])
 
@@ -174,6 +180,12 @@ class Results:
     ) -> Estimate | None:
         """A run's metric in one group, None where it has none."""
         return self._groups.get((*run, split, level, group, metric))
+
+    def shrunk_group(
+        self, run: ModelVariant, split: str, level: str, group: str, metric: str
+    ) -> Estimate | None:
+        """The same drawn towards the groups' mean by its noise, with its own interval."""
+        return self._shrunk_groups.get((*run, split, level, group, metric))
 
     def ceiling(
         self, name: str, split: str, metric: str, level: str = "all", group: str = "all"
