@@ -18,6 +18,8 @@ FEW_CLUSTERS = 20
 """Below so many clusters a percentile interval is too narrow (docs/statistics.md)."""
 FEW_EXCEPTIONS = 10
 """So few clusters with a hit, or a miss, say too little of how much clusters differ."""
+RARE = 0.1
+"""A rate nearer than this to 0 or 1 needs twice as many."""
 FINEST_UNITS = (1, 2, 4, 12, 36)
 """Scores of a test by exact counting are whole multiples of 1 / one of these: hits, half points,
 errors on scales of 2 to 5, 7, 10 and 13 points."""
@@ -169,7 +171,7 @@ def means_of_clusters(
 
     The cluster bootstrap's percentiles; with fewer than FEW_CLUSTERS clusters a t interval with the
     clusters' standard error instead. Rates then have `rate_interval`, as they do where fewer than
-    FEW_EXCEPTIONS clusters have any hit, or any miss.
+    FEW_EXCEPTIONS clusters have any hit, or any miss; twice as many for a rate near 0 or 1.
 
     Args:
         sums: [G, K] sum of each cluster's values.
@@ -192,7 +194,9 @@ def means_of_clusters(
         results[g, 1:] = t_interval(sums[g], counts[g], confidence_level)
     if is_rate:
         exceptions = np.minimum((sums > 0).sum(axis=1), (sums < counts).sum(axis=1))
-        is_few = (n_clusters < FEW_CLUSTERS) | (exceptions < FEW_EXCEPTIONS)
+        is_rare = np.minimum(values, 1 - values) < RARE
+        needed = np.where(is_rare, 2 * FEW_EXCEPTIONS, FEW_EXCEPTIONS)
+        is_few = (n_clusters < FEW_CLUSTERS) | (exceptions < needed)
         for g in np.flatnonzero((n_clusters > 0) & is_few):
             results[g, 1:] = rate_interval(sums[g], counts[g], confidence_level)
     return [(float(v), float(low), float(high)) for v, low, high in results]
@@ -210,8 +214,10 @@ def rate_interval(sums: Floats, counts: Floats, confidence_level: float) -> tupl
     """Interval of a rate over few clusters, or where it is near 0 or 1 (Korn and Graubard 1998).
 
     Clopper and Pearson's binomial interval for as many trials as the clusters are worth: the
-    variance of a binomial share over the cluster-robust one, less for the few degrees of freedom. A
-    rate of 0 or 1 has no variance to say that, so each cluster counts as a single trial.
+    variance of a binomial share over the cluster-robust one, less for the few degrees of freedom.
+    These are the clusters with a hit, or with a miss, whichever are fewer: the variance rests on
+    them. A rate of 0 or 1 has no variance, so each cluster counts as a single trial; no other rate
+    counts fewer on account of its freedom.
 
     Args:
         sums: [K] hits of each cluster.
@@ -225,9 +231,10 @@ def rate_interval(sums: Floats, counts: Floats, confidence_level: float) -> tupl
     trials = float(clusters)
     if 0 < value < 1 and clusters > 1:
         variance = _cluster_variance(sums, counts)
-        by_freedom = stats.t.ppf(upper, n - 1) / stats.t.ppf(upper, clusters - 1)
-        trials = n if variance == 0 else min(value * (1 - value) / variance, n)
-        trials = max(trials * float(by_freedom) ** 2, 1.0)
+        exceptions = min(int((sums > 0).sum()), int((sums < counts).sum()), clusters - 1)
+        by_freedom = stats.t.ppf(upper, n - 1) / stats.t.ppf(upper, max(exceptions, 1))
+        worth = n if variance == 0 else min(value * (1 - value) / variance, n)
+        trials = max(worth * float(by_freedom) ** 2, min(worth, clusters), 1.0)
     hits = value * trials
     low = float(stats.beta.ppf(1 - upper, hits, trials - hits + 1)) if value > 0 else 0.0
     high = float(stats.beta.ppf(upper, hits + 1, trials - hits)) if value < 1 else 1.0
