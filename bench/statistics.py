@@ -83,38 +83,49 @@ def tests(n_worlds: int) -> Iterator[Row]:
 
 
 def test_rows(questions: int, codes: int, spread: float, n_worlds: int) -> Iterator[Row]:
-    """A row a model: one that answers at random whoever is asked, and one that knows all modes.
-
-    The second with its scores as they are, and net of what perfect knowledge would reach.
-    """
+    """A row a model, see `test_world`."""
     rejected: dict[str, dict[str, list[bool]]] = {}
     for number in range(n_worlds):
-        rng = np.random.default_rng([number, questions, codes])
-        world = worlds.survey(rng, questions, codes, spread)
-        scale = world.survey.scale
-        counts, true = (np.concatenate(part)[None] for part in (world.counts, world.true))
-        label = np.eye(codes)[rng.integers(0, codes, questions)]
-        blind = prediction_scores(np.broadcast_to(label, counts.shape), counts.astype(int), scale)
-        perfect = prediction_scores(true, counts.astype(int), scale)
-        reachable = [
-            reachable_scores(f"stratum {i}", each, scale, 50, number)
-            for i, each in enumerate(world.counts)
-        ]
-        models = {"persona-agnostic, at random": blind["accuracy"][0]}
-        for metric, column in REACHABLE.items():
-            ceiling = np.concatenate([each[column] for each in reachable])
-            models[f"knows all modes, {metric}"] = perfect[metric][0]
-            models[f"knows all modes, {metric}, net"] = perfect[metric][0] - ceiling
-        for name, scores in models.items():
-            for level, member in worlds.levels(world.strata).items():
-                nulls = fairness.equal_groups(fairness.group_scores(scores, member), 999, 1)
-                statistics = ("sd",) if "net" in name else ("sd", "norm_range")
-                for statistic in statistics:
-                    hits = rejected.setdefault(f"{name} ({statistic})", {}).setdefault(level, [])
-                    hits.append(nulls[statistic].test.p_value <= ALPHA)
-    for name, by_level in rejected.items():
+        for name, by_level in test_world(number, questions, codes, spread).items():
+            for level, is_rejected in by_level.items():
+                rejected.setdefault(name, {}).setdefault(level, []).append(is_rejected)
+    for name, hits in rejected.items():
         about = {"model": name, "Q": questions, "C": codes, "spread": spread, "worlds": n_worlds}
-        yield about | {level: share(hits) for level, hits in by_level.items()}
+        yield about | {level: share(each) for level, each in hits.items()}
+
+
+def test_world(
+    number: int, questions: int, codes: int, spread: float
+) -> dict[str, dict[str, bool]]:
+    """By model and level, whether it is called unequal.
+
+    Models: one that answers at random whoever is asked, and one that knows all modes; the second
+    with its scores as they are, and net of what perfect knowledge would reach.
+    """
+    rng = np.random.default_rng([number, questions, codes])
+    world = worlds.survey(rng, questions, codes, spread)
+    scale = world.survey.scale
+    counts, true = (np.concatenate(part)[None] for part in (world.counts, world.true))
+    label = np.eye(codes)[rng.integers(0, codes, questions)]
+    blind = prediction_scores(np.broadcast_to(label, counts.shape), counts.astype(int), scale)
+    perfect = prediction_scores(true, counts.astype(int), scale)
+    reachable = [
+        reachable_scores(f"stratum {i}", each, scale, 50, number)
+        for i, each in enumerate(world.counts)
+    ]
+    models = {"persona-agnostic, at random": blind["accuracy"][0]}
+    for metric, column in REACHABLE.items():
+        ceiling = np.concatenate([each[column] for each in reachable])
+        models[f"knows all modes, {metric}"] = perfect[metric][0]
+        models[f"knows all modes, {metric}, net"] = perfect[metric][0] - ceiling
+    result: dict[str, dict[str, bool]] = {}
+    for name, scores in models.items():
+        for level, member in worlds.levels(world.strata).items():
+            nulls = fairness.equal_groups(fairness.group_scores(scores, member), 999, 1)
+            for statistic in ("sd",) if "net" in name else ("sd", "norm_range"):
+                by_level = result.setdefault(f"{name} ({statistic})", {})
+                by_level[level] = bool(nulls[statistic].test.p_value <= ALPHA)
+    return result
 
 
 # Conflict scores -----------------------------------------------------------------------------
@@ -204,7 +215,7 @@ def scored_world(world: worlds.World, seed: int, draws: int) -> list[tuple[str, 
 def few(n_worlds: int) -> Iterator[Row]:
     """Coverage of means over few questions, and of rates near 0, beside the plain percentiles."""
     for kind in ("accuracy", "difference", "uncommon", "rare", "never"):
-        for questions in (3, 5, 10, 20, 40, 100):
+        for questions in (3, 5, 10, 20, 30, 40, 100):
             yield few_row(kind, questions, n_worlds)
 
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 CHUNK_SIZE = 250
 """Resamples drawn at a time: few enough for a processor's cache."""
-FEW_CLUSTERS = 20
+FEW_CLUSTERS = 30
 """Below so many clusters a percentile interval is too narrow (docs/statistics.md)."""
 FEW_EXCEPTIONS = 10
 """So few clusters with a hit, or a miss, say too little of how much clusters differ."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from valuestrata.metrics.length_control import MIN_COMPARISONS as LENGTH_MIN
+from valuestrata.metrics.resample import FEW_CLUSTERS, FEW_EXCEPTIONS
 from valuestrata.report.perturbation_tables import perturbation_methods
 from valuestrata.report.phrases import listed, plural, sentence
 from valuestrata.report.prompt_sensitivity import rule_text
@@ -348,8 +349,9 @@ def _statistics(settings: ReportSettings) -> Iterator[Method]:
         "Intervals",
         f"{100 * evaluation.confidence_level:g}%, bootstrap with {n} resamples (seed "
         f"{evaluation.seed}) of whole questions, as answers of different subgroups to one question "
-        "share respondents. Over fewer than 20 questions: t intervals with the questions' standard "
-        "error. Rates over so few, or with hits or misses in fewer than 10 questions: the binomial "
+        f"share respondents. Over fewer than {FEW_CLUSTERS} questions: t intervals with the "
+        "questions' standard error. Rates over so few, or with hits or misses in fewer than "
+        f"{FEW_EXCEPTIONS} questions ({2 * FEW_EXCEPTIONS} for rates near 0 or 1): the binomial "
         "interval for as many trials as the questions are worth (Korn and Graubard 1998).",
     )
     if tuned_runs(settings) or (settings.baselines and len(all_runs(settings)) > 1):

@@ -10,6 +10,7 @@ Symbols: B draws, S subgroups of a stratum, Q questions, C codes.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class PooledShares:
         kept = ratio(spread[:, :, None], spread[:, :, None] + 1 / self.n)[
             ..., None
         ]  # [B, 2, S, Q, 1]
-        deviation = self._parts(self.shares - self.centre)
+        deviation = self._deviation
         error = self._parts(noise)
         inflation = self.weight * np.sqrt(1 + spread.mean(axis=1)[:, None] * self.n)
         of_centre = self._parts((inflation[..., None] * centre_noise).sum(axis=1)[:, None])
@@ -79,6 +80,20 @@ class PooledShares:
             drawn += (1 - share) * of_centre[part]
         return drawn
 
+    @cached_property
+    def _deviation(self) -> tuple[Floats, Floats]:
+        """Of the shares from the centre, in two parts."""
+        return self._parts(self.shares - self.centre)
+
+    @cached_property
+    def _root(self) -> Floats:
+        """[Q, C, C] square root of the covariance of a single answer."""
+        covariance = self.centre[:, :, None] * (
+            np.eye(self.centre.shape[1]) - self.centre[:, None, :]
+        )
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[:, None])
+
     def _parts(self, deviations: Floats) -> tuple[Floats, Floats]:
         """Deviations [..., Q, C] of shares along the direction, and the rest of them."""
         along = (deviations * self.direction).sum(axis=-1, keepdims=True) * self.direction
@@ -86,12 +101,8 @@ class PooledShares:
 
     def gaussian_noise(self, draws: int, rng: np.random.Generator) -> Floats:
         """[B, S, Q, C] sampling errors of shares, normal, with a multinomial's covariance."""
-        size = self.centre.shape[1]
-        covariance = self.centre[:, :, None] * (np.eye(size) - self.centre[:, None, :])
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None]
         standard = rng.standard_normal((draws, *self.shares.shape))
-        noise = np.einsum("qij,bsqj->bsqi", root, standard)
+        noise = np.einsum("qij,bsqj->bsqi", self._root, standard)
         return np.asarray(noise / np.sqrt(self.n)[..., None])
 
 
