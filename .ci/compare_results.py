@@ -28,12 +28,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-IGNORED = (".code/*", "logs/*", "replies/*", "checkpoints/*", "benchmarks/*", "*made_of.json")
+IGNORED = (
+    *(".code/*", "logs/*", "replies/*", "checkpoints/*", "benchmarks/*", "hardware/*"),
+    "*made_of.json",
+)
 TIMINGS = {
     "files": "models/*/training_log.json",
     "columns": [".*seconds", ".*tokens_per_second"],
 }
 """How long a training took: never the same twice."""
+MACHINE = {"files": "survey/summary.json", "columns": ["hardware"]}
+"""On what a summary was written."""
 RECORD = "made_of"
 SHOWN = 20
 Renames = dict[str, Any]
@@ -146,7 +151,7 @@ def _extracted(frame: pd.DataFrame, rule: dict[str, Any]) -> pd.DataFrame:
 
 
 def _dropped(frame: pd.DataFrame, path: str, renames: Renames) -> pd.DataFrame:
-    rules = [*_rules({"drop": [TIMINGS]}, "drop", path), *_rules(renames, "drop", path)]
+    rules = [*_rules({"drop": [TIMINGS, MACHINE]}, "drop", path), *_rules(renames, "drop", path)]
     patterns = [p for rule in rules for p in rule["columns"]]
     gone = [c for c in frame if any(re.fullmatch(pattern, str(c)) for pattern in patterns)]
     return frame.drop(columns=gone)
