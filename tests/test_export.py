@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -23,6 +24,7 @@ from valuestrata.paths import resource
 from valuestrata.prompting import prompts
 from valuestrata.publication.lm_eval_utils import mean_of_ordinal, process_results
 from valuestrata.records import read_record
+from valuestrata.stages.hardware import this_machine
 from valuestrata.study.load import load
 from valuestrata.study.study import Study
 from valuestrata.study.yaml import read_mapping
@@ -77,6 +79,11 @@ def test_a_crate_names_every_file_and_says_what_ran(graph: Graph, exported: Path
     assert action["instrument"] == {"@id": "Snakefile"}
     assert entities["https://orcid.org/0000-0002-1825-0097"]["name"] == "Ada Lovelace"
     assert root["license"] == {"@id": "https://spdx.org/licenses/CC-BY-4.0"}
+    hardware = entities[action["resourceUsage"]["@id"]]["value"]
+    assert hardware.startswith(f"{this_machine()}: ")
+    assert "predict (4 jobs)" in hardware
+    page = (exported / "report/index.html").read_text(encoding="utf-8")
+    assert escape(hardware.rpartition(": ")[0]) in page
     assert "say nothing about people" in root["description"]
     assert "simulated.csv" in entities["#survey"]["description"]
     study = (exported / "study.json").read_text(encoding="utf-8")
