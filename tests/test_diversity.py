@@ -30,7 +30,9 @@ from valuestrata.stages import diversity as stage
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.study import dump
 from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
+from valuestrata.survey.diversity import LEAST_QUESTIONS, ScoredStrata, diversity_rows
 from valuestrata.survey.encoded import EncodedSurvey, Scale
+from valuestrata.survey.noise_free import ScoreDraws
 from valuestrata.survey.resampled import permuted_counts, resampled_counts, respondent_draws
 from valuestrata.survey.tally import Members, strata_members, stratum_members
 
@@ -311,6 +313,27 @@ def scored(folder: Path, frame: pd.DataFrame, resamples: int) -> tuple[pd.DataFr
     run_stage(stage, settings, files)
     diversity = io.read_table(files["diversity"], tables.DIVERSITY)
     return diversity, io.read_table(files["agreement"], tables.AGREEMENT)
+
+
+def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone() -> None:
+    """By how many questions the means of docs/statistics.md cover."""
+    rng, n = np.random.default_rng(1), LEAST_QUESTIONS
+    sizes = {"few": n - 1, "enough": n, "single": 1}
+    blocks = np.repeat(list(sizes), list(sizes.values()))
+    score = np.full((2, 2, len(blocks)), 0.3)
+    draws = np.linspace(0.2, 0.4, 4)[:, None, None, None, None] + rng.normal(
+        0, 0.05, (4, 30, *score.shape)
+    )
+    null = rng.uniform(0.1, 0.2, (2, 50, 2, len(blocks)))
+    strata = ScoredStrata(
+        ("sex", "mean"), (2,), np.full((1, len(blocks)), 2), score, ScoreDraws(draws, draws), null
+    )
+    asked = pd.DataFrame({"question": [f"Q{q}" for q in range(len(blocks))], "block": blocks})
+    rows = pd.DataFrame(diversity_rows(strata, asked, 0.95))
+    has_interval = rows["ci_low"].notna() & rows["ci_high"].notna()
+    means = rows["question"].eq("mean")
+    assert has_interval.equals(means & rows["block"].isin(["enough", "all"]))
+    assert rows[["corrected", "null_mean", "null_p95", "p_value"]].notna().all(axis=None)
 
 
 def test_meaningless_subgroups_lie_within_their_null_and_others_do_not(tmp_path: Path) -> None:

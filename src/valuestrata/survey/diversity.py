@@ -27,7 +27,7 @@ from valuestrata.survey.tally import Members, count, stratum_members
 log = logging.getLogger(__name__)
 MEASURES = ("mds", "wasserstein")
 MEAN = "mean"
-LEAST_QUESTIONS = 10
+LEAST_QUESTIONS = 20
 """Of a mean that has an interval: over fewer it would not cover (docs/statistics.md)."""
 
 
