@@ -30,7 +30,13 @@ from valuestrata.stages import diversity as stage
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.study.study import dump
 from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
-from valuestrata.survey.diversity import LEAST_QUESTIONS, ScoredStrata, diversity_rows
+from valuestrata.survey.diversity import (
+    LEAST_QUESTIONS,
+    MEASURES,
+    ScoredStrata,
+    diversity_rows,
+    widen,
+)
 from valuestrata.survey.encoded import EncodedSurvey, Scale
 from valuestrata.survey.noise_free import ScoreDraws
 from valuestrata.survey.resampled import permuted_counts, resampled_counts, respondent_draws
@@ -321,12 +327,12 @@ def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone() -> Non
     sizes = {"few": n - 1, "enough": n, "single": 1}
     blocks = np.repeat(list(sizes), list(sizes.values()))
     score = np.full((2, 2, len(blocks)), 0.3)
-    draws = np.linspace(0.2, 0.4, 4)[:, None, None, None, None] + rng.normal(
-        0, 0.05, (4, 30, *score.shape)
-    )
+    noise = rng.normal(0, 0.02, (2, 4, 60, 1, 1, 1))  # the same for both measures
+    draws = np.linspace(0.2, 0.4, 4)[:, None, None, None, None] + noise
+    draws = np.broadcast_to(draws, (2, 4, 60, *score.shape))
     null = rng.uniform(0.1, 0.2, (2, 50, 2, len(blocks)))
     strata = ScoredStrata(
-        ("sex", "mean"), (2,), np.full((1, len(blocks)), 2), score, ScoreDraws(draws, draws), null
+        ("sex", "mean"), (2,), np.full((1, len(blocks)), 2), score, ScoreDraws(*draws), null
     )
     asked = pd.DataFrame({"question": [f"Q{q}" for q in range(len(blocks))], "block": blocks})
     rows = pd.DataFrame(diversity_rows(strata, asked, 0.95))
@@ -334,6 +340,17 @@ def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone() -> Non
     means = rows["question"].eq("mean")
     assert has_interval.equals(means & rows["block"].isin(["enough", "all"]))
     assert rows[["corrected", "null_mean", "null_p95", "p_value"]].notna().all(axis=None)
+    wide = rows[has_interval].groupby("measure")[["ci_low", "corrected", "ci_high"]].mean()
+    mds, w1 = (wide.loc[name, "ci_high"] - wide.loc[name, "ci_low"] for name in MEASURES)
+    assert mds == pytest.approx(1.2 * w1)
+    assert (wide["ci_low"] < wide["corrected"]).all()
+    assert (wide["corrected"] < wide["ci_high"]).all()
+    ends = widen(*map(np.asarray, (0.1, 0.5, 0.95)), 1.5)
+    assert ends == (pytest.approx(0), pytest.approx(1))
+    assert widen(*map(np.asarray, (0.1, 0.5, 0.9)), 1.2) == (
+        pytest.approx(0.02),
+        pytest.approx(0.98),
+    )
 
 
 def test_meaningless_subgroups_lie_within_their_null_and_others_do_not(tmp_path: Path) -> None:
