@@ -140,7 +140,7 @@ def test_a_network_that_is_right_is_said_to_be_right(caplog: pytest.LogCaptureFi
         model.generate([q.messages for q in toys.questions()[:2]], Sampling(4))
     assert {reply.passes for reply in answers} == {"shared_prefix"}
     text = "\n".join(record.getMessage() for record in caplog.records)
-    assert text.count("are those of plain passes to") == 2
+    assert text.count("are those of plain passes to") == 3
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 

@@ -3,13 +3,13 @@
 Options are scored as whole continuations, terminator included, in forests of shared prefixes
 (prefix/forests.py): one forward pass reads many prompts and all their options. The greedy text
 comes from the same pass where it is one of the options; where the model would write something else,
-it continues from there, over the pass' own keys and values. Log-probabilities are computed in fp32;
-ties go to the lowest token id. A network that does not read forests right gets plain passes
-instead, and one that padding or a cache disturbs writes without (prefix/forward.py).
+it continues from there, over the pass' own keys and values (writing.py). Log-probabilities are
+computed in fp32; ties go to the lowest token id. A network that does not read forests right gets
+plain passes instead (prefix/forward.py).
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from valuestrata.inference import runtime
-from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.chat import Chat
 from valuestrata.inference.constrained import constrained_option
 from valuestrata.inference.loading import check_applied, check_shift
 from valuestrata.inference.local import LocalBackend, device, load_network
@@ -31,14 +31,16 @@ from valuestrata.inference.protocol import (
     ScoredReply,
     ScoringRequest,
 )
-from valuestrata.prefix import attention, forests, forward, plain
-from valuestrata.provenance import text_digest
+from valuestrata.inference.writing import GumbelNoise, TextWriter
+from valuestrata.prefix import attention, forests, forward
 from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
 
 PROBED = 16
 """Tokens at the end of a prompt at which the effect of an adapter is measured."""
+SLAB = 2**26
+"""Logits in fp32 at a time: 256 MiB, and as much again for their softmax."""
 CPU_NODES = 2048
 """Nodes of a pass on a CPU at most: what a layer makes of more does not stay in its cache."""
 
@@ -184,33 +186,23 @@ class TransformersBackend(LocalBackend):
     def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
         """A text for each prompt, in order."""
         rendered = [self.chat.prompt(*messages) for messages in prompts]
+        if not rendered:
+            return []
+        ids = [prompt.ids for prompt in rendered]
         texts: dict[int, Completion] = {}
-        for part in self._text_batches(rendered, sampling.max_new_tokens):
-            written = self._generate_batch([rendered[i] for i in part], sampling)
-            texts |= dict(zip(part, written, strict=True))
+        for part in self._writer.batches(ids, sampling.max_new_tokens):
+            chosen = [rendered[i] for i in part]
+            noise = GumbelNoise(chosen, sampling) if sampling.temperature > 0 else None
+            written = self._writer.write([ids[i] for i in part], sampling.max_new_tokens, noise)
+            for i, tokens in zip(part, written, strict=True):
+                texts[i] = self.chat.completion(tokens, len(ids[i]))
             log.info("wrote %d of %d texts", len(texts), len(rendered))
         return [texts[i] for i in range(len(rendered))]
 
-    def _text_batches(
-        self, prompts: Sequence[TokenizedPrompt], max_new_tokens: int
-    ) -> Iterator[list[int]]:
-        """Positions of prompts by batch: of like lengths, of one where that is not right."""
-        ids, most = [prompt.ids for prompt in prompts], self.model.max_batch_tokens
-        if ids and not self._writes_over_cache(ids, max_new_tokens):
-            yield from plain.batches(ids, most, max_new_tokens)
-            return
-        order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), ids[i]))
-        start = 0
-        while start < len(order):
-            size = max(1, most // (len(ids[order[start]]) + max_new_tokens))
-            yield order[start : start + size]
-            start += size
-
-    def _writes_over_cache(self, prompts: Sequence[forests.Tokens], max_new_tokens: int) -> bool:
-        """Whether texts may be written in padded batches over a cache."""
-        reason = forward.check_generation(self.network, prompts, max_new_tokens)
-        self._note(reason, "each token is written over all before it")
-        return not reason
+    @property
+    def _writer(self) -> TextWriter:
+        """What writes texts."""
+        return TextWriter(self.network, self.chat, self.model.max_batch_tokens, self._note)
 
     def _note(self, reason: str, consequence: str) -> None:
         """Say why the network is used otherwise than others, where it is."""
@@ -221,32 +213,32 @@ class TransformersBackend(LocalBackend):
 
     @torch.no_grad()
     def _forward(self, items: Sequence[forests.PrefixItem], part: list[int]) -> _Pass:
-        """Read some items in one pass."""
+        """Read some items in one pass; of the logits, so many at a time that memory is bounded."""
         from transformers import DynamicCache
 
+        network = self.network
         forest = forests.build_forest([items[i] for i in part])
         inputs, column = forests.to_model_inputs(forest, self.chat.pad)
-        past = DynamicCache()
-        logits = self._logits(inputs, past)
-        steps = torch.from_numpy(np.stack([column, forest.follows]))
-        step, token = runtime.to_device_async(steps, logits.device)
-        logprobs = logits.log_softmax(dim=-1)[step, token]
-        likeliest = logits.argmax(dim=-1)[step]
-        # fp32 is exact for token ids, so that one copy brings both
-        values = torch.stack([logprobs, likeliest.float()])
-        held = None if self._is_plain else past
-        return _Pass(part, forest, held, runtime.to_host_async(values))
-
-    def _logits(self, inputs: dict[str, forests.Ints], past: Any, first: int = 0) -> torch.Tensor:
-        """[K, vocabulary] of the kept nodes, in fp32; `past` takes up what was read."""
-        where = self.network.device
         moved = {
-            name: runtime.to_device_async(tensor, where)
+            name: runtime.to_device_async(tensor, network.device)
             for name, tensor in attention.tensors(inputs).items()
         }
-        return forward.forest_logits(
-            self.network, moved, first, past_key_values=past, use_cache=True
-        ).float()
+        past = DynamicCache()
+        slab = max(1, SLAB // network.config.get_text_config(decoder=True).vocab_size)
+        slabs = forward.forest_slabs(network, moved, slab, past_key_values=past, use_cache=True)
+        values = torch.empty(0)
+        for columns, logits in slabs:
+            steps, rows = forests.steps_among(column, columns)
+            wanted = torch.from_numpy(np.stack([steps, rows, forest.follows[steps]]))
+            step, row, token = runtime.to_device_async(wanted, logits.device)
+            if not len(values):
+                values = torch.empty((2, len(column)), device=logits.device)
+            full = logits.float()
+            values[0, step] = full.log_softmax(dim=-1)[row, token]
+            # fp32 is exact for token ids, so that one copy brings both
+            values[1, step] = full.argmax(dim=-1)[row].float()
+        held = None if self._is_plain else past
+        return _Pass(part, forest, held, runtime.to_host_async(values))
 
     def _scored(
         self, items: Sequence[forests.PrefixItem], done: _Pass, max_new_tokens: int
@@ -281,98 +273,5 @@ class TransformersBackend(LocalBackend):
                 nodes.append(forest.before[leaves])
                 texts.append(scored[i].tokens)
             start += len(options)
-        if done.past is None:
-            self._continue_plain(done, nodes, texts, max_new_tokens)
-        else:
-            self._continue_greedy(done, nodes, texts, max_new_tokens)
+        self._writer.go_on(forest, done.past, nodes, texts, max_new_tokens)
         return scored
-
-    @torch.no_grad()
-    def _continue_greedy(
-        self, done: _Pass, nodes: Sequence[int], texts: Sequence[list[int]], max_new_tokens: int
-    ) -> None:
-        """Lengthen texts by greedy decoding; each ends with the token after its node."""
-        paths = [done.forest.path(node) for node in nodes]
-        first = done.past.get_seq_length()
-        while live := self._live(texts, max_new_tokens):
-            inputs, longer = forests.continuation(
-                [paths[i] for i in live], [texts[i][-1] for i in live], first
-            )
-            tokens = self._logits(inputs, done.past, first).argmax(dim=-1).tolist()
-            for i, path, token in zip(live, longer, tokens, strict=True):
-                paths[i] = path
-                texts[i].append(token)
-            first += len(live)
-
-    def _continue_plain(
-        self, done: _Pass, nodes: Sequence[int], texts: Sequence[list[int]], max_new_tokens: int
-    ) -> None:
-        """As `_continue_greedy`, but texts of one length are written anew as one batch."""
-        live = self._live(texts, max_new_tokens)
-        before = [done.forest.token[done.forest.path(nodes[i])].tolist() for i in live]
-        whole = [(*ids, texts[i][-1]) for i, ids in zip(live, before, strict=True)]
-        if whole:
-            self._writes_over_cache(whole, max_new_tokens)
-        for part in plain.batches(whole, self.model.max_batch_tokens, max_new_tokens):
-            for k, tokens in zip(
-                part, self._write([whole[k] for k in part], max_new_tokens - 1), strict=True
-            ):
-                text = texts[live[k]]
-                end = next((n + 1 for n, t in enumerate(tokens) if t in self.chat.ends), None)
-                text.extend(tokens[:end][: max_new_tokens - len(text)])
-
-    def _live(self, texts: Sequence[list[int]], max_new_tokens: int) -> list[int]:
-        """Positions of the texts that go on."""
-        return [
-            i for i, text in enumerate(texts)
-            if text[-1] not in self.chat.ends and len(text) < max_new_tokens
-        ]  # fmt: skip
-
-    def _generate_batch(
-        self, prompts: list[TokenizedPrompt], sampling: Sampling
-    ) -> list[Completion]:
-        options: dict[str, Any] = {}
-        if sampling.temperature > 0:
-            options["logits_processor"] = [_gumbel_sampler(prompts, sampling)]
-        ids = [prompt.ids for prompt in prompts]
-        written = self._write(ids, sampling.max_new_tokens, **options)
-        return [
-            self.chat.completion(tokens, len(prompt))
-            for tokens, prompt in zip(written, ids, strict=True)
-        ]
-
-    @torch.no_grad()
-    def _write(
-        self, prompts: Sequence[forests.Tokens], max_new_tokens: int, **options: Any
-    ) -> list[list[int]]:
-        """What the network writes after each prompt; what follows its end says nothing."""
-        longest = max(map(len, prompts))
-        tokens = torch.full((len(prompts), longest), self.chat.pad)
-        mask = torch.zeros_like(tokens)
-        for row, ids in enumerate(prompts):
-            tokens[row, longest - len(ids) :] = torch.tensor(ids)
-            mask[row, longest - len(ids) :] = 1
-        out = self.network.generate(
-            input_ids=tokens.to(device()),
-            attention_mask=mask.to(device()),
-            max_new_tokens=max_new_tokens,
-            eos_token_id=sorted(self.chat.ends),
-            pad_token_id=self.chat.pad,
-            do_sample=False,
-            use_cache=self._writes_over_cache(prompts, max_new_tokens),
-            **options,
-        )
-        written: list[list[int]] = out[:, longest:].tolist()
-        return written
-
-
-def _gumbel_sampler(prompts: list[TokenizedPrompt], sampling: Sampling) -> Any:
-    """Gumbel noise, which makes the best token a sample; each prompt has its own seed."""
-    seeds = [text_digest([str(sampling.seed), prompt.digest]) for prompt in prompts]
-    generators = [torch.Generator().manual_seed(int(seed[:15], 16)) for seed in seeds]
-
-    def add_noise(_: Any, scores: torch.Tensor) -> torch.Tensor:
-        waits = [torch.empty(scores.shape[1]).exponential_(generator=g) for g in generators]
-        return scores.float() / sampling.temperature - torch.stack(waits).log().to(scores.device)
-
-    return add_noise

@@ -27,9 +27,7 @@ class ForestError(Exception):
     """A network cannot read forests in one pass; the message says why."""
 
 
-def one_pass(
-    network: Any, inputs: dict[str, torch.Tensor], first: int = 0, **options: Any
-) -> torch.Tensor:
+def one_pass(network: Any, inputs: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
     """Logits of a forest's kept nodes [K, vocabulary] by one forward pass.
 
     They are right if every layer hands `tree` on to its attention: prefix/forward.py finds out.
@@ -37,29 +35,73 @@ def one_pass(
     Args:
         network: any of transformers' causal language models, with an adapter or without.
         inputs: tensors of `forests.to_model_inputs` on the network's device.
-        first: the number of the first node, where a cache holds those before it.
         options: go to the network.
 
     Raises:
         ForestError: the network has layers that are not attention, or its code does not let its
             attention be replaced.
     """
+    (logits,) = one_pass_in_slabs(network, inputs, len(inputs["kept"]), **options)
+    return logits
+
+
+def one_pass_in_slabs(
+    network: Any, inputs: dict[str, torch.Tensor], slab: int, **options: Any
+) -> Iterator[torch.Tensor]:
+    """As `one_pass`, but `slab` kept nodes at a time [n, vocabulary], so that memory is bounded.
+
+    What comes before the output layer is computed once, for the first of them.
+
+    Raises:
+        ForestError: as `one_pass`, or the network has no decoder apart from its output layer.
+    """
     _prepare(network)
     keys, kept = inputs["keys"], inputs["kept"]
     positions = inputs["position_ids"].view(len(keys), -1)
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
-    with _only(_last(network), kept):
-        out = network(
-            input_ids=inputs["input_ids"],
-            position_ids=inputs["position_ids"],
-            attention_mask=mask(keys, inputs["ends"], positions.shape[1], network.dtype, first),
-            tree=(keys, positions, inputs["depths"]),
-            logits_to_keep=kept,
-            **options,
-        )
-    logits: torch.Tensor = out.logits[0]
-    return logits
+    given = {
+        "input_ids": inputs["input_ids"],
+        "position_ids": inputs["position_ids"],
+        "attention_mask": mask(keys, inputs["ends"], positions.shape[1], network.dtype),
+        "tree": (keys, positions, inputs["depths"]),
+    }
+    first, *others = kept.split(slab)
+    with _only(_last(network), kept), _made(network.get_decoder() if others else None) as made:
+        yield network(**given, logits_to_keep=first, **options).logits[0]
+    for part in others:
+        with _answering(network.get_decoder(), made):
+            logits = network(**given, logits_to_keep=part).logits[0]
+        yield logits
+
+
+@contextmanager
+def _made(module: torch.nn.Module | None) -> Iterator[list[Any]]:
+    """What a module gives within the block, where there is one."""
+    made: list[Any] = []
+    if module is None:
+        yield made
+        return
+    handle = module.register_forward_hook(lambda _, __, output: made.append(output))
+    try:
+        yield made
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _answering(module: torch.nn.Module, made: list[Any]) -> Iterator[None]:
+    """Let a module give what it gave, without computing anything."""
+    if len(made) != 1:
+        raise ForestError("its output layer cannot be asked for some nodes after others")
+    replaced = vars(module).get("forward")  # accelerate replaces it, too
+    module.forward = lambda *_, **__: made[0]  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del module.forward
+        if replaced is not None:
+            module.forward = replaced  # type: ignore[method-assign]
 
 
 def tensors(inputs: dict[str, Ints]) -> dict[str, torch.Tensor]:
@@ -67,15 +109,13 @@ def tensors(inputs: dict[str, Ints]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
-def mask(
-    keys: torch.Tensor, ends: torch.Tensor, size: int, dtype: torch.dtype, first: int = 0
-) -> torch.Tensor:
+def mask(keys: torch.Tensor, ends: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:
     """[B, 1, Q, M] what to add to the attention's scores: 0 for ancestors, else the least number.
 
     In the network's own dtype, as the memory-efficient kernels want it, and finite: an eager
     attention adds it as it is.
     """
-    nodes = first + torch.arange(len(keys) * size, device=keys.device).view(-1, size, 1)
+    nodes = torch.arange(len(keys) * size, device=keys.device).view(-1, size, 1)
     hidden = (keys[:, None] > nodes) | (ends[:, None] <= nodes)
     added = torch.zeros(hidden.shape, dtype=dtype, device=keys.device)
     return added.masked_fill_(hidden, _least(dtype))[:, None]

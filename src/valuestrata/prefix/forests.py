@@ -160,34 +160,16 @@ def to_model_inputs(forest: Forest, pad: int) -> tuple[dict[str, Ints], Ints]:
     return inputs, column
 
 
-def continuation(
-    paths: Sequence[Ints], tokens: Sequence[int], first: int
-) -> tuple[dict[str, Ints], list[Ints]]:
-    """Model inputs of one more node for each of some paths, behind the `first` nodes of a cache.
+def steps_among(column: Ints, columns: Ints) -> tuple[Ints, Ints]:
+    """Steps that are read from some of the kept nodes, and where among these each is [n].
 
-    Args:
-        paths: the nodes above each new one, from the root on.
-        tokens: the new nodes' tokens.
-        first: the number of the first new node.
-
-    Returns:
-        As `to_model_inputs`, all new nodes in one block and all kept; and the longer paths.
+    >>> steps_among(np.array([0, 1, 1, 2]), np.array([1, 2]))
+    (array([1, 2, 3]), array([0, 0, 1]))
     """
-    paths = [np.append(path, first + row) for row, path in enumerate(paths)]
-    keys = np.zeros((len(paths), max(map(len, paths))), dtype=np.int64)
-    ends = np.zeros_like(keys)
-    for row, path in enumerate(paths):
-        keys[row, : len(path)] = path
-        ends[row, : len(path)] = first + len(paths)
-    inputs = {
-        "input_ids": np.array([tokens]),
-        "position_ids": np.array([[len(path) - 1 for path in paths]]),
-        "keys": keys,
-        "ends": ends,
-        "depths": np.arange(keys.shape[1]) * (ends > 0),
-        "kept": np.arange(len(paths)),
-    }
-    return inputs, paths
+    place = np.full(max(column.max(), columns.max()) + 1, -1)
+    place[columns] = np.arange(len(columns))
+    steps = np.flatnonzero(place[column] >= 0)
+    return steps, place[column[steps]]
 
 
 def to_rows(inputs: dict[str, Ints]) -> list[Row]:

@@ -3,21 +3,22 @@
 One pass is right only if every layer hands the forest on to its attention and takes its window from
 where prefix/attention.py looks. No list of architectures says so: before a network is trusted, it
 reads a few of the sequences at hand in both ways, and again once there are longer ones. Where both
-do not agree it reads plain passes from then on. Padding at the left, and texts that are written
-over a cache, are held against plain passes likewise.
+do not agree it reads plain passes from then on. Padding at the left, and the ways to write texts,
+are held against plain passes likewise.
 Symbols as in prefix/forests.py.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.prefix import attention, forests, plain
+from valuestrata.prefix import attention, decoding, forests, plain
 from valuestrata.prefix.forests import PrefixItem, Row, Tokens
 
 log = logging.getLogger(__name__)
@@ -58,20 +59,28 @@ class _Way:
     verdicts: WeakKeyDictionary[Any, _Verdict] = field(default_factory=WeakKeyDictionary)
 
 
-def forest_logits(
-    network: Any, inputs: dict[str, torch.Tensor], first: int = 0, **options: Any
-) -> torch.Tensor:
+def forest_logits(network: Any, inputs: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
     """Logits of a forest's kept nodes [K, vocabulary].
 
     Args:
         network: any of transformers' causal language models, with an adapter or without.
         inputs: tensors of `forests.to_model_inputs` on the network's device.
-        first: the number of the first node, where a cache holds those before it.
         options: go to the network, but not in plain passes: nothing is cached there.
 
     Raises:
         InputError: the network cannot even read plain sequences.
     """
+    slabs = list(forest_slabs(network, inputs, inputs["input_ids"].shape[1], **options))
+    columns, logits = zip(*slabs, strict=True)
+    if len(logits) == 1:
+        return logits[0]
+    return torch.cat(logits)[torch.from_numpy(np.concatenate(columns)).argsort()]
+
+
+def forest_slabs(
+    network: Any, inputs: dict[str, torch.Tensor], slab: int, **options: Any
+) -> Iterator[tuple[forests.Ints, torch.Tensor]]:
+    """As `forest_logits`, in parts: columns of kept nodes [n], `slab` at most, and their logits."""
     verdict = _ONE_PASS.verdicts.get(plain.base_of(network))
     if verdict is None:
         rows = forests.to_rows({name: tensor.cpu().numpy() for name, tensor in inputs.items()})
@@ -79,8 +88,12 @@ def forest_logits(
     else:
         reason = verdict.reason
     if reason:
-        return plain.forest_logits(network, inputs)
-    return attention.one_pass(network, inputs, first, **options)
+        yield from plain.forest_slabs(network, inputs, slab)
+        return
+    start = 0
+    for logits in attention.one_pass_in_slabs(network, inputs, slab, **options):
+        yield np.arange(start, start + len(logits)), logits
+        start += len(logits)
 
 
 def check_forests(network: Any, items: Sequence[PrefixItem]) -> str:
@@ -116,10 +129,25 @@ def check_generation(network: Any, prompts: Sequence[Tokens], new_tokens: int) -
     Raises:
         InputError: it cannot even read plain sequences.
     """
+    return _judge_texts(_WRITTEN, network, prompts, new_tokens)
+
+
+def check_decoding(network: Any, prompts: Sequence[Tokens], new_tokens: int) -> str:
+    """As `check_generation`, of texts that prefix/decoding.py writes behind prompts."""
+    return _judge_texts(_DECODED, network, prompts, new_tokens)
+
+
+def check_continuation(network: Any, prompts: Sequence[Tokens], new_tokens: int) -> str:
+    """As `check_generation`, of texts that prefix/decoding.py writes behind nodes of a forest."""
+    return _judge_texts(_CONTINUED, network, prompts, new_tokens)
+
+
+def _judge_texts(way: _Way, network: Any, prompts: Sequence[Tokens], new_tokens: int) -> str:
+    """The verdict on a way to write texts, by prompts with what may follow them."""
     longest, shortest = max(prompts, key=len), min(prompts, key=len)
     # the prompt's own tokens stand for those that will be written
     whole = (longest * (2 + new_tokens // len(longest)))[: len(longest) + new_tokens]
-    return _judge(_WRITTEN, network, len(whole), [shortest, whole])
+    return _judge(way, network, len(whole), [shortest, whole])
 
 
 def _judge(way: _Way, network: Any, longest: int, sequences: Sequence[Tokens]) -> str:
@@ -207,25 +235,58 @@ def _exact_logits(network: Any, rows: list[Row]) -> torch.Tensor:
 
 
 def _in_one_pass(network: Any, rows: list[Row]) -> torch.Tensor:
-    """Logits by one pass over all tokens but the last, and one that goes on over its cache."""
+    """Logits by one pass over all tokens, the output layer asked twice."""
+    items = [
+        PrefixItem(r.tokens[: r.places[0] + 1], ((*r.tokens[r.places[0] + 1 :], 0),)) for r in rows
+    ]
+    forest = forests.build_forest(items)
+    inputs, column = _moved(network, forest)
+    half = -(-len(inputs["kept"]) // 2)
+    slabs = attention.one_pass_in_slabs(network, inputs, half, use_cache=False)
+    return torch.cat(list(slabs))[torch.from_numpy(column)]
+
+
+def _moved(network: Any, forest: forests.Forest) -> tuple[dict[str, torch.Tensor], forests.Ints]:
+    """Model inputs of a forest on the network's device, and the column of each step."""
+    inputs, column = forests.to_model_inputs(forest, int(forest.token[0]))
+    return {k: v.to(network.device) for k, v in attention.tensors(inputs).items()}, column
+
+
+def _continued(network: Any, rows: list[Row]) -> torch.Tensor:
+    """Logits by one pass over prompts, and one batch that goes on over its cache."""
     from transformers import DynamicCache
 
-    items = [PrefixItem(r.tokens[: r.places[0] + 1], (r.tokens[r.places[0] + 1 :],)) for r in rows]
-    forest = forests.build_forest(items)
-    inputs, column = forests.to_model_inputs(forest, rows[0].tokens[0])
-    last = (forest.lengths.cumsum() - 1).tolist()
-    past = DynamicCache()
-    logits = _one_pass(network, inputs, past, 0)[torch.from_numpy(column)]
-    paths = [forest.path(forest.before[step]) for step in last]
-    more, _ = forests.continuation(paths, forest.follows[last].tolist(), past.get_seq_length())
-    ends = _one_pass(network, more, past, past.get_seq_length())
-    steps = logits.split(forest.lengths.tolist())
-    return torch.cat([part for pair in zip(steps, ends.split(1), strict=True) for part in pair])
+    begin = [row.places[0] + 1 for row in rows]
+    items = [PrefixItem(r.tokens[:n], ((r.tokens[n],),)) for r, n in zip(rows, begin, strict=True)]
+    forest, past = forests.build_forest(items), DynamicCache()
+    inputs, column = _moved(network, forest)
+    logits = attention.one_pass(network, inputs, past_key_values=past, use_cache=True)
+    paths = [forest.path(node) for node in forest.before]
+    new = [row.tokens[n:] for row, n in zip(rows, begin, strict=True)]
+    batch = decoding.after_forest(
+        past, paths, [tokens[0] for tokens in new], len(new[0]), network.device
+    )
+    return _forced(network, batch, new, logits[torch.from_numpy(column)])
 
 
-def _one_pass(network: Any, inputs: dict[str, forests.Ints], past: Any, first: int) -> torch.Tensor:
-    moved = {k: v.to(network.device) for k, v in attention.tensors(inputs).items()}
-    return attention.one_pass(network, moved, first, past_key_values=past, use_cache=True)
+def _decoded(network: Any, rows: list[Row]) -> torch.Tensor:
+    """Logits by one batch of prompts that are padded at the left, and of what follows them."""
+    begin = [row.places[0] + 1 for row in rows]
+    new = [row.tokens[n:] for row, n in zip(rows, begin, strict=True)]
+    prompts = [row.tokens[:n] for row, n in zip(rows, begin, strict=True)]
+    batch, first = decoding.after_prompts(network, prompts, 0, len(new[0]))
+    return _forced(network, batch, new, first)
+
+
+def _forced(
+    network: Any, batch: decoding.Batch, new: list[Tokens], first: torch.Tensor
+) -> torch.Tensor:
+    """The first logits of each row and those behind each of its new tokens, row by row."""
+    steps = [first]
+    for tokens in zip(*new, strict=True):
+        batch.token = torch.tensor(tokens, device=network.device)
+        steps.append(decoding.read_token(network, batch))
+    return torch.stack(steps, dim=1).flatten(0, 1)
 
 
 def _padded(network: Any, rows: list[Row]) -> torch.Tensor:
@@ -282,6 +343,8 @@ def _pad_left(sequences: Sequence[Tokens], device: torch.device) -> dict[str, to
 _ONE_PASS = _Way("one pass over shared prefixes", _in_one_pass)
 _PADDED = _Way("padded batches", _padded)
 _WRITTEN = _Way("texts written over a cache", _written)
+_DECODED = _Way("texts decoded in batches", _decoded)
+_CONTINUED = _Way("texts that go on from shared prefixes", _continued)
 
 
 def differences(ours: torch.Tensor, exact: torch.Tensor) -> tuple[float, float]:

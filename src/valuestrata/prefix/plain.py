@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 
-from valuestrata.prefix.forests import Row, Tokens, to_rows
+from valuestrata.prefix.forests import Ints, Row, Tokens, to_rows
 
 
 def base_of(network: Any) -> Any:
@@ -20,28 +21,40 @@ def base_of(network: Any) -> Any:
     return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
-def forest_logits(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Logits of a forest's kept nodes [K, vocabulary], as prefix/attention.py gives them.
+def forest_slabs(
+    network: Any, inputs: dict[str, torch.Tensor], slab: int
+) -> Iterator[tuple[Ints, torch.Tensor]]:
+    """Columns of a forest's kept nodes [n] and their logits [n, vocabulary], `slab` at most.
 
-    A pass reads as many tokens as the forest has nodes at most, or one row.
+    A pass reads as many tokens as the forest has nodes at most, or one row. A row has all its
+    logits in one slab.
     """
     rows = to_rows({name: tensor.cpu().numpy() for name, tensor in inputs.items()})
-    return row_logits(network, rows, inputs["input_ids"].shape[1])
+    yield from _row_slabs(network, rows, inputs["input_ids"].shape[1], slab)
 
 
 def row_logits(network: Any, rows: Sequence[Row], max_tokens: int) -> torch.Tensor:
     """Logits at the places of some rows [K, vocabulary], in the order of their columns."""
-    parts: list[torch.Tensor] = []
-    columns: list[int] = []
+    columns, parts = zip(*_row_slabs(network, rows, max_tokens, max_tokens), strict=True)
+    return torch.cat(parts)[torch.from_numpy(np.concatenate(columns)).argsort()]
+
+
+def _row_slabs(
+    network: Any, rows: Sequence[Row], max_tokens: int, slab: int
+) -> Iterator[tuple[Ints, torch.Tensor]]:
     for part in batches([row.tokens for row in rows], max_tokens):
         chosen = [rows[i] for i in part]
         kept = len(chosen[0].tokens) - min(min(row.places) for row in chosen)
-        logits = _last_logits(network, [row.tokens for row in chosen], kept)
-        for row, of_row in zip(chosen, logits, strict=True):
-            from_end = torch.tensor(row.places) - len(row.tokens)
-            parts.append(of_row[from_end.to(of_row.device)])
-            columns.extend(row.columns)
-    return torch.cat(parts)[torch.tensor(columns).argsort()]
+        size = max(1, slab // kept)
+        for start in range(0, len(chosen), size):
+            some = chosen[start : start + size]
+            logits = _last_logits(network, [row.tokens for row in some], kept)
+            from_end = [torch.tensor(row.places) - len(row.tokens) for row in some]
+            picked = [
+                of_row[places.to(of_row.device)]
+                for of_row, places in zip(logits, from_end, strict=True)
+            ]
+            yield np.concatenate([row.columns for row in some]), torch.cat(picked)
 
 
 def batches(
@@ -57,6 +70,18 @@ def batches(
         size = max(1, max_tokens // (length + new_tokens))
         for start in range(0, len(same), size):
             yield same[start : start + size]
+
+
+def like_batches(
+    sequences: Sequence[Tokens], max_tokens: int, new_tokens: int
+) -> Iterator[list[int]]:
+    """As `batches`, but of like lengths, the shorter ones to be padded."""
+    order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), sequences[i]))
+    start = 0
+    while start < len(order):
+        size = max(1, max_tokens // (len(sequences[order[start]]) + new_tokens))
+        yield order[start : start + size]
+        start += size
 
 
 def keep_last(network: Any, kept: int) -> dict[str, int]:
