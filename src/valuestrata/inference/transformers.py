@@ -174,13 +174,15 @@ class TransformersBackend(LocalBackend):
         if device().type == "cpu":
             max_nodes = min(max_nodes, CPU_NODES)
         passes: list[_Pass] = []
+        writer = self._writer()
         for part in forests.pack(items, max_nodes):
             # the next forest is laid out and sent off before the last one is waited for
             passes.append(self._forward(items, part))
             if len(passes) == 2:
-                scored |= self._scored(items, passes.pop(0), max_new_tokens)
+                scored |= self._scored(items, passes.pop(0), max_new_tokens, writer)
         for last in passes:
-            scored |= self._scored(items, last, max_new_tokens)
+            scored |= self._scored(items, last, max_new_tokens, writer)
+        writer.finish()
         return [scored[i] for i in range(len(items))]
 
     def generate(self, prompts: Sequence[Messages], sampling: Sampling) -> list[Completion]:
@@ -190,16 +192,16 @@ class TransformersBackend(LocalBackend):
             return []
         ids = [prompt.ids for prompt in rendered]
         texts: dict[int, Completion] = {}
-        for part in self._writer.batches(ids, sampling.max_new_tokens):
+        writer = self._writer()
+        for part in writer.batches(ids, sampling.max_new_tokens):
             chosen = [rendered[i] for i in part]
             noise = GumbelNoise(chosen, sampling) if sampling.temperature > 0 else None
-            written = self._writer.write([ids[i] for i in part], sampling.max_new_tokens, noise)
+            written = writer.write([ids[i] for i in part], sampling.max_new_tokens, noise)
             for i, tokens in zip(part, written, strict=True):
                 texts[i] = self.chat.completion(tokens, len(ids[i]))
             log.info("wrote %d of %d texts", len(texts), len(rendered))
         return [texts[i] for i in range(len(rendered))]
 
-    @property
     def _writer(self) -> TextWriter:
         """What writes texts."""
         return TextWriter(self.network, self.chat, self.model.max_batch_tokens, self._note)
@@ -241,9 +243,13 @@ class TransformersBackend(LocalBackend):
         return _Pass(part, forest, held, runtime.to_host_async(values))
 
     def _scored(
-        self, items: Sequence[forests.PrefixItem], done: _Pass, max_new_tokens: int
+        self,
+        items: Sequence[forests.PrefixItem],
+        done: _Pass,
+        max_new_tokens: int,
+        writer: TextWriter,
     ) -> dict[int, ScoredItem]:
-        """What a pass says of its items, by their positions."""
+        """What a pass says of its items, by their positions; texts that go on are the writer's."""
         forest, (logprobs, likeliest) = done.forest, done.values().double().numpy()
         begin = np.cumsum(forest.lengths) - forest.lengths
         totals = np.add.reduceat(logprobs, begin)
@@ -273,5 +279,5 @@ class TransformersBackend(LocalBackend):
                 nodes.append(forest.before[leaves])
                 texts.append(scored[i].tokens)
             start += len(options)
-        self._writer.go_on(forest, done.past, nodes, texts, max_new_tokens)
+        writer.go_on(forest, done.past, nodes, texts, max_new_tokens)
         return scored

@@ -37,6 +37,9 @@ class TextWriter:
         self._chat = chat
         self._max_tokens = max_tokens
         self._note = note
+        self._stems: list[decoding.Stems] = []
+        self._texts: list[list[int]] = []
+        self._rooms: list[int] = []
 
     def batches(
         self, prompts: Sequence[forests.Tokens], max_new_tokens: int
@@ -81,7 +84,7 @@ class TextWriter:
         texts: Sequence[list[int]],
         max_new_tokens: int,
     ) -> None:
-        """Lengthen texts by greedy decoding.
+        """Take in texts that are to be lengthened by greedy decoding, at `finish` at the latest.
 
         Args:
             forest: that was read.
@@ -90,46 +93,45 @@ class TextWriter:
             texts: tokens of each, at least one.
             max_new_tokens: of a text at most.
         """
-        live = [
-            i for i, text in enumerate(texts)
+        going = [
+            (forest.path(node), text)
+            for node, text in zip(nodes, texts, strict=True)
             if text[-1] not in self._chat.ends and len(text) < max_new_tokens
-        ]  # fmt: skip
-        paths = [forest.path(nodes[i]) for i in live]
-        whole = [
-            (*forest.token[path].tolist(), texts[i][-1])
-            for i, path in zip(live, paths, strict=True)
         ]
+        whole = [(*forest.token[path].tolist(), text[-1]) for path, text in going]
         if not whole:
             return
         if past is None or not self._continues(whole, max_new_tokens):
             written = self._written_anew(whole, max_new_tokens - 1)
-        else:
-            rooms = [max_new_tokens - len(texts[i]) for i in live]
-            written = self._written_behind(past, paths, whole, rooms)
-        for i, tokens in zip(live, written, strict=True):
-            texts[i].extend(tokens[: max_new_tokens - len(texts[i])])
+            for (_, text), tokens in zip(going, written, strict=True):
+                text.extend(tokens[: max_new_tokens - len(text)])
+            return
+        for part in plain.like_batches(whole, self._max_tokens, max_new_tokens):
+            paths, continued = zip(*(going[k] for k in part), strict=True)
+            stems = decoding.stems(past, paths, [text[-1] for text in continued])
+            self._wait_for_room(stems, max_new_tokens)
+            self._stems.append(stems)
+            self._texts += continued
+            self._rooms += [max_new_tokens - len(text) for text in continued]
 
-    def _written_behind(
-        self,
-        past: Any,
-        paths: Sequence[forests.Ints],
-        whole: Sequence[forests.Tokens],
-        rooms: Sequence[int],
-    ) -> list[list[int]]:
-        """What follows behind nodes of a forest, over its keys and values."""
-        written: dict[int, list[int]] = {}
-        for part in plain.like_batches(whole, self._max_tokens, max(rooms)):
-            room = [rooms[k] for k in part]
-            batch = decoding.after_forest(
-                past,
-                [paths[k] for k in part],
-                [whole[k][-1] for k in part],
-                max(room),
-                self._network.device,
-            )
-            tokens = decoding.write(self._network, batch, room, self._chat.ends)
-            written |= dict(zip(part, tokens, strict=True))
-        return [written[k] for k in range(len(paths))]
+    def finish(self) -> None:
+        """Lengthen the texts that wait."""
+        if not self._stems:
+            return
+        network = self._network
+        batch = decoding.after_stems(self._stems, max(self._rooms), network.device)
+        self._stems.clear()
+        written = decoding.write(network, batch, self._rooms, self._chat.ends)
+        for text, tokens in zip(self._texts, written, strict=True):
+            text.extend(tokens)
+        self._texts.clear()
+        self._rooms.clear()
+
+    def _wait_for_room(self, stems: decoding.Stems, max_new_tokens: int) -> None:
+        """Lengthen what waits, where together with more it would be too much for one batch."""
+        waiting = [*(n for part in self._stems for n in part.lengths), *stems.lengths]
+        if len(waiting) * (max(waiting) + max_new_tokens) > self._max_tokens:
+            self.finish()
 
     def _written_anew(
         self, whole: Sequence[forests.Tokens], max_new_tokens: int

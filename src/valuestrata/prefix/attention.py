@@ -55,7 +55,7 @@ def one_pass_in_slabs(
     Raises:
         ForestError: as `one_pass`, or the network has no decoder apart from its output layer.
     """
-    _prepare(network)
+    prepare(network)
     keys, kept = inputs["keys"], inputs["kept"]
     positions = inputs["position_ids"].view(len(keys), -1)
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
@@ -161,7 +161,7 @@ def _only(module: torch.nn.Module | None, kept: torch.Tensor) -> Iterator[None]:
             handle.remove()
 
 
-def _prepare(network: Any) -> None:
+def prepare(network: Any) -> None:
     """Let a network read forests, if it does not yet.
 
     Raises:
@@ -208,6 +208,9 @@ def _attend(
     """
     attend = _function(inner, module, tree is not None)
     if tree is None:
+        is_plain = inner == "sdpa" and options.get("position_bias") is None
+        if is_plain and query.shape[2] == 1 and not torch.is_grad_enabled():
+            return _sdpa_of_one(query, key, value, attention_mask, options.get("scaling"))
         return attend(module, query, key, value, attention_mask, **options)
     if options.get("position_bias") is not None:
         raise ForestError("it adds to its attention's scores")
@@ -264,3 +267,22 @@ def _sdpa(
         query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=not query.is_cuda
     )
     return out.transpose(1, 2), None
+
+
+def _sdpa_of_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None,
+) -> tuple[torch.Tensor, None]:
+    """torch's attention of one token of each row; heads that share keys ask them together.
+
+    transformers would repeat all keys and values for them, at every token of a text.
+    """
+    rows, heads, _, size = query.shape
+    together = query.reshape(rows, key.shape[1], -1, size)
+    out = torch.nn.functional.scaled_dot_product_attention(
+        together, key, value, attention_mask, scale=scaling
+    )
+    return out.reshape(rows, 1, heads, out.shape[-1]), None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -50,6 +51,21 @@ class _Slots(DynamicLayer):  # type: ignore[misc]
             self.values[: self.rows, :, : self.filled],
         )
 
+    def take_in(self, states: Sequence[tuple[torch.Tensor, torch.Tensor]], places: int) -> None:
+        """Fill so many places with rows of several batches, each up to the right."""
+        if not states:
+            return
+        self.filled, self.rows = places, sum(len(keys) for keys, _ in states)
+        self.keys, self.values = (self._empty(side) for side in states[0])
+        self.is_initialized = True
+        start = 0
+        for pair in states:
+            for side, given in zip((self.keys, self.values), pair, strict=True):
+                side[start : start + len(given), :, places - given.shape[2] : places] = given
+                # nobody attends to what is left of them, but no number there may spoil a product
+                side[start : start + len(given), :, : places - given.shape[2]] = 0
+            start += len(pair[0])
+
     def get_seq_length(self) -> int:
         """Places that are filled."""
         return self.filled
@@ -60,8 +76,8 @@ class _Slots(DynamicLayer):  # type: ignore[misc]
             side[holes.to(side.device)] = side[movers.to(side.device)]
 
     def _empty(self, states: torch.Tensor) -> torch.Tensor:
-        rows, heads, _, size = states.shape
-        return states.new_empty((rows, heads, self.room, size))
+        _, heads, _, size = states.shape
+        return states.new_empty((self.rows, heads, self.room, size))
 
 
 @dataclass
@@ -98,39 +114,66 @@ class Batch:
             layer.rows = n_live
 
 
-def after_forest(
-    past: Any, paths: Sequence[Ints], tokens: Sequence[int], room: int, device: torch.device
-) -> Batch:
-    """A batch behind nodes of a forest.
+@dataclass(frozen=True)
+class Stems:
+    """What was read of some texts that go on behind nodes of a forest.
+
+    Attributes:
+        states: of each layer, keys and values [n, heads, P, size of a head], to the right; None
+            where a layer has none of its own.
+        lengths: places of each [n].
+        tokens: what follows behind them [n].
+    """
+
+    states: list[tuple[torch.Tensor, torch.Tensor] | None]
+    lengths: list[int]
+    tokens: list[int]
+
+
+def stems(past: Any, paths: Sequence[Ints], tokens: Sequence[int]) -> Stems:
+    """Texts that go on behind nodes of a forest.
 
     Args:
         past: the cache of the pass that read the forest, one row.
-        paths: of each row, the nodes from the root to the one that it goes on from.
-        tokens: what follows there, of each row.
-        room: new tokens at most, these among them.
-        device: where the network begins.
+        paths: of each text, the nodes from the root to the one that it goes on from.
+        tokens: what follows there.
     """
-    longest = max(map(len, paths))
-    nodes = torch.zeros((len(paths), longest), dtype=torch.long)
-    mask = torch.ones((len(paths), longest + room), dtype=torch.long)
+    nodes = np.zeros((len(paths), max(map(len, paths))), dtype=np.int64)
     for row, path in enumerate(paths):
-        nodes[row, longest - len(path) :] = torch.from_numpy(path)
-        mask[row, : longest - len(path)] = 0
-    flat = nodes.flatten()
+        nodes[row, nodes.shape[1] - len(path) :] = path
+    flat = torch.from_numpy(nodes.ravel())
 
     def taken(side: torch.Tensor) -> torch.Tensor:
         chosen = side[0].index_select(1, flat.to(side.device))
         return chosen.unflatten(1, nodes.shape).transpose(0, 1)
 
+    states = [
+        (taken(layer.keys), taken(layer.values)) if layer.is_initialized else None
+        for layer in past.layers
+    ]
+    return Stems(states, [len(path) for path in paths], list(tokens))
+
+
+def after_stems(parts: Sequence[Stems], room: int, device: torch.device) -> Batch:
+    """One batch of stems of several forests.
+
+    Args:
+        parts: they are put below one another.
+        room: new tokens at most.
+        device: where the network begins.
+    """
+    lengths = torch.tensor([n for part in parts for n in part.lengths])
+    places = int(lengths.max())
+    mask = torch.arange(places + room) >= places - lengths[:, None]
     layers = []
-    for read in past.layers:
-        layer = _Slots(longest + room)
-        if read.is_initialized:
-            layer.update(taken(read.keys), taken(read.values))
+    for states in zip(*(part.states for part in parts), strict=True):
+        layer = _Slots(places + room)
+        layer.take_in([pair for pair in states if pair is not None], places)
         layers.append(layer)
-    position = torch.tensor([len(path) for path in paths], device=device)
-    token = torch.tensor(tokens, device=device)
-    return Batch(Cache(layers=layers), mask.to(device), position, token)
+    tokens = torch.tensor([token for part in parts for token in part.tokens])
+    return Batch(
+        Cache(layers=layers), mask.long().to(device), lengths.to(device), tokens.to(device)
+    )
 
 
 def after_prompts(

@@ -263,9 +263,8 @@ def _continued(network: Any, rows: list[Row]) -> torch.Tensor:
     logits = attention.one_pass(network, inputs, past_key_values=past, use_cache=True)
     paths = [forest.path(node) for node in forest.before]
     new = [row.tokens[n:] for row, n in zip(rows, begin, strict=True)]
-    batch = decoding.after_forest(
-        past, paths, [tokens[0] for tokens in new], len(new[0]), network.device
-    )
+    parts = [decoding.stems(past, paths, [tokens[0] for tokens in new])]
+    batch = decoding.after_stems(parts, len(new[0]), network.device)
     return _forced(network, batch, new, logits[torch.from_numpy(column)])
 
 
