@@ -10,6 +10,7 @@ Symbols: n rows, P places before the first new token, R new tokens at most, V to
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -264,7 +265,8 @@ def write(
     return [upto(tokens[:n], ends) for tokens, n in zip(written.tolist(), rooms, strict=True)]
 
 
-def upto(tokens: list[int], ends: Collection[int]) -> list[int]:
-    """Tokens up to the first that ends a text, and that one."""
-    end = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    return tokens[: end + 1]
+def upto(tokens: Sequence[int], ends: Collection[int]) -> list[int]:
+    """Tokens up to the first that ends a text, and that one; below 0 there is none any more."""
+    kept = list(takewhile(lambda token: token >= 0, tokens))
+    end = next((i for i, token in enumerate(kept) if token in ends), len(kept))
+    return kept[: end + 1]
