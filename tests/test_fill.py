@@ -17,7 +17,7 @@ from tests import toys, tuning
 from tests.asking import alike, cached, generate, predict
 from valuestrata import provenance
 from valuestrata.errors import InputError
-from valuestrata.inference import local, transformers
+from valuestrata.inference import local, model_files, transformers
 from valuestrata.inference.backends import BACKENDS, open_model
 from valuestrata.inference.chat import TokenizedPrompt
 from valuestrata.inference.fill import Requests, cache_keys, fill
@@ -254,7 +254,7 @@ def test_predictions_say_what_was_asked_of_whom(base: Path, tmp_path: Path) -> N
     for name in ("logprobs", "distribution"):
         assert [len(row) for row in table[name]] == [len(c) for c in pairs["codes"]]
     assert table["non_option_mass"][:12].max() < 0.5 < table["non_option_mass"][12:].min()
-    assert set(table["model_version"]) == {local.model_version(model)}
+    assert set(table["model_version"]) == {model_files.model_version(model)}
     assert set(table["adapter"]) == {""}
     taught = [pair.prompt for pair in tuning.examples(local.load_chat(model), pairs)]
     assert table["prompt_hash"].to_list() == [TokenizedPrompt(ids).digest for ids in taught]
@@ -347,7 +347,7 @@ def test_an_adapter_is_named_and_changes_what_is_said(
     """Trap 13."""
     plain = predict(tmp_path, toys.model(base))
     tuned = predict(tmp_path, toys.model(base), adapter=adapter)
-    assert set(tuned["adapter"]) == {local.adapter_digest(adapter)} != {""}
+    assert set(tuned["adapter"]) == {model_files.adapter_digest(adapter)} != {""}
     assert (tuned["model_version"] == plain["model_version"]).all()
     assert (tuned["prompt_hash"] == plain["prompt_hash"]).all()
     both = zip(plain["distribution"], tuned["distribution"], strict=True)

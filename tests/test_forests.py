@@ -18,7 +18,8 @@ from tests import toys, tuning
 from tests.toys import ARCHITECTURES, CLOSED, PERSONAS, RECIPE, SCALES, SILENT
 from valuestrata.errors import InputError
 from valuestrata.inference import transformers
-from valuestrata.inference.local import adapter_digest, load_chat, load_network, model_version
+from valuestrata.inference.local import load_chat, load_network
+from valuestrata.inference.model_files import adapter_digest, model_version
 from valuestrata.inference.protocol import Sampling, ScoredReply, ScoringRequest
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import attention, forests

@@ -19,7 +19,8 @@ from valuestrata.errors import InputError
 from valuestrata.inference import gpus, local
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.hub import snapshot
-from valuestrata.inference.local import load_chat, load_network, model_folder, model_version
+from valuestrata.inference.local import load_chat, load_network
+from valuestrata.inference.model_files import model_folder, model_version
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.study.models import TransformersModel, VllmModel
 

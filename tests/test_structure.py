@@ -18,6 +18,7 @@ FLOORS = [
         "errors",
         "paths",
         "provenance",
+        "weight_digests",
         "contracts",
         "columns",
         "tables",

@@ -17,7 +17,7 @@ from tests import judged
 from tests.graph import Graph, Plan
 from valuestrata import io, tables
 from valuestrata.__main__ import main
-from valuestrata.inference.local import adapter_digest
+from valuestrata.inference.model_files import adapter_digest
 from valuestrata.records import read_record
 from valuestrata.stages.nodes import nodes
 from valuestrata.study.load import load

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valuestrata.paths import MADE_OF, TRAINING_LOG
-from valuestrata.provenance import explain, file_digest, text_digest
+from valuestrata.provenance import explain, text_digest
+from valuestrata.weight_digests import content_of
 
 METADATA_KEY = b"valuestrata.made_of"
 JSON_KEY = "made_of"
@@ -81,10 +82,10 @@ def content_digest(path: Path | str) -> str:
     """Sixteen hex digits over the bytes of a file, or of a folder's files, but not of its log."""
     path = Path(path)
     if path.is_file():
-        return file_digest(path)[:16]
+        return content_of(path)[:16]
     files = sorted(p for p in path.rglob("*") if p.is_file())
     kept = [p for p in files if p.name not in (MADE_OF, TRAINING_LOG)]
-    return text_digest(part for p in kept for part in (str(p.relative_to(path)), file_digest(p)))[
+    return text_digest(part for p in kept for part in (str(p.relative_to(path)), content_of(p)))[
         :16
     ]
 

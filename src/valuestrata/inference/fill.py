@@ -56,6 +56,7 @@ class Reply:
         prompt_hash: hash of the prompt as it was read.
         prompt_tokens: its length in tokens, None where only the service knows.
         passes: how the options were read, None where there is one way only.
+        key: the reply cache's.
     """
 
     written: Completion
@@ -63,6 +64,7 @@ class Reply:
     prompt_hash: str
     prompt_tokens: int | None
     passes: str | None = None
+    key: str = ""
 
 
 def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
@@ -92,15 +94,21 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
 
     replies = get_or_compute(cache, keys, compute, should_cache, model.shard_size)
     return [
-        Reply(
-            _completion(reply),
-            None if (logprobs := reply.get("logprobs")) is None else list(logprobs),
-            prompt.digest,
-            prompt.num_tokens,
-            reply.get("passes"),
-        )
-        for reply, prompt in zip(replies, prompts, strict=True)
+        to_reply(reply, key, prompt.digest, prompt.num_tokens)
+        for reply, key, prompt in zip(replies, keys, prompts, strict=True)
     ]
+
+
+def to_reply(cached: CachedReply, key: str, prompt_hash: str, prompt_tokens: int | None) -> Reply:
+    """What the reply cache holds, with the prompt that it answers."""
+    return Reply(
+        _completion(cached),
+        None if (logprobs := cached.get("logprobs")) is None else list(logprobs),
+        prompt_hash,
+        prompt_tokens,
+        cached.get("passes"),
+        key,
+    )
 
 
 def cache_keys(model: Backend, requests: Requests, prompts: Sequence[RenderedPrompt]) -> list[str]:

@@ -13,15 +13,13 @@ from typing import Any
 
 from valuestrata.errors import InputError
 from valuestrata.inference import architectures, model_files
-from valuestrata.provenance import file_digest, text_digest
+from valuestrata.inference.model_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
 
 BUFFERS = {"inv_freq", "masked_bias", "position_ids"}
 """Tensors of older files that are computed from the settings today, and are not weights."""
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
@@ -128,14 +126,6 @@ def check_shift(shift: float, adapter: Path | str | None, name: str) -> float:
             "it and run snakemake again"
         )
     return shift
-
-
-def adapter_digest(folder: Path | str | None) -> str:
-    """What identifies an adapter: a hash of its weights and settings; '' for none."""
-    if folder is None:
-        return ""
-    names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-    return text_digest([file_digest(Path(folder) / name) for name in names])[:16]
 
 
 def check_adapter(model: LocalModel, config: Any, folder: Path) -> None:

@@ -13,16 +13,18 @@ from typing import Any, Self
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.inference import hub, loading, model_files, quantized, runtime
+from valuestrata.inference import loading, model_files, quantized, runtime
 from valuestrata.inference.architectures import from_pretrained, network_class, read_config
 from valuestrata.inference.chat import Chat, TokenizedPrompt
-from valuestrata.inference.loading import adapter_digest
-from valuestrata.inference.model_files import read_json
+from valuestrata.inference.model_files import (
+    adapter_digest,
+    model_folder,
+    model_version,
+    read_json,
+)
 from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import LoadCheck, Messages
 from valuestrata.inference.tokenizer_files import load_tokenizer
-from valuestrata.paths import MADE_OF, TRAINING_LOG
-from valuestrata.provenance import file_digest, text_digest
 from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
@@ -40,26 +42,6 @@ def require_gpu(gpus: int, where: str) -> None:
     """
     if gpus and not torch.cuda.is_available():
         raise InputError(f"no GPU found; set {where}.gpus: 0 to run on a CPU")
-
-
-def model_folder(model: LocalModel, weights: bool) -> Path:
-    """The folder of a model's files: a directory, or the hub's snapshot, with weights or without.
-
-    Raises:
-        InputError: it has no config.json.
-    """
-    name = str(model.model)
-    folder = Path(name)
-    model_files.refuse_gguf(name)
-    if not folder.is_dir():
-        folder = hub.snapshot(name, model.revision, _file_patterns(model, weights))
-    model_files.refuse_other_formats(folder, name)
-    return folder
-
-
-def _file_patterns(model: LocalModel, weights: bool) -> tuple[str, ...]:
-    """Patterns of the files that a model is read from."""
-    return hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * model.trust_remote_code
 
 
 def load_chat(model: LocalModel) -> Chat:
@@ -158,20 +140,6 @@ def load_network(model: LocalModel, quantize: str = "none", notes: list[str] | N
 def device() -> torch.device:
     """The device that everything runs on, or starts on where a model is spread over several."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def model_version(model: LocalModel) -> str:
-    """What identifies the weights: name and commit, or a hash of the files read from a directory.
-
-    A toy's log is left out: it holds times, and nothing that an answer depends on.
-    """
-    folder = model_folder(model, weights=False)
-    if not Path(str(model.model)).is_dir():
-        return f"{model.model}@{folder.name}"
-    patterns = _file_patterns(model, weights=True)
-    files = {file for pattern in patterns for file in folder.glob(pattern)}
-    kept = [file for file in sorted(files) if file.name not in (TRAINING_LOG, MADE_OF)]
-    return text_digest([file.name + file_digest(file) for file in kept])[:16]
 
 
 def max_length(model: LocalModel) -> int:

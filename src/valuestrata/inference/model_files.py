@@ -1,4 +1,4 @@
-"""What lies in a model's folder, read without torch: settings, and whether its files are whole.
+"""What lies in a model's folder, read without torch: which it is, and whether its files are whole.
 
 A damaged or foreign file is refused here in one line, before weights are loaded.
 """
@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputError
+from valuestrata.inference import hub
+from valuestrata.paths import MADE_OF, TRAINING_LOG
+from valuestrata.provenance import text_digest
+from valuestrata.study.models import LocalModel
+from valuestrata.weight_digests import content_of
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 GGUF = ".gguf"
 LFS = b"version https://git-lfs"
 AGAIN = "download it again, or copy it whole"
@@ -68,6 +75,48 @@ def refuse_other_formats(folder: Path, name: str) -> None:
     else:
         what = "name a whole model, by its folder or by its name on the hub"
     raise InputError(f"{name}: has no config.json; {what}")
+
+
+def model_folder(model: LocalModel, weights: bool) -> Path:
+    """The folder of a model's files: a directory, or the hub's snapshot, with weights or without.
+
+    Raises:
+        InputError: it has no config.json.
+    """
+    name = str(model.model)
+    folder = Path(name)
+    refuse_gguf(name)
+    if not folder.is_dir():
+        folder = hub.snapshot(name, model.revision, _file_patterns(model, weights))
+    refuse_other_formats(folder, name)
+    return folder
+
+
+def _file_patterns(model: LocalModel, weights: bool) -> tuple[str, ...]:
+    """Patterns of the files that a model is read from."""
+    return hub.SETTINGS + hub.WEIGHTS * weights + hub.CODE * model.trust_remote_code
+
+
+def model_version(model: LocalModel) -> str:
+    """What identifies the weights: name and commit, or a hash of the files read from a directory.
+
+    A toy's log is left out: it holds times, and nothing that an answer depends on.
+    """
+    folder = model_folder(model, weights=False)
+    if not Path(str(model.model)).is_dir():
+        return f"{model.model}@{folder.name}"
+    patterns = _file_patterns(model, weights=True)
+    files = {file for pattern in patterns for file in folder.glob(pattern)}
+    kept = [file for file in sorted(files) if file.name not in (TRAINING_LOG, MADE_OF)]
+    return text_digest([file.name + content_of(file) for file in kept])[:16]
+
+
+def adapter_digest(folder: Path | str | None) -> str:
+    """What identifies an adapter: a hash of its weights and settings; '' for none."""
+    if folder is None:
+        return ""
+    names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    return text_digest([content_of(Path(folder) / name) for name in names])[:16]
 
 
 def check_folder(name: str) -> None:

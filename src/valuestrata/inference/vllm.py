@@ -28,7 +28,8 @@ from valuestrata.inference.architectures import is_wrapper, read_config
 from valuestrata.inference.chat import Chat, TokenizedPrompt
 from valuestrata.inference.constrained import constrained_option
 from valuestrata.inference.loading import check_shift
-from valuestrata.inference.local import LocalBackend, model_folder
+from valuestrata.inference.local import LocalBackend
+from valuestrata.inference.model_files import model_folder
 from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import (
     Completion,

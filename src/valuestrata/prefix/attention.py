@@ -95,13 +95,13 @@ def _answering(module: torch.nn.Module, made: list[Any]) -> Iterator[None]:
     if len(made) != 1:
         raise ForestError("its output layer cannot be asked for some nodes after others")
     replaced = vars(module).get("forward")  # accelerate replaces it, too
-    module.forward = lambda *_, **__: made[0]  # type: ignore[method-assign]
+    module.forward = lambda *_, **__: made[0]
     try:
         yield
     finally:
         del module.forward
         if replaced is not None:
-            module.forward = replaced  # type: ignore[method-assign]
+            module.forward = replaced
 
 
 def tensors(inputs: dict[str, Ints]) -> dict[str, torch.Tensor]:

@@ -32,6 +32,7 @@ class _Slots(DynamicLayer):  # type: ignore[misc]
 
     def __init__(self, room: int) -> None:
         super().__init__()
+        self.is_initialized: bool = False
         self.room = room
         self.filled = 0
         self.rows = 0

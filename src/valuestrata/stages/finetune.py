@@ -139,11 +139,11 @@ def _checked_data(job: Job[Settings]) -> Any:
 
 def _checkpoint(job: Job[Settings]) -> Any:
     """Where to save and to resume from: only a run of the same settings, code and inputs."""
-    from valuestrata.inference import local
+    from valuestrata.inference import model_files
     from valuestrata.training.checkpoint import Checkpoint
 
     made_of = [job.record.digest, *sorted(job.record.inputs.values())]
-    made_of.append(local.model_version(job.settings.model))
+    made_of.append(model_files.model_version(job.settings.model))
     results = Path(job.options.study).parent
     folder = job.options.checkpoints or results / paths.CHECKPOINTS.format(**job.record.run)
     return Checkpoint(folder, text_digest(made_of)[:16], job.options.every)

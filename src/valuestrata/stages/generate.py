@@ -7,8 +7,7 @@ import pandas as pd
 
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
-from valuestrata.inference.fill import Requests, fill
-from valuestrata.inference.load_check import load_check
+from valuestrata.inference.fill import Requests
 from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.prompting import answers
 from valuestrata.prompting.open_questions import OpenQuestions, open_questions
@@ -16,10 +15,10 @@ from valuestrata.prompting.refusals import declines
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.models import (
     add_model_options,
+    ask,
     loaded_model,
     model_files,
     note_failures,
-    open_job_model,
     reply_cache,
     written_columns,
 )
@@ -109,11 +108,10 @@ def run(job: Job[Settings]) -> None:
         sampling=Sampling(config.max_new_tokens, config.temperature, config.seed),
         should_cache=lambda _, written: _outcome(written) == "answer",
     )
-    model, cache = open_job_model(job), reply_cache(job, "generate")
-    replies = fill(cache, model, requests)
-    loaded = load_check(cache, model, requests)
+    answered = ask(job, reply_cache(job, "generate"), requests)
+    replies = answered.replies
     completions = [reply.written for reply in replies]
-    record, loaded = note_failures(job, loaded, completions)
+    record, loaded = note_failures(job, answered.loaded, completions)
     written = written_columns(completions)
     texts = pd.DataFrame(
         {
@@ -128,8 +126,8 @@ def run(job: Job[Settings]) -> None:
             "prompt_tokens": [c.prompt_tokens for c in completions],
             "completion_tokens": [c.completion_tokens for c in completions],
             "prompt_hash": [reply.prompt_hash for reply in replies],
-            "model_version": model.version,
-            "adapter": model.adapter,
+            "model_version": answered.version,
+            "adapter": answered.adapter,
             **loaded.columns,
         }
     )

@@ -8,8 +8,7 @@ import pandas as pd
 
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
-from valuestrata.inference.fill import Requests, fill
-from valuestrata.inference.load_check import load_check
+from valuestrata.inference.fill import Requests
 from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.prompting import judging
 from valuestrata.prompting.judging import PairwiseComparison
@@ -20,9 +19,9 @@ from valuestrata.prompting.verdicts import SCORES, Parser, Verdicts
 from valuestrata.records import Record
 from valuestrata.stages.job import Files, Job, at, several
 from valuestrata.stages.models import (
+    ask,
     loaded_model,
     note_failures,
-    open_job_model,
     reply_cache,
 )
 from valuestrata.study.base import Part
@@ -173,18 +172,16 @@ def ask_judge(
         options=[CHOICES] * len(calls) if settings.constrained else None,
         constrained=settings.constrained,
     )
-    model = open_job_model(job)
-    cache = reply_cache(job, stage)
-    replies = [reply.written for reply in fill(cache, model, requests)]
-    loaded = load_check(cache, model, requests)
-    record, loaded = note_failures(job, loaded, replies)
+    answers = ask(job, reply_cache(job, stage), requests)
+    replies = [reply.written for reply in answers.replies]
+    record, loaded = note_failures(job, answers.loaded, replies)
     verdicts = [verdict(i, written) for i, written in enumerate(replies)]
     n = len(each)
     parts = range(0, len(calls), n)
     return Judged(
         [{k: v for part in verdicts[i : i + n] for k, v in part.items()} for i in parts],
         [_joined(replies[i : i + n]) for i in parts],
-        model.version,
+        answers.version,
         str(loaded.columns["notes"]),
         record,
     )

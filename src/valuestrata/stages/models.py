@@ -1,6 +1,7 @@
 """What the stages that ask a language model share: the model as it is loaded, and their options."""
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, cast
 
 from valuestrata import paths
 from valuestrata.inference.backends import LanguageModel, open_model
+from valuestrata.inference.fill import Requests, fill
+from valuestrata.inference.load_check import load_check
 from valuestrata.inference.protocol import (
     WRAPPER_TOKENS,
     Backend,
@@ -15,12 +18,15 @@ from valuestrata.inference.protocol import (
     LoadCheck,
     MeteredBackend,
 )
+from valuestrata.inference.recall import Answers, Local, recall, remember
 from valuestrata.inference.reply_cache import ReplyCache
 from valuestrata.prompting.thinking import split_thought
 from valuestrata.records import Record
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.study.models import LocalModel, OpenAIModel
 from valuestrata.study.study import BASE, Study, variant_parts
+
+log = logging.getLogger(__name__)
 
 
 def loaded_model(study: Study, name: str) -> LanguageModel:
@@ -105,6 +111,27 @@ def open_job_model(job: Job[Any]) -> Backend:
         node = {"stage": job.record.stage, **run}
         backend.charge_to(Path(at(study, paths.LEDGER)), node, study.budget)
     return backend
+
+
+def ask(job: Job[Any], cache: ReplyCache, requests: Requests) -> Answers:
+    """The answers to a job's prompts; where all are stored, the model is not even opened.
+
+    Raises:
+        InputError: a prompt or an option is too long, or the model cannot be loaded or reached.
+    """
+    model, is_local = job.settings.model, job.backend is None
+    is_local = is_local and isinstance(model, Local)
+    adapter = next(iter(job.paths("adapter")), None)
+    if is_local and (answers := recall(cache, model, adapter, requests)) is not None:
+        log.info("%d of %d replies are cached", len(answers.replies), len(answers.replies))
+        return answers
+    backend = open_job_model(job)
+    replies = fill(cache, backend, requests)
+    loaded = load_check(cache, backend, requests)
+    answers = Answers(replies, loaded, backend.version, backend.adapter)
+    if is_local:
+        remember(cache, model, answers, requests)
+    return answers
 
 
 def asked_model(run: Mapping[str, str]) -> str:

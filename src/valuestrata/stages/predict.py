@@ -10,8 +10,7 @@ from scipy.special import logsumexp, softmax
 
 from valuestrata import io, paths, tables
 from valuestrata.inference.backends import BACKENDS, LanguageModel
-from valuestrata.inference.fill import Reply, Requests, fill
-from valuestrata.inference.load_check import load_check
+from valuestrata.inference.fill import Reply, Requests
 from valuestrata.inference.protocol import Completion, Sampling
 from valuestrata.inference.top_logprobs import MAX_UNREAD
 from valuestrata.prompting import answers, prompts
@@ -19,10 +18,10 @@ from valuestrata.prompting.settings import prompt_settings
 from valuestrata.stages.job import Files, Job, at
 from valuestrata.stages.models import (
     add_model_options,
+    ask,
     loaded_model,
     model_files,
     note_failures,
-    open_job_model,
     reply_cache,
     written_columns,
 )
@@ -102,14 +101,13 @@ def run(job: Job[Settings]) -> None:
         should_cache=lambda i, written: _parse(written, codes[i], labels[i])[0] == "answer",
         constrained=job.settings.constrained,
     )
-    model, cache = open_job_model(job), reply_cache(job, "predict")
-    replies = fill(cache, model, requests)
-    loaded = load_check(cache, model, requests)
-    record, loaded = note_failures(job, loaded, [reply.written for reply in replies])
+    answered = ask(job, reply_cache(job, "predict"), requests)
+    replies = answered.replies
+    record, loaded = note_failures(job, answered.loaded, [reply.written for reply in replies])
     loaded = loaded.with_note(_note_on_logprobs(job.settings.model, replies))
     parsed = [_parse(r.written, *row) for r, *row in zip(replies, codes, labels, strict=True)]
     predictions = _predictions(pairs, parsed, replies).assign(
-        model_version=model.version, adapter=model.adapter, **loaded.columns
+        model_version=answered.version, adapter=answered.adapter, **loaded.columns
     )
     counts = predictions["outcome"].value_counts().items()
     log.info("%d predictions: %s", len(pairs), ", ".join(f"{n} {name}" for name, n in counts))

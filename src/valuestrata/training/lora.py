@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.inference import architectures, local
+from valuestrata.inference import architectures, model_files
 from valuestrata.study.models import LocalModel
 from valuestrata.study.recipes import ALL_LINEAR, Recipe
 from valuestrata.training.targets import Targets, check_targets, find_targets
@@ -41,7 +41,7 @@ def check_layers(model: LocalModel, recipe: Recipe) -> None:
     Raises:
         InputError: one line that names layers that can be tuned.
     """
-    config = architectures.read_config(model, local.model_folder(model, weights=False))
+    config = architectures.read_config(model, model_files.model_folder(model, weights=False))
     try:
         network = architectures.empty_network(model, config)
     except (RuntimeError, NotImplementedError) as error:  # code of its own that wants numbers
@@ -130,5 +130,5 @@ def _identity(base: LocalModel) -> dict[str, str | None]:
     name = str(base.model)
     if Path(name).is_dir():
         return {"base_model_name_or_path": Path(name).name, "revision": None}
-    commit = local.model_folder(base, weights=False).name
+    commit = model_files.model_folder(base, weights=False).name
     return {"base_model_name_or_path": name, "revision": commit}

@@ -1,0 +1,136 @@
+"""A node that is made again while all its replies are stored opens no model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests import toys
+from tests.asking import generate, predict
+from tests.graph import ROOT
+from valuestrata.inference import recall
+from valuestrata.stages import models as model_stages
+
+AGAIN = """
+import json, sys
+from argparse import Namespace
+from importlib import import_module
+from valuestrata.records import Record
+from valuestrata.stages.job import Job
+stage, settings, files, cache = json.loads(sys.argv[1])
+module = import_module(f"valuestrata.stages.{stage}")
+run = {"model": "toy", "variant": "base", "split": "test"}
+options = Namespace(threads=1, gpus=1, cache=cache)
+module.run(Job(module.Settings(**settings), files, Record("test", run, {}), options))
+heavy = {"torch", "transformers", "peft", "tokenizers", "accelerate", "sklearn", "vllm"}
+print(json.dumps(sorted(heavy & {name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.taught("Llama", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Models that are opened."""
+    names: list[str] = []
+    open_model = model_stages.open_model
+
+    def opening(model, *rest):  # type: ignore[no-untyped-def]
+        names.append(str(model.model))
+        return open_model(model, *rest)
+
+    monkeypatch.setattr(model_stages, "open_model", opening)
+    return names
+
+
+def test_a_repeated_node_imports_no_torch_and_needs_no_gpu(base: Path, tmp_path: Path) -> None:
+    model = toys.model(base)
+    first = predict(tmp_path, model)
+    settings = {"model": model.model_dump(), "template": "english", "max_new_tokens": 16}
+    files = {"pairs": str(tmp_path / "pairs.parquet"), "predictions": str(tmp_path / "b.parquet")}
+    job = ["predict", {**settings, "caveat": "toy"}, files, str(tmp_path / "cache")]
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, json.dumps(job)],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+    again = pd.read_parquet(tmp_path / "b.parquet")
+    pd.testing.assert_frame_equal(again, first.reset_index(drop=True), check_exact=True)
+
+
+def test_texts_are_recalled_too(base: Path, tmp_path: Path, opened: list[str]) -> None:
+    model = toys.model(base)
+    first = generate(tmp_path, model)
+    for n in (1, 1):
+        pd.testing.assert_frame_equal(generate(tmp_path, model), first, check_exact=True)
+        assert len(opened) == n
+    generate(tmp_path, model, temperature=1.0)
+    generate(tmp_path, model, temperature=1.0, seed=2)
+    generate(tmp_path, model, max_new_tokens=11)
+    assert len(opened) == 4
+
+
+def test_what_is_not_the_same_node_opens_the_model(
+    base: Path, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    model, pairs = toys.model(folder), toys.pairs()
+    first = predict(tmp_path, model, pairs)
+
+    def opens(*changed: object, **options: object) -> bool:
+        before = len(opened)
+        predict(tmp_path, *(changed or (model, pairs)), **options)  # type: ignore[arg-type]
+        return len(opened) > before
+
+    assert not opens()
+    # other prompts, options, and limits
+    assert opens(model, pairs.iloc[:-1])
+    assert opens(model, pairs.assign(persona=pairs["persona"] + "."))
+    assert opens(model, pairs, constrained=True)
+    assert opens(model, pairs, max_new_tokens=15)
+    assert opens(model.model_copy(update={"dtype": "bfloat16"}), pairs)
+    assert not opens()
+    # another library may render otherwise
+    with monkeypatch.context() as patch:
+        patch.setattr(recall, "_version_of", lambda package: "0")
+        assert opens()
+    # a note that is damaged
+    (tmp_path / "cache-prompts").mkdir(exist_ok=True)
+    for note in (tmp_path / "cache-prompts").iterdir():
+        note.write_text("{", encoding="utf-8")
+    assert opens()
+    assert not opens()
+    # a tokenizer or weights that were edited
+    file = folder / "tokenizer_config.json"
+    file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert opens()
+    assert not opens()
+    # replies that are gone
+    shutil.rmtree(tmp_path / "cache")
+    assert opens()
+    pd.testing.assert_frame_equal(
+        predict(tmp_path, model, pairs).drop(columns="model_version"),
+        first.drop(columns="model_version"),
+        check_exact=True,
+    )
+
+
+def test_refusals_are_asked_again(base: Path, tmp_path: Path, opened: list[str]) -> None:
+    """They are not stored, so the model is needed."""
+    pairs = toys.pairs(toys.PERSONAS)
+    for n in (1, 2):
+        assert (predict(tmp_path, toys.model(base), pairs)["outcome"] == "refusal").any()
+        assert len(opened) == n
