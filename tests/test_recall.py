@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from tests import toys
 from tests.asking import generate, predict
 from tests.graph import ROOT
-from valuestrata.inference import recall
+from valuestrata.errors import InputError
+from valuestrata.inference import recall, transformers
+from valuestrata.inference.chat import Chat, TokenizedPrompt
 from valuestrata.stages import models as model_stages
 
 AGAIN = """
@@ -134,3 +138,45 @@ def test_refusals_are_asked_again(base: Path, tmp_path: Path, opened: list[str])
     for n in (1, 2):
         assert (predict(tmp_path, toys.model(base), pairs)["outcome"] == "refusal").any()
         assert len(opened) == n
+
+
+def test_weights_load_while_prompts_are_tokenised(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a reply is missing, and only there; the loading waits for the last prompt here."""
+    is_rendered = threading.Event()
+    prompts: list[str] = []
+    tokenize, load = Chat._tokenize, transformers.load_network
+    loads = 0
+
+    def tokenizing(self: Chat, persona: str, user: str) -> TokenizedPrompt:
+        prompts.append(persona + user)
+        if len(set(prompts)) == len(toys.pairs()):
+            is_rendered.set()
+        return tokenize(self, persona, user)
+
+    def loading(*arguments: Any) -> Any:
+        nonlocal loads
+        loads += 1
+        assert is_rendered.wait(60), "nothing is tokenised meanwhile"
+        return load(*arguments)
+
+    monkeypatch.setattr(Chat, "_tokenize", tokenizing)
+    monkeypatch.setattr(transformers, "load_network", loading)
+    first = predict(tmp_path, toys.model(base))
+    assert loads == 1
+    # all is stored, and the note is gone: prompts are tokenised, nothing is loaded
+    shutil.rmtree(tmp_path / "cache-prompts")
+    pd.testing.assert_frame_equal(predict(tmp_path, toys.model(base)), first, check_exact=True)
+    assert loads == 1
+
+
+def test_what_is_wrong_with_weights_that_load_meanwhile_is_one_line(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: Any) -> None:
+        raise InputError("model.safetensors: is damaged")
+
+    monkeypatch.setattr(transformers, "load_network", refusing)
+    with pytest.raises(InputError, match=r"^model.safetensors: is damaged$"):
+        predict(tmp_path, toys.model(base))

@@ -7,7 +7,7 @@ reaches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from valuestrata.errors import InputError
 from valuestrata.inference.protocol import (
@@ -15,6 +15,7 @@ from valuestrata.inference.protocol import (
     Completion,
     Messages,
     MeteredBackend,
+    PreloadingBackend,
     RenderedPrompt,
     Sampling,
     ScoringRequest,
@@ -73,6 +74,8 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
     Raises:
         InputError: a prompt or an option is too long, or the model cannot be loaded or reached.
     """
+    if isinstance(model, PreloadingBackend) and _has_to_answer(cache, model, requests):
+        model.preload()
     prompts = _render(model, requests)
     keys = cache_keys(model, requests, prompts)
     if isinstance(model, MeteredBackend):
@@ -97,6 +100,21 @@ def fill(cache: ReplyCache, model: Backend, requests: Requests) -> list[Reply]:
         to_reply(reply, key, prompt.digest, prompt.num_tokens)
         for reply, key, prompt in zip(replies, keys, prompts, strict=True)
     ]
+
+
+def _has_to_answer(cache: ReplyCache, model: Backend, requests: Requests) -> bool:
+    """Whether the longest prompt's reply is not cached, so that the model will be needed.
+
+    Raises:
+        InputError: it leaves no room for a reply; that is refused before anything is loaded.
+    """
+    if not requests.messages:
+        return False
+    i = max(range(len(requests.messages)), key=lambda i: sum(map(len, requests.messages[i])))
+    options = None if requests.options is None else [requests.options[i]]
+    alone = replace(requests, messages=[requests.messages[i]], options=options)
+    (key,) = cache_keys(model, alone, _render(model, alone))
+    return cache.get(key) is None
 
 
 def to_reply(cached: CachedReply, key: str, prompt_hash: str, prompt_tokens: int | None) -> Reply:

@@ -214,6 +214,14 @@ class StreamingBackend(Protocol):
 
 
 @runtime_checkable
+class PreloadingBackend(Protocol):
+    """A backend that can load its weights beside other work."""
+
+    def preload(self) -> None:
+        """Begin to load; whatever is wrong is said where the weights are first used."""
+
+
+@runtime_checkable
 class MeteredBackend(Protocol):
     """A backend whose calls may cost money."""
 

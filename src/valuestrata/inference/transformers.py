@@ -10,6 +10,7 @@ plain passes instead (prefix/forward.py).
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,25 +91,34 @@ class TransformersBackend(LocalBackend):
         """Remember what to load."""
         super().__init__(model, chat, adapter)
         self._network: Any = None
+        self._loading: Future[Any] | None = None
         self._is_plain = False
 
     @property
     def network(self) -> Any:
         """The network, adapter unmerged: at a small learning rate a merge would round it away."""
         if self._network is None:
-            network = load_network(self.model, "none", self.notes)
-            folder = self.adapter_folder
-            if folder is not None:
-                from peft import PeftModel
-
-                with collect_warnings(self.notes):  # in the network's dtype, as it was trained
-                    network = PeftModel.from_pretrained(
-                        network, str(folder), autocast_adapter_dtype=False
-                    ).eval()
-                check_applied(network, Path(folder), str(self.model.model))
-            self._network = network
-            log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
+            self._network = self._load() if self._loading is None else self._loading.result()
         return self._network
+
+    def preload(self) -> None:
+        """Begin to load the network, while prompts are tokenised."""
+        if self._network is None and self._loading is None:
+            self._loading = ThreadPoolExecutor(1).submit(self._load)
+
+    def _load(self) -> Any:
+        network = load_network(self.model, "none", self.notes)
+        folder = self.adapter_folder
+        if folder is not None:
+            from peft import PeftModel
+
+            with collect_warnings(self.notes):  # in the network's dtype, as it was trained
+                network = PeftModel.from_pretrained(
+                    network, str(folder), autocast_adapter_dtype=False
+                ).eval()
+            check_applied(network, Path(folder), str(self.model.model))
+        log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
+        return network
 
     @torch.no_grad()
     def adapter_shift(self, messages: Messages) -> float | None:
