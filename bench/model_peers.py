@@ -107,6 +107,27 @@ def write(network: Any, chat: Chat, asked: Sequence[Asked], size: int) -> list[s
     return texts
 
 
+@torch.inference_mode()
+def generate(
+    network: Any, chat: Chat, asked: Sequence[Asked], new_tokens: int, size: int
+) -> list[str]:
+    """Greedy texts by `generate`, of prompts sorted by length."""
+    prompts = [chat.prompt(a.first, a.second).ids for a in asked]
+    texts = [""] * len(asked)
+    for part in chunks(list(map(len, prompts)), size):
+        batch = padded([prompts[i] for i in part], chat.pad, left=True)
+        out = network.generate(
+            **batch,
+            max_new_tokens=new_tokens,
+            do_sample=False,
+            eos_token_id=sorted(chat.ends),
+            pad_token_id=chat.pad,
+        )
+        for i, ids in zip(part, out[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+            texts[i] = chat.decode(ids)
+    return texts
+
+
 def answer_in(text: str) -> str:
     """The first answer in a text, '' if there is none."""
     match = re.search(r"Answer: \d+", text)

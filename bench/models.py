@@ -39,6 +39,10 @@ CLOSE = 1e-5
 SAME_WORK = 1e-3
 """How far a peer may be from it, that it does the same work; its rounding is its own affair."""
 RATE = 1e-4
+LEAVING, OPEN = 16, 48
+"""New tokens of a text that leaves the options, and of one that is written for itself."""
+SCORED_TEXTS = "texts behind scores: a padded forward, then generate"
+OPEN_TEXTS = "open texts: generate, sorted by length"
 PACKAGES = ("torch", "transformers", "peft", "trl")
 Row = dict[str, Any]
 
@@ -67,6 +71,8 @@ FLOORS = {
     "lm-evaluation-harness, HF backend, loglikelihood": (3.0, 1.35),
     "generate + regex": (2.5, 1.35),
     "inspect_ai multiple_choice, hf": (3.0, 1.5),
+    SCORED_TEXTS: (1.5, 1.2),
+    OPEN_TEXTS: (1.3, 1.3),
     "training: TRL SFTTrainer as it comes": (4.0, 1.6),
     "training: TRL, checkpointing off": (2.8, 1.2),
     "training: HF Trainer, grouped by length": (2.8, 1.2),
@@ -95,6 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench.make(size, Path(scratch), pythons)
         rows = [row for order in questionnaire.ORDERS for row in bench.scoring(order)]
+        rows += [row for order in questionnaire.ORDERS for row in bench.texts(order)]
         rows += [row for order in questionnaire.ORDERS for row in bench.training(order)]
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
     say(rows)
@@ -199,10 +206,10 @@ class Bench:
         )
         return self.compared(order, ours, our_tokens, runs)
 
-    def model(self) -> TransformersBackend:
-        """Our backend, on the network at hand."""
+    def model(self, network: Any = None) -> TransformersBackend:
+        """Our backend, on the network at hand or another."""
         model = TransformersBackend(questionnaire.config(self.folder), self.chat)
-        model._network = self.network
+        model._network = network or self.network
         return model
 
     def items(self, asked: Sequence[Asked]) -> list[forests.PrefixItem]:
@@ -287,6 +294,53 @@ class Bench:
         model = self.model()
         ours = model.generate([(a, b) for a, b, _ in texts], Sampling(model_peers.MOST))
         return [c.text for c in ours] == [text.strip() for _, _, text in texts]
+
+    # Texts
+
+    def texts(self, order: str) -> list[Row]:
+        """Texts of a network that was taught nothing, so that it leaves the options and goes on.
+
+        Once behind scores, of 16 tokens, and once for themselves, of 48.
+        """
+        first, second = self.size.shared, self.size.each // 2
+        counts = (first, second) if order == "persona" else (second, first)
+        asked = questionnaire.ask(order, *counts)
+        network = questionnaire.make_network(self.chat, self.size.layers, self.size.hidden)
+        model = self.model(network)
+        requests = [one.request for one in asked]
+        messages = [request.messages for request in requests]
+        model.score(requests[:2], LEAVING)  # each looks at the network first
+        model.generate(messages[:2], Sampling(OPEN))
+
+        def score(_: int) -> tuple[float, Any]:
+            return timed(lambda: model.score(requests, LEAVING))
+
+        def generate(_: int) -> tuple[float, Any]:
+            return timed(lambda: model.generate(messages, Sampling(OPEN)))
+
+        def forward_and_generate(turn: int) -> tuple[float, Any]:
+            size = (16, 64)[turn % 2]
+
+            def work() -> list[str]:
+                model_peers.one_forward(network, self.chat, asked, size)
+                return model_peers.generate(network, self.chat, asked, LEAVING, size)
+
+            return timed(work)
+
+        def generate_alone(turn: int) -> tuple[float, Any]:
+            size = (16, 64)[turn % 2]
+            return timed(lambda: model_peers.generate(network, self.chat, asked, OPEN, size))
+
+        def same(ours: list[Any]) -> Callable[[Any], Row]:
+            texts = [reply.text for reply in ours]
+            return lambda theirs: {"equal": theirs == texts}
+
+        scored, written = score(0)[1], generate(0)[1]
+        rows = self.compared(
+            order, score, 0, [Run(SCORED_TEXTS, forward_and_generate, same(scored), 0)]
+        )
+        alone = Run(OPEN_TEXTS, generate_alone, same(written), 0)
+        return rows + self.compared(order, generate, 0, [alone])
 
     # Training
 

@@ -105,6 +105,11 @@ def test_transformers_has_our_logprobs_and_texts(bench: models.Bench, order: str
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("order", questionnaire.ORDERS)
+def test_generate_writes_our_texts(bench: models.Bench, order: str) -> None:
+    assert [row["equal"] for row in bench.texts(order)] == [True, True]
+
+
 def test_trainer_has_our_gradients(bench: models.Bench) -> None:
     rows = {row["against"]: row for row in bench.training("question")}
     assert rows["training: HF Trainer, grouped by length"]["equal"]
