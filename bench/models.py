@@ -72,7 +72,7 @@ FLOORS = {
     "generate + regex": (2.5, 1.35),
     "inspect_ai multiple_choice, hf": (3.0, 1.5),
     SCORED_TEXTS: (1.5, 1.2),
-    OPEN_TEXTS: (1.3, 1.3),
+    OPEN_TEXTS: (1.1, 1.1),
     "training: TRL SFTTrainer as it comes": (4.0, 1.6),
     "training: TRL, checkpointing off": (2.8, 1.2),
     "training: HF Trainer, grouped by length": (2.8, 1.2),
