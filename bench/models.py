@@ -383,7 +383,7 @@ class Bench:
                     loss = peer.compute_loss(peer.model, dict(inputs))
                 theirs = gradients(peer.model, loss)
                 errors = relative(gradient, expected), relative(theirs, expected)
-                same = abs(float(loss / truth) - 1) <= SAME_WORK
+                same = abs(float(loss.detach() / truth.detach()) - 1) <= SAME_WORK
                 return {"equal": same and errors[0] <= CLOSE, "errors": errors}
 
             return Run("", work, check, sum(len(e.prompt) + len(e.reply) for e in examples))

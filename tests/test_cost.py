@@ -266,12 +266,13 @@ def test_prices_budget_and_pace_rerun_nothing_and_reach_the_job(tmp_path: Path) 
 def misbehaving(other: str) -> Callable[[str, str], Any]:
     """Every way in which a service could send the key back."""
     echo = json.dumps({"error": {"message": f"bad {KEY}", "param": KEY, "code": KEY}}).encode()
-    told = {"choices": [{"message": {"content": f"Answer: 2 {KEY}"}, "finish_reason": KEY}]}
+    message = {"content": f"Answer: 2 {KEY}"}
+    ends = [{"choices": [{"message": message, "finish_reason": end}]} for end in ("stop", KEY)]
     replies = [
         Raw(echo, 400),
         Raw(echo, 403, {"X-Key": KEY, "Retry-After": KEY}),
         Raw(f"<html>{KEY}</html>".encode(), 500),
-        Raw(json.dumps(told).encode()),
+        *(Raw(json.dumps(end).encode()) for end in ends),
         Raw(json.dumps({"choices": KEY}).encode()),
         Raw(json.dumps({"choices": [{"message": {"content": KEY}, "finish_reason": 3}]}).encode()),
         Raw(b"", 307, {"Location": f"{other}/chat/completions"}),

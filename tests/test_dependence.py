@@ -115,9 +115,9 @@ def test_an_edited_function_reruns_what_reaches_it_and_what_follows(graph: Graph
             {"judge": 2, "probe": 1, **REPORT},
         ),
         (
-            "src/valuestrata/inference/transformers.py",
-            "def add_noise(_: Any",
-            "def add_gumbel(_: Any",
+            "src/valuestrata/inference/writing.py",
+            "def add_to(self, _: Any",
+            "def add_to(self, __: Any",
             {"predict": 4, "generate": 2, "judge": 2, "probe": 1, **SCORING, **REPORT},
         ),
         (

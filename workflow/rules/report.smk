@@ -111,6 +111,7 @@ rule contrasts:
         verdicts=of_runs(f"{RUN}/verdicts/{{judge}}.parquet", STUDY.judgements()),
         noise_ceiling=rules.ceiling.output.noise_ceiling,
         groups=rules.clean.output.groups,
+        labels=expand(rules.labels.output.labels, split=STUDY.splits),
     output:
         contrasts=f"{RESULTS}/report/contrasts.parquet",
         consistency=f"{RESULTS}/report/consistency.parquet",

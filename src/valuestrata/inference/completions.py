@@ -105,7 +105,7 @@ def _finish_reason(value: Any) -> str:
         return CUT
     if _IS_FILTERED.search(reason):
         return FILTERED
-    raise ValueError(f"a text that ended by {value[:40]!r}" if value else "no finish reason")
+    raise ValueError(f"a text that ended by {value!r}" if value else "no finish reason")
 
 
 def _tokens(logprobs: Any, text: str) -> tuple[ShownTokens, ...]:

@@ -294,10 +294,13 @@ class OpenAIBackend:
             raise InputError(
                 f"{self.version}: no such model or address; check model and base_url{where}"
             )
-        if has_replies or len(failures) < n_first:
+        # a call that met nobody says nothing of those that the service turned down
+        told = [failure for failure in failures if failure.status is not None] or failures
+        if has_replies or len(told) < n_first:
             return
-        if len({(failure.status, failure.kind) for failure in failures}) > 1:
+        if len({(failure.status, failure.kind) for failure in told}) > 1:
             return
+        last = told[-1]
         if last.kind == _NO_OPTION:
             raise InputError(
                 f"{self.version}: the service does not keep to the options that it is given; set "
@@ -307,14 +310,14 @@ class OpenAIBackend:
             raise InputError(f"{self.version}: its batch was cancelled; the next run submits anew")
         if not last.is_refused:
             raise InputError(
-                f"{self.version}: the first {len(failures)} calls failed after their retries: "
+                f"{self.version}: the first {len(told)} calls failed after their retries: "
                 f"{last}; try again later, replies are kept as they come"
             )
         advice = f"; it complains of {last.param!r}: see models and its keys" if last.param else ""
         if request.constrained:
             advice += "; where it has no structured output set prediction.constrained: false"
         raise InputError(
-            f"{self.version}: the service turned down the first {len(failures)} calls alike: "
+            f"{self.version}: the service turned down the first {len(told)} calls alike: "
             f"{last}{advice}"
         )
 

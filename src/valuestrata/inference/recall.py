@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valuestrata import io
+from valuestrata.errors import InputError
 from valuestrata.inference.backends import BACKENDS
 from valuestrata.inference.fill import Reply, Requests, to_reply
 from valuestrata.inference.model_files import adapter_digest, model_version
@@ -47,12 +48,14 @@ def recall(
     cache: ReplyCache, model: Local, adapter: Path | str | None, requests: Requests
 ) -> Answers | None:
     """The answers of a node, None where not all of them are stored."""
-    version, tuned_by = model_version(model), adapter_digest(adapter)
+    if not _notes(cache).is_dir():  # nor is a hub model looked up before a GPU is
+        return None
     try:
+        version, tuned_by = model_version(model), adapter_digest(adapter)
         note = io.read_json(_path(cache, model, version, tuned_by, requests))
         loaded = LoadCheck(note["adapter_shift"], tuple(note["notes"]))
         asked = [(str(key), str(prompt), int(n)) for key, prompt, n in note["prompts"]]
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
+    except (InputError, OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         return None
     replies = []
     for key, prompt_hash, prompt_tokens in asked:
@@ -90,7 +93,12 @@ def _path(cache: ReplyCache, model: Local, version: str, adapter: str, requests:
             *options,
         ]
     )
-    return cache.folder.with_name(f"{cache.folder.name}-prompts") / f"{key[:16]}.json"
+    return _notes(cache) / f"{key[:16]}.json"
+
+
+def _notes(cache: ReplyCache) -> Path:
+    """The folder of notes."""
+    return cache.folder.with_name(f"{cache.folder.name}-prompts")
 
 
 def _version_of(package: str) -> str:

@@ -269,7 +269,7 @@ def read_reply(body: bytes, key: str) -> Result:
     try:
         return without_key(completion(body), key)
     except ValueError as error:
-        kind = f"a malformed reply: {error}"
+        kind = without_keys(f"a malformed reply: {error}", key)
         words = words_of(_json(body), key)  # some services send their errors with status 200
         return Failure(None, kind, *words, is_billable=True, usage=reported_usage(body))
 

@@ -57,7 +57,9 @@ def _cpu_model(cpuinfo: Path | str = "/proc/cpuinfo") -> str:
 
 
 def record_hardware(results: Path | str, stage: str, run: Mapping[str, str]) -> None:
-    """Write what this job runs on below a study's folder; results that are read-only stay so."""
+    """Write what this job runs on below a study's folder, if that is there and can be written."""
+    if not Path(results).is_dir():
+        return
     path = Path(results, paths.HARDWARE, stage, *run.values()).with_suffix(".json")
     with contextlib.suppress(OSError):
         io.write_text(json.dumps(asdict(this_machine())), path)
