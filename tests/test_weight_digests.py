@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from valuestrata import provenance, weight_digests
+from valuestrata.inference import model_files
 from valuestrata.records import content_digest
+from valuestrata.study.models import TransformersModel
 
 BEFORE, AFTER = b"a" * 64, b"b" * 64
 
@@ -157,3 +159,16 @@ def test_several_may_ask_at_once(tmp_path: Path, reads: list[Path]) -> None:
         digests = set(pool.map(weight_digests.content_of, [path] * 40))
     assert digests == {sha256(BEFORE).hexdigest()}
     assert len(list((tmp_path / "cache" / "valuestrata" / "weights").iterdir())) == 1
+
+
+def test_a_hub_model_is_known_by_its_commit_and_no_weights_are_read(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("0" * 40)
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    weights(folder)
+    monkeypatch.setattr(model_files.hub, "snapshot", lambda *_: folder)
+    model = TransformersModel(backend="transformers", model="owner/name", revision=folder.name)
+    assert model_files.model_version(model) == f"owner/name@{folder.name}"
+    assert not reads
