@@ -13,8 +13,8 @@ import vl_convert
 from valuestrata import evaluation_tables, judge_tables
 from valuestrata import tables as contracts
 from valuestrata.contracts import check
+from valuestrata.report import charts_plane, findings, page, phrases, samples
 from valuestrata.report import figures as drawings
-from valuestrata.report import findings, page, phrases, samples
 from valuestrata.report.captions import FIGURES
 from valuestrata.report.charts import POINT, file_spec
 from valuestrata.report.charts_groups import groups_drawing
@@ -1225,3 +1225,12 @@ def test_accepted_results_are_listed_with_differences_and_reason() -> None:
     text = rendered(made(), accepted=ACCEPTED)
     assert "recipe.epochs: 1 -&gt; 2" in text
     assert "a &lt;reason&gt;" in text
+
+
+def test_names_of_runs_at_one_place_stand_on_different_sides() -> None:
+    runs = [{"model": f"m{i}", "variant": "sft", "x": 0.5, "y": 0.5} for i in range(4)]
+    far = {"model": "far", "variant": "sft", "x": 0.0, "y": 0.0}
+    base = {"model": "m0", "variant": "base", "x": 0.1, "y": 0.9}
+    sides = charts_plane._named([*runs, far, base], "x", "y")
+    assert [len(named) for named in sides.values()] == [2, 1, 1, 1]
+    assert sides["right above"] == [runs[0], far]

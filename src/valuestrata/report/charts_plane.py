@@ -100,7 +100,6 @@ def _plane(results: Results, runs: Sequence[Row], ends: tuple[str, str], title: 
     head = {"type": "point", "shape": "triangle-up", "filled": True, "color": GREY, "opacity": 1}
     looks = points(IS_BASE, **look(results.settings, runs))
     shown = {"x": x, "y": y, "tooltip": tooltip("run", *METRIC_NAMES.values()), **looks}
-    name = {"type": "text", "align": "left", "dx": 8, "dy": -7}
     to = {"x2": place("x2"), "y2": place("y2")}
     turned = {"field": "angle", "type": "quantitative", "scale": None}
     layers = [
@@ -108,10 +107,62 @@ def _plane(results: Results, runs: Sequence[Row], ends: tuple[str, str], title: 
         layer("arrows", line, x=at(x, "x1"), y=at(y, "y1"), **to),
         layer("arrows", head, x=at(x, "x"), y=at(y, "y"), angle=turned),
         layer("runs", POINT, **shown),
-        layer("named", name, x=x, y=y, text={"field": "model"}),
+        *(layer(side, {"type": "text", **SIDES[side]}, x=x, y=y, text=NAME) for side in SIDES),
     ]
-    named = [run for run in runs if run["variant"] != BASE]
-    return ChartPanel(title, 300, tuple(layers), {"runs": runs, "named": named, "arrows": arrows})
+    named = _named(runs, *ends)
+    return ChartPanel(title, 300, tuple(layers), {"runs": runs, "arrows": arrows, **named})
+
+
+NAME = {"field": "model"}
+SIDES: dict[str, dict[str, Any]] = {
+    "right above": {"align": "left", "dx": 8, "dy": -7},
+    "right below": {"align": "left", "dx": 8, "dy": 11},
+    "left above": {"align": "right", "dx": -8, "dy": -7},
+    "left below": {"align": "right", "dx": -8, "dy": 11},
+}
+"""Where a name may stand beside its point, in pixels."""
+LETTER, LINE, MARK = 6.0, 13.0, 12.0
+"""About how wide a letter is, how high a line and how large a point, in pixels."""
+Box = tuple[float, float, float, float]
+
+
+def _named(runs: Sequence[Row], x: str, y: str) -> dict[str, list[Row]]:
+    """Runs by the side on which their name covers least of other names and points."""
+    inner = 260.0  # of a panel, without the margin that its scales keep free
+    low = [min(run[field] for run in runs) for field in (x, y)]
+    at_pixel = [
+        (
+            (run[x] - low[0]) / _reach(runs, x) * inner,
+            -(run[y] - low[1]) / _reach(runs, y) * inner,
+        )
+        for run in runs
+    ]
+    taken: list[Box] = [
+        (a - MARK / 2, b - MARK / 2, a + MARK / 2, b + MARK / 2) for a, b in at_pixel
+    ]
+    named: dict[str, list[Row]] = {side: [] for side in SIDES}
+    for run, (across, down) in zip(runs, at_pixel, strict=True):
+        if run["variant"] == BASE:
+            continue
+        boxes = {side: _box(str(run["model"]), across, down, **SIDES[side]) for side in SIDES}
+        side = min(boxes, key=lambda each: sum(_overlap(boxes[each], other) for other in taken))
+        taken.append(boxes[side])
+        named[side].append(run)
+    return named
+
+
+def _box(name: str, across: float, down: float, align: str, dx: float, dy: float) -> Box:
+    """What a name takes up: left, top, right, bottom, in pixels."""
+    width = LETTER * len(name)
+    left = across + dx - (width if align == "right" else 0)
+    return left, down + dy - LINE / 2, left + width, down + dy + LINE / 2
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 SQUARE: Layer = {
