@@ -9,6 +9,7 @@ import subprocess
 import time
 from io import StringIO
 from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from valuestrata.inference.model_files import adapter_digest
 from valuestrata.records import read_record
 from valuestrata.stages.nodes import nodes
 from valuestrata.study.load import load
+from valuestrata.study.sensitivity import Perturbation
 from valuestrata.study.yaml import read_yaml
 
 REPORT = {"compare", "contrasts", "tables", "figures", "report", "all"}
@@ -160,6 +162,30 @@ def test_the_report_shows_a_prompt_variant_s_runs_beside_the_study_s_own(graph: 
         assert "listed" in (report / "index.html").read_text(encoding="utf-8")
 
 
+SENSITIVITY = {"sensitivity": {"models": ["tiny"], "max_pairs": 6}}
+
+
+def test_perturbed_prompts_are_asked_beside_the_study_s_own(graph: Graph) -> None:
+    with graph.restored():
+        overlay = graph.overlay(json.dumps(SENSITIVITY))
+        plan = graph.planned(*overlay, "all")
+        assert {rule: n for rule, n in plan.jobs.items() if rule not in {*REPORT, "summary"}} == {
+            "perturb": 1,
+            "ask_perturbed": 2,
+            "sensitivity": 1,
+        }
+        done = graph.run(*overlay, "all")
+        assert done.returncode == 0, done.stdout + done.stderr
+        table = pd.read_csv(graph.results / "report/tables/sensitivity.csv")
+        asked = table[table["model"] == "tiny"]
+        assert set(asked["perturbation"]) == set(get_args(Perturbation))
+        assert set(asked["variant"]) == {"base", "sft"}
+        page = (graph.results / "report/index.html").read_text(encoding="utf-8")
+        assert "Perturbed prompts" in page
+        assert graph.planned(*overlay, "all").idle
+        check_rules(graph, SENSITIVITY)
+
+
 KFOLD = """
 splits: {cv: {role: test, strata: [sex x religion], folds: {of: 3, unit: subgroup}}}
 recipes: {cross: {method: sft, split: cv, learning_rate: 1.0e-3}}
@@ -279,18 +305,18 @@ def test_a_bad_config_is_one_line_and_exit_2(graph: Graph, overlay: str, says: s
     assert "Traceback" not in done.stderr
 
 
-def summary(graph: Graph) -> pd.DataFrame:
+def summary(graph: Graph, *overlay: str) -> pd.DataFrame:
     """Rule, inputs and command of every output file, as Snakemake sees them."""
-    done = graph.run("--detailed-summary")
+    done = graph.run("--detailed-summary", *overlay)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(StringIO(done.stdout), sep="\t", dtype=str, keep_default_na=False)
     return table.set_index("output_file")
 
 
-def test_rules_read_and_write_what_their_stages_say(graph: Graph) -> None:
+def check_rules(graph: Graph, added: dict[str, Any]) -> None:
     """Snakemake's inputs of every file are those of the stage's own functions."""
-    study = load(read_yaml(graph.folder / "config.yaml"), graph.folder)
-    rules = summary(graph)
+    study = load({**read_yaml(graph.folder / "config.yaml"), **added}, graph.folder)
+    rules = summary(graph, *graph.overlay(json.dumps(added))[:-1])
     outputs = {f"{study.results}/study.json"}
     for node in nodes(study):
         for path in node.outputs:
@@ -299,6 +325,10 @@ def test_rules_read_and_write_what_their_stages_say(graph: Graph) -> None:
             assert rules.loc[path, "rule"].startswith(node.stage)
         outputs |= set(node.outputs)
     assert set(rules.index) == outputs
+
+
+def test_rules_read_and_write_what_their_stages_say(graph: Graph) -> None:
+    check_rules(graph, {})
 
 
 def test_commands_are_short_and_can_be_run_by_hand(graph: Graph) -> None:
