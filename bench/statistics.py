@@ -20,7 +20,7 @@ from valuestrata.metrics.fairness import STATISTICS
 from valuestrata.study.evaluation import Evaluation, Labels
 from valuestrata.survey.ceilings import REACHABLE, prediction_scores, reachable_scores
 from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
-from valuestrata.survey.diversity import MEASURES, WIDENED, Scorer, widen
+from valuestrata.survey.diversity import MEASURES, Scorer, widen
 from valuestrata.survey.noise_free import DRAWS, ScoreDraws, draw_scores
 from valuestrata.survey.resampled import respondent_draws
 
@@ -176,7 +176,7 @@ def conflict_world(
                 shown = observed[m, asked].mean(axis=1)
                 drawn = score_draws[(m, asked)].mean(axis=-1).matched(shown)  # [B, means]
                 tails = [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2]
-                low, high = widen(*np.quantile(drawn, tails, axis=0), WIDENED[measure])
+                low, high = widen(*np.quantile(drawn, tails, axis=0))
                 truth = true[m, asked].mean(axis=1)
                 held = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
                 row["all" if size == questions else str(size)] = float(held.mean())

@@ -32,7 +32,6 @@ from valuestrata.study.study import dump
 from valuestrata.survey.conflict import mean_wasserstein, modal_diversity
 from valuestrata.survey.diversity import (
     LEAST_QUESTIONS,
-    MEASURES,
     ScoredStrata,
     diversity_rows,
     widen,
@@ -321,7 +320,9 @@ def scored(folder: Path, frame: pd.DataFrame, resamples: int) -> tuple[pd.DataFr
     return diversity, io.read_table(files["agreement"], tables.AGREEMENT)
 
 
-def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone() -> None:
+def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By how many questions the means of docs/statistics.md cover."""
     rng, n = np.random.default_rng(1), LEAST_QUESTIONS
     sizes = {"few": n - 1, "enough": n, "single": 1}
@@ -340,17 +341,20 @@ def test_a_mean_has_an_interval_where_it_covers_and_else_the_null_alone() -> Non
     means = rows["question"].eq("mean")
     assert has_interval.equals(means & rows["block"].isin(["enough", "all"]))
     assert rows[["corrected", "null_mean", "null_p95", "p_value"]].notna().all(axis=None)
-    wide = rows[has_interval].groupby("measure")[["ci_low", "corrected", "ci_high"]].mean()
-    mds, w1 = (wide.loc[name, "ci_high"] - wide.loc[name, "ci_low"] for name in MEASURES)
-    assert mds == pytest.approx(1.2 * w1)
+    wide = rows[has_interval]
     assert (wide["ci_low"] < wide["corrected"]).all()
     assert (wide["corrected"] < wide["ci_high"]).all()
-    ends = widen(*map(np.asarray, (0.1, 0.5, 0.95)), 1.5)
+    monkeypatch.setattr("valuestrata.survey.diversity.WIDENED", 1.0)
+    narrow = pd.DataFrame(diversity_rows(strata, asked, 0.95))[has_interval]
+    width, before = ((table["ci_high"] - table["ci_low"]).to_numpy() for table in (wide, narrow))
+    assert width == pytest.approx(1.3 * before)
+
+
+def test_an_interval_of_a_score_ends_within_0_and_1() -> None:
+    ends = widen(*map(np.asarray, (0.1, 0.5, 0.95)))
     assert ends == (pytest.approx(0), pytest.approx(1))
-    assert widen(*map(np.asarray, (0.1, 0.5, 0.9)), 1.2) == (
-        pytest.approx(0.02),
-        pytest.approx(0.98),
-    )
+    ends = widen(*map(np.asarray, (0.4, 0.5, 0.7)))
+    assert ends == (pytest.approx(0.37), pytest.approx(0.76))
 
 
 def test_meaningless_subgroups_lie_within_their_null_and_others_do_not(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ MEASURES = ("mds", "wasserstein")
 MEAN = "mean"
 LEAST_QUESTIONS = 20
 """Of a mean that has an interval: over fewer it would not cover (docs/statistics.md)."""
-WIDENED = {"mds": 1.2, "wasserstein": 1.0}
-"""How many times as far from the median as the draws' percentiles the ends of an interval are:
-those of modes, which jump, were too near in simulations (docs/statistics.md)."""
+WIDENED = 1.3
+"""How many times as far from the median as the draws' percentiles the ends of an interval are: of
+single strata the percentiles were too near in simulations (docs/statistics.md)."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,6 @@ def diversity_rows(
                     draws[(members,)].mean(axis=-1),
                     finite_mean(null[:, members], axis=1),
                     confidence_level if sizes["n"] >= LEAST_QUESTIONS else None,
-                    WIDENED[measure],
                 )
                 yield {**about, "question": MEAN, "block": block, **sizes, **ends}
 
@@ -244,9 +243,9 @@ def agreement_rows(scored: ScoredStrata, evaluation: Evaluation) -> Iterator[dic
             yield {"stratum": stratum, "coefficient": coefficient, **interval, **sizes}
 
 
-def widen(low: Floats, middle: Floats, high: Floats, times: float) -> tuple[Floats, Floats]:
-    """The ends of intervals, so many times as far from their middles, within 0 and 1."""
-    further = times - 1
+def widen(low: Floats, middle: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """The ends of intervals, WIDENED times as far from their middles, within 0 and 1."""
+    further = WIDENED - 1
     lowest, highest = low - further * (middle - low), high + further * (high - middle)
     return np.maximum(lowest, 0.0), np.minimum(highest, 1.0)
 
@@ -261,13 +260,12 @@ def _estimate(
     draws: ScoreDraws,
     null: Floats,
     confidence_level: float | None = None,
-    widened: float = 1.0,
 ) -> dict[str, float]:
     """A score as observed, without sampling noise, with its interval if asked, and its null."""
     true = np.clip(draws.matched(np.asarray(value)), 0.0, 1.0)
     ends = percentiles(true, confidence_level) if confidence_level else (np.nan, np.nan)
     corrected = float(np.median(true)) if np.isfinite(true).all() else float("nan")
-    wide = widen(np.asarray(ends[0]), np.asarray(corrected), np.asarray(ends[1]), widened)
+    wide = widen(np.asarray(ends[0]), np.asarray(corrected), np.asarray(ends[1]))
     low, high = map(float, wide)
     mean, p95, test = against_null(value, null)
     estimate = {"value": value, "corrected": corrected, "ci_low": low, "ci_high": high}
