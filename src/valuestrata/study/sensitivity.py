@@ -1,6 +1,6 @@
 """Which perturbations of the prompt a study tries, and on what; and probes for contamination."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -16,16 +16,7 @@ Perturbation = Literal[
     "item_text",
     "national_distribution",
 ]
-PERTURBATIONS: tuple[Perturbation, ...] = (
-    "option_order",
-    "paraphrase",
-    "prompt_order",
-    "persona_dropped",
-    "persona_swapped",
-    "first_token",
-    "item_text",
-    "national_distribution",
-)
+PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 REWORDED: tuple[Perturbation, ...] = PERTURBATIONS[:4]
 """Those for which pairs are asked again, in another prompt."""
 COMPARED: tuple[Perturbation, ...] = PERTURBATIONS[:6]
