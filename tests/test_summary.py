@@ -10,7 +10,7 @@ import pytest
 from tests.jobs import run_stage
 from valuestrata import io, tables
 from valuestrata.records import Record
-from valuestrata.report.power import Assumptions, label_loss, power_figures, study_finds
+from valuestrata.report.power import Assumptions, label_loss, power_figures, study_finds, true_gaps
 from valuestrata.report.settings import ContrastSettings
 from valuestrata.stages import summary
 from valuestrata.stages.hardware import this_machine
@@ -217,6 +217,10 @@ def test_the_smallest_gaps_are_those_that_the_command_prints() -> None:
     axes = {"sex": ("male", "female")}
     figures = power_figures(pairs, axes, CONTRASTS, Assumptions())
     finds = {each.name: each for each in study_finds(pairs, axes, CONTRASTS, Assumptions())}
+    first = next(iter(finds.values()))
+    assert true_gaps(first, "accuracy", 0.05, Assumptions(), 0.5)
+    for useless in (0.0, -0.1):  # two answers that are given equally often
+        assert true_gaps(first, "accuracy", 0.05, Assumptions(), useless) == []
     assert figures["gap_that_labels_show"] == label_loss(pairs) < 1
     for name, row in figures["comparisons"].items():
         for metric, gap in row["smallest_gap"].items():

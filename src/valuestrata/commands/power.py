@@ -17,6 +17,7 @@ from valuestrata.report.power import (
     label_loss,
     needs,
     study_finds,
+    true_gaps,
     win_rate_design,
 )
 from valuestrata.report.settings import contrast_settings
@@ -128,9 +129,7 @@ def _split_lines(
     for each in finds:
         cells = []
         for metric in metrics:
-            gaps = each.gaps(metric, alpha, assumed.power)
-            scale = share if metric == "accuracy" else 1.0
-            cells.append(_range([gap / scale for gap in gaps]))
+            cells.append(_range(true_gaps(each, metric, alpha, assumed, share)))
         rows.append((each.name, *cells, str(each.tests)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = [

@@ -47,14 +47,14 @@ def _row_slabs(
         kept = len(chosen[0].tokens) - min(min(row.places) for row in chosen)
         size = max(1, slab // kept)
         for start in range(0, len(chosen), size):
-            some = chosen[start : start + size]
-            logits = _last_logits(network, [row.tokens for row in some], kept)
-            from_end = [torch.tensor(row.places) - len(row.tokens) for row in some]
+            together = chosen[start : start + size]
+            logits = _last_logits(network, [row.tokens for row in together], kept)
+            from_end = [torch.tensor(row.places) - len(row.tokens) for row in together]
             picked = [
                 of_row[places.to(of_row.device)]
                 for of_row, places in zip(logits, from_end, strict=True)
             ]
-            yield np.concatenate([row.columns for row in some]), torch.cat(picked)
+            yield np.concatenate([row.columns for row in together]), torch.cat(picked)
 
 
 def batches(

@@ -97,6 +97,23 @@ def study_finds(
     return rows + _of_groups(grid, cells, axes, settings, assumed)
 
 
+def true_gaps(
+    finds: Finds, metric: str, alpha: float, assumed: Assumptions, share: float
+) -> list[float]:
+    """The smallest true gaps that are found, in order; none where labels show nothing of a gap.
+
+    Args:
+        finds: a kind of comparison.
+        metric: accuracy counts what the labels hide of a true gap; others are as measured.
+        alpha: level of the tests.
+        assumed: the power wanted.
+        share: `label_loss`.
+    """
+    scale = share if metric == "accuracy" else 1.0
+    gaps = finds.gaps(metric, alpha, assumed.power)
+    return [gap / scale for gap in gaps] if scale > 0 else []
+
+
 def power_figures(
     pairs: pd.DataFrame,
     axes: Mapping[str, Sequence[str]],
@@ -114,8 +131,7 @@ def power_figures(
     for each in study_finds(pairs, axes, settings, assumed):
         smallest: dict[str, dict[str, float] | None] = {}
         for metric in each.designs:
-            scale = share if metric == "accuracy" else 1.0
-            gaps = [gap / scale for gap in each.gaps(metric, alpha, assumed.power)]
+            gaps = true_gaps(each, metric, alpha, assumed, share)
             if not gaps:
                 smallest[metric] = None
                 continue
