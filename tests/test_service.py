@@ -1,5 +1,6 @@
 """Calls of a service that misbehaves: what is asked again, what fails, and at what pace."""
 
+import asyncio
 import itertools
 import json
 import threading
@@ -233,13 +234,28 @@ def test_a_programming_error_reaches_the_caller() -> None:
     class Broken:
         api_key = KEY
 
-        async def __aenter__(self) -> "Broken":
-            return self
-
-        async def __aexit__(self, *_: object) -> None: ...
+        async def close(self) -> None: ...
 
     with pytest.raises(AttributeError):
         list(calls(Broken(), [{"messages": []}], QUICK))
+
+
+def test_a_client_whose_calls_are_ended_early_closes_all_its_connections() -> None:
+    import openai
+
+    closed = threading.Event()
+
+    class SlowToClose(openai.AsyncOpenAI):
+        async def close(self) -> None:
+            await asyncio.sleep(0.05)  # the caller stops meanwhile
+            await super().close()
+            closed.set()
+
+    messages = [{"role": "system", "content": "P"}, {"role": "user", "content": "Q"}]
+    with serving(lambda *_: "Yes") as server:
+        client = SlowToClose(api_key=KEY, base_url=server.address, max_retries=0)
+        next(calls(client, [{"model": "toy", "messages": messages}], QUICK))
+    assert closed.is_set()
 
 
 def test_words_hold_nothing_that_looks_like_a_key() -> None:

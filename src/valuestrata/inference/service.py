@@ -179,9 +179,12 @@ class _Runner:
         except* Exception as errors:  # a bug of ours: the caller's thread shows it
             self.arrived.put(errors.exceptions[0])
         finally:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()
-            self.arrived.put(None)
+            try:  # outside of what `stop` cancels: half a close leaves connections open
+                self.loop.run_until_complete(self.client.close())
+                self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            finally:
+                self.loop.close()
+                self.arrived.put(None)
 
     def taken(self) -> None:
         """A result was taken: one more call may begin."""
@@ -194,7 +197,7 @@ class _Runner:
             self.loop.call_soon_threadsafe(self.main.cancel)
 
     async def _all(self) -> None:
-        async with self.client, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             for position, payload in enumerate(self.payloads):
                 await self.untaken.acquire()
                 if self.meter.error is not None:
