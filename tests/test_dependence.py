@@ -179,7 +179,7 @@ def test_an_adapter_whose_job_outlived_its_snakemake_is_remade(graph: Graph) -> 
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not log.exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -228,7 +228,7 @@ def test_each_way_an_attempt_ends_is_charged_as_the_service_may_bill_it(tmp_path
     for name, (reply, tokens, column) in ways.items():
         folder = tmp_path / name
         with serving(lambda *_, reply=reply: reply) as server:
-            ask(server, 1, Ledger(folder, NODE, PRICES), timeout=0.4)
+            ask(server, 1, Ledger(folder, NODE, PRICES), timeout=1.5)
         (account,) = Books(folder).accounts()
         seen = account.spending
         assert (seen.calls, seen.unbilled) == ((1, 0) if tokens else (0, 1)), name

@@ -146,13 +146,14 @@ def test_a_service_that_writes_more_than_it_is_told_is_said(tmp_path: Path) -> N
 
 
 def test_no_more_calls_run_at_a_time_than_the_study_says() -> None:
-    gate = threading.Semaphore(0)
-
-    def says(*_: str) -> str:
-        gate.acquire(timeout=0.05)
-        return "Yes."
-
     for most in (1, 3):
+        together = threading.Barrier(most)
+
+        def says(*_: str, together: threading.Barrier = together) -> str:
+            together.wait(timeout=30)
+            time.sleep(0.02)  # for one too many to arrive
+            return "Yes."
+
         with serving(says) as server:
             model = OpenAIBackend(served.model(server, max_concurrency=most))
             model.generate(prompts(9), Sampling(4))
@@ -182,10 +183,10 @@ def test_a_call_that_fails_is_no_text_and_the_others_stay(
 
 def test_a_call_that_takes_too_long_has_failed() -> None:
     def says(_: str, user: str) -> Any:
-        return 1.0 if user == "Question 1?" else "Fine."
+        return 4.0 if user == "Question 1?" else "Fine."
 
     with serving(says) as server:
-        texts = OpenAIBackend(served.model(server, timeout=0.3)).generate(prompts(3), Sampling(4))
+        texts = OpenAIBackend(served.model(server, timeout=1.0)).generate(prompts(3), Sampling(4))
     assert toys.texts(texts) == ["Fine.", None, "Fine."]
 
 

@@ -398,6 +398,6 @@ def test_a_number_longer_than_python_reads_is_invalid() -> None:
 def test_degenerate_texts_are_parsed_at_once() -> None:
     texts = ["1." + " " * 1000 + "2", "Answer" + " " * 1000, "1" + "\n" * 999]
     for text in texts:
-        began = time.monotonic()
+        began = time.process_time()
         parse(text, FOUR)
-        assert time.monotonic() - began < 0.5
+        assert time.process_time() - began < 0.5
