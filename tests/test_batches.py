@@ -270,6 +270,23 @@ def test_a_batch_that_cannot_be_looked_up_is_one_line_and_is_not_lost(
             assert len(server.batches.batches) == 1
 
 
+def test_a_batch_that_does_not_end_is_given_up_on_and_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(echo) as server:
+        server.batches.fates = ["completed", "waiting_for_review"]
+        server.batches.n_done = N
+        with monkeypatch.context() as patch:
+            patch.setattr(batches, "LONGEST_BATCH", 2.0)
+            with pytest.raises(InputError, match="batch1 is 'waiting_for_review"):
+                ask(server, tmp_path, max_batch_requests=N // 2)
+        assert len(notes(tmp_path)) == 1  # the other one was collected
+        server.batches.batches["batch1"]["status"] = "completed"
+        assert ask(server, tmp_path) == WHOLE
+        assert len(server.batches.batches) == 2
+        assert not notes(tmp_path)
+
+
 def test_a_note_that_another_job_completes_meanwhile_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,8 @@ MAX_MISSED_POLLS = 30
 """Polls in a row that may go without an answer."""
 TIMEOUT = 600.0
 """Seconds between two bytes of an upload or a download."""
+LONGEST_BATCH = 36 * 3600.0
+"""Seconds after which a batch that has not ended is given up on; services promise 24 hours."""
 CANCELLED = "its batch was cancelled"
 ENDED = ("completed", "failed", "expired", "cancelled")
 _NAME = "requests.jsonl"
@@ -234,7 +236,11 @@ class _Submission:
         return files.get(note.file_id)
 
     def _ended(self, waiting: list[BatchNote]) -> Iterator[tuple[BatchNote, Any]]:
-        """Each batch once it has ended, with its note."""
+        """Each batch once it has ended, with its note.
+
+        Raises:
+            InputError: one has not ended long after it should have; those that did come first.
+        """
         shown: dict[str, str] = {}
         while waiting:
             for note in list(waiting):
@@ -246,6 +252,13 @@ class _Submission:
                 if batch.status in ENDED:
                     waiting.remove(note)
                     yield note, batch
+            late = [n for n in waiting if n.submitted_at + LONGEST_BATCH < time.time()]
+            if waiting and len(late) == len(waiting):
+                raise InputError(
+                    f"batch {late[0].batch_id} is {shown[late[0].name]!r} after more than "
+                    f"{LONGEST_BATCH / 3600:.0f} hours; look at it at your service, and run "
+                    "snakemake again once it has ended, or cancel it there"
+                )
             if waiting:
                 time.sleep(self.settings.poll_seconds)
 
