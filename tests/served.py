@@ -128,7 +128,8 @@ def serving(says: Says) -> Iterator[Server]:
 
         def send_raw(self, raw: Raw) -> None:
             self.send_response(raw.status)
-            for name, value in {"Content-Length": str(len(raw.body)), **raw.headers}.items():
+            usual = {"Content-Length": str(len(raw.body)), "Connection": "close"}
+            for name, value in {**usual, **raw.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             with suppress(OSError):  # whoever asked has hung up

@@ -147,7 +147,7 @@ FORMS = (
     r"\b(?:careful|cautious|wary) (?:about|of|not to) (?:attribut|assign|generali[sz]|stereotyp"
     r"|assum|speak(?:ing)? for)\w*",
     rf"\b(?:leave|leaving) (?:this|that|the|it) (?:\w+ )?(?:open|unanswered|blank)\b{_STOP}",
-    r"\b(?:i'm|i am|i'll be|i'm going to|i must|i have to|i will|i'll"
+    r"\b(?:i'm|i am|i'll be|i'm going to|i must|i have to|i will|i shall|i'll"
     r"|i'd like to) (?:going to )?(?:refrain|abstain)"
     r"(?:ing)? from (?:answering|commenting|responding|choosing|giving|sharing|taking)\b",
     rf"\b(?:i|it(?:'s| is)?|that|there(?:'s| is)?)(?: |')?(?:\w+ )?{_UNWILLING}{_BETWEEN} {_ACT}",
@@ -166,6 +166,7 @@ FORMS = (
     r" to|need to|going to|to|afraid i(?:'ll| must)))* (?:pass|skip|sit out|opt out|pass on|sit)"
     rf"(?: of)?(?:{_STOP}| here\b| {_THIS}| (?:this|that)(?: one)? out\b)",
     r"^\W*(?:sorry\W+)?i (?:respectfully |politely )?(?:pass|skip|decline)\W*$",
+    r"\A\W*(?:respectfully|with respect),? no(?: thank you| thanks)?\W*\Z",
     r"\bi(?: do not| don't|'d rather not| never) (?:engage|participate|weigh|take part)\w* (?:in"
     r"|on)"
     r" (?:\w+ )?(?:political|religious|controversial|sensitive) (?:\w+ ?)?"
