@@ -19,14 +19,14 @@ _ALIKE = {
     "]": "】］",
     "|": "｜│┃",
     ":": "：﹕∶",
-    ">": "→⇒➜➔＞≻",
+    ">": "→⇒➜➔⟶⟹➡➤▶↦＞≻",
     "<": "←＜",
     "=": "＝≈",
     ",": "，、",
     ".": "。",
     ";": "；",
     "?": "？",
-    " ": "*_#\t\u00a0\u3000•◦▪●·✅✔☑🏆✓\ufe0f\u20e3",
+    " ": "*_#\t\u00a0\u3000•◦▪●·✅✔☑✓🏆🥇🤝👍⭐\ufe0f\u20e3",
 }
 _SIGNS = {ord(char): sign for sign, chars in _ALIKE.items() for char in chars}
 _CIRCLED = {ord(c): str(i + 1) for first in "①❶➀➊" for i in range(2) for c in [chr(ord(first) + i)]}

@@ -21,10 +21,11 @@ TIE = any_of(r"""
 ORDINAL = any_of("(?P<one>first|1st|former)|(?P<two>second|2nd|latter)")
 _ALONE = r"(?![\w%°/]|[.,:]\d|-\w)"
 CHOICE = (
-    rf"(?:(?:the )?{NOUN} ?[(\[\"']{{0,2}} ?(?P<named>[12AB]|one|two){_ALONE}"
+    rf"(?:(?:the )?{NOUN}(?: (?:no\.|nr\.|number))? ?[(\[\"']{{0,2}} ?"
+    rf"(?P<named>[12AB]|one|two){_ALONE}"
     rf"|(?:the )?{ORDINAL}(?: (?:{NOUN}|one))?(?!\w)"
     rf"|(?P<bare>[12]|(?-i:[AB])){_ALONE}"
-    rf"|(?P<tie>{TIE})(?!\w))"
+    rf"|(?P<tie>{TIE})(?: ?/ ?(?:{TIE}))?(?!\w))"
 )
 """1 or 2, A or B, first or second, or a tie."""
 _THE = "(?:the |my |final )*"

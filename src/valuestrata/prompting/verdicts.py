@@ -233,15 +233,24 @@ def _claims_of(
         if not line[after:].strip(" .:-\"')]}") and not claims and is_firm:
             return [], name
         is_whole_line = separator is None and is_firm
-        choice = _choice(line, after, whole=is_whole_line) if separator or is_whole_line else None
+        part = line[: _next_name(line, after, pattern)]
+        choice = _choice(part, after, whole=is_whole_line) if separator or is_whole_line else None
         is_quoted = is_firm and _is_open_quote(line, match, choice[1] if choice else 0)
         if choice is not None and not is_quoted:
             claims.append(Verdict(name, choice[0], match.start(), choice[1], is_firm))
-            follows = re.match(r"[ )\]}\"'.]*[,;|/] *[(\[{\"']?", line[choice[1] :])
+            follows = re.match(r"[ )\]}\"'.]*[.,;|/] *[(\[{\"']?", line[choice[1] :])
             place = choice[1] + (follows.end() if follows else 0)
             is_firm = is_firm and follows is not None and bool(pattern.match(line, place))
         else:
             place, is_firm = max(after, match.end()), False
+
+
+def _next_name(line: str, place: int, pattern: re.Pattern[str]) -> int:
+    """Where the next dimension's verdict begins after a place of a line, or the line's end."""
+    for match in pattern.finditer(line, place):
+        if re.match(r" *[:=]", line[match.end() :]):
+            return match.start()
+    return len(line)
 
 
 def _is_open_quote(line: str, name: re.Match[str], end: int) -> bool:
