@@ -81,6 +81,7 @@ def test_two_folders_are_compared_run_by_run_wherever_they_lie(
     [
         (("toy-llama", "toy-lama"), "toy-lama: neither a folder of results nor one of the runs"),
         (("results/demo", "toy-llama"), "toy-llama: no folder with study.json"),
+        (("results", "nowhere"), "results: a folder without study.json"),
         (
             ("toy-llama", "toy-llama/sft", "--split", "odd"),
             "toy-llama and toy-llama/sft share no run on a split 'odd'",

@@ -14,6 +14,7 @@ from tests.browser import CHROMIUM, Browser, Tab
 from tests.test_explorer import explored, pairs_table
 from tests.test_report import LOG, SUMMARY, made
 from valuestrata.report import figures
+from valuestrata.report.explorer import without_small
 from valuestrata.report.page import Provenance, render_page
 from valuestrata.report.runs import tuned_runs
 from valuestrata.report.settings import ReportSettings
@@ -190,6 +191,35 @@ def test_nothing_is_wider_than_a_telephone(browser: Browser, url: str) -> None:
     assert tab.js("document.documentElement.scrollWidth") <= 360
     widths = tab.js("[...document.querySelectorAll('.panel')].map((p) => p.scrollWidth)")
     assert max(widths) <= 340
+    assert tab.problems() == []
+    tab.close()
+
+
+CUT_OFF = """[...document.querySelectorAll('.panel svg')].flatMap((svg) => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter((text) => {
+    const { left, right } = text.getBoundingClientRect();
+    return box.width && (right > box.right + 2 || left < box.left - 2);
+  }).map((text) => text.textContent);
+})"""
+
+
+def test_no_title_or_number_of_a_figure_is_cut_off(browser: Browser, url: str) -> None:
+    for width in (1280, 360):
+        tab = opened(browser, url, width)
+        tab.click("#unfold")
+        assert tab.js(CUT_OFF) == []
+        tab.close()
+
+
+def test_stepping_through_pairs_that_are_all_hidden_does_not_hang(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(without_small(page_text(), 1000), encoding="utf-8")
+    tab = opened(browser, f"file://{path}")
+    tab.click("#after")
+    assert "too small to show" in tab.js("document.getElementById('pair').innerText")
     assert tab.problems() == []
     tab.close()
 

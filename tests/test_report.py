@@ -25,6 +25,7 @@ from valuestrata.report.display import (
     groups_table,
     labels_table,
     main_table,
+    respondents_table,
 )
 from valuestrata.report.explorer import Explorer
 from valuestrata.report.families import (
@@ -455,6 +456,19 @@ def test_ties_are_listed_with_codes_and_counts() -> None:
     table = labels_table(SUMMARY, ["train", "ood"])
     assert [c.text for c in table.rows[0]] == ["ood", "1", "0", "7.0%", "0.020"]
     assert "modal answers are unweighted, its distributions weighted" in table.note
+
+
+def test_sizes_of_small_groups_are_hidden_and_follow_from_no_sum() -> None:
+    for sizes, shown in (
+        ({"a": 600, "b": 634}, "a: 600; b: 634"),
+        ({"a": 600, "b": 29, "c": 90}, "a: 600; b: hidden; c: hidden"),
+        ({"a": 600, "b": 29, "c": 9}, "a: 600; b: hidden; c: hidden"),
+        ({"a": 30, "b": 30}, "a: 30; b: 30"),
+        ({"a": 4}, "a: hidden"),
+    ):
+        table = respondents_table({"groups": {"axis": sizes}}, {}, 30)
+        assert table.rows[0][1].text.replace("\xa0", " ") == shown
+        assert bool(table.note) == ("hidden" in shown)
 
 
 def test_displayed_number_has_interval_n_and_missing() -> None:

@@ -89,6 +89,9 @@ def run(arguments: argparse.Namespace) -> None:
     if any(folders) and not all(folders):
         other = names[folders.index(False)]
         raise InputError(f"{other}: no folder with {paths.STUDY}; give two folders or two runs")
+    elsewhere = [name for name in names if Path(name).is_dir()]
+    if elsewhere and not any(folders):
+        raise InputError(f"{elsewhere[0]}: a folder without {paths.STUDY}; run snakemake first")
     if all(folders):
         pairs = _of_folders(Path(names[0]), Path(names[1]))
     else:

@@ -312,10 +312,21 @@ def splits_table(summary: dict[str, Any], results: Results, names: Sequence[str]
     return Table("Splits", columns, tuple(rows))
 
 
-def respondents_table(summary: dict[str, Any], axes: dict[str, str]) -> Table:
-    """Respondents by group, an axis a row."""
+def respondents_table(summary: dict[str, Any], axes: dict[str, str], min_n: int) -> Table:
+    """Respondents by group, an axis a row; those of small groups are hidden.
+
+    Where one group alone is small the next larger is hidden, too: the sum of an axis would give it.
+    """
     rows = []
+    n_hidden = 0
     for axis, groups in summary["groups"].items():
-        sizes = (f"{group}: {count(n)}".replace(" ", NO_BREAK) for group, n in groups.items())
-        rows.append((Cell(axes.get(axis, axis)), Cell("; ".join(sizes))))
-    return Table("Respondents by group", ("Axis", "Respondents"), tuple(rows))
+        hidden = {group for group, n in groups.items() if n < min_n}
+        if len(hidden) == 1 and len(groups) > 1:
+            hidden.add(min(groups.keys() - hidden, key=lambda group: (groups[group], group)))
+        n_hidden += len(hidden)
+        sizes = (f"{g}: {'hidden' if g in hidden else count(n)}" for g, n in groups.items())
+        shown = "; ".join(size.replace(" ", NO_BREAK) for size in sizes)
+        rows.append((Cell(axes.get(axis, axis)), Cell(shown)))
+    note = f"Hidden: groups of fewer than {min_n}, and one that would give such a group away."
+    columns = ("Axis", "Respondents")
+    return Table("Respondents by group", columns, tuple(rows), note=note if n_hidden else "")

@@ -61,6 +61,7 @@
 
   function step(by) {
     const count = survey.subgroup.length;
+    if (!survey.subgroup.some((_, i) => isShown(i))) return; // each pair is too small
     do { shown = (shown + by + count) % count; } while (!isShown(shown));
     goTo(shown);
   }

@@ -159,6 +159,38 @@ at("unfold").onclick = () => {
 
 // figures ---------------------------------------------------------------------------------------
 
+const LETTER = 7.5; // pixels of a letter in a title, at most on average
+const EDGE = 5; // pixels around a panel
+const MOST_DRAWS = 3; // of a panel whose text is cut off
+
+/** A title in lines that are no wider than a plot. */
+function inLines(title, width) {
+  const lines = [""];
+  for (const word of title.split(" ")) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (lines.at(-1) && longer.length * LETTER > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines;
+}
+
+/** A panel whose text was cut off, once more: long titles in lines, room right of the marks; null where all fits. */
+function fitted(spec, view) {
+  const plot = view.width();
+  const isLong = (title) => typeof title === "string" && title.length * LETTER > plot;
+  const titles = [spec.title, ...spec.layer.map((part) => part.encoding?.x?.title)];
+  const over = Math.ceil(view.origin()[0] + view.scenegraph().root.bounds.x2 + EDGE - spec.width);
+  const wraps = titles.some(isLong);
+  if (!wraps && over <= 0) return null;
+  const lines = (title) => (isLong(title) ? inLines(title, plot) : title);
+  const layer = spec.layer.map((part) => {
+    const x = part.encoding?.x;
+    return x?.title ? { ...part, encoding: { ...part.encoding, x: { ...x, title: lines(x.title) } } } : part;
+  });
+  const right = Math.min((spec.padding?.right ?? EDGE) + Math.max(0, over), spec.width / 3);
+  return { ...spec, title: lines(spec.title), layer, padding: { left: EDGE, top: EDGE, bottom: EDGE, right } };
+}
+
 /** Draw every panel, folded ones last, a little at a time so that the page stays quick. */
 async function drawFigures() {
   const figures = JSON.parse(await unpack("figures"));
@@ -184,7 +216,12 @@ async function drawFigures() {
     const outer = box.closest(".opening, main > section") ?? document.body;
     const room = box.clientWidth || outer.clientWidth;
     const wide = panel.clientWidth || (room - 34 * (count - 1)) / count;
-    await vegaEmbed(panel, { ...spec, width: Math.max(220, wide - 2), autosize: { type: "fit-x", contains: "padding" } }, options);
+    const sized = { ...spec, width: Math.max(220, wide - 2), autosize: { type: "fit-x", contains: "padding" } };
+    let next = sized;
+    for (let i = 0; next && i < MOST_DRAWS; i += 1) {
+      const { view } = await vegaEmbed(panel, next, options);
+      next = fitted(next, view);
+    }
     panel.style.minHeight = "";
   };
   queue.sort((a, b) => Boolean(a[0].closest("details")) - Boolean(b[0].closest("details")));

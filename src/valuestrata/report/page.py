@@ -49,6 +49,7 @@ from valuestrata.report.runs import (
     tested_splits,
     tuned_runs,
 )
+from valuestrata.report.samples import MIN_N
 from valuestrata.report.settings import ReportSettings
 from valuestrata.report.statistics_tables import readings_table, statistics_tables
 from valuestrata.report.times import JobTime, times_table
@@ -318,7 +319,7 @@ def _survey(results: Results, summary: Mapping[str, Any]) -> list[Table]:
     content = dict(summary)
     return [
         display.splits_table(content, results, splits(settings)),
-        display.respondents_table(content, settings.axes),
+        display.respondents_table(content, settings.axes, MIN_N),
         display.labels_table(content, splits(settings)),
         null_tables.diversity_table(results),
     ]
