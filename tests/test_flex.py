@@ -4,7 +4,6 @@ torch differentiates it on a GPU alone: here its mathematics are taken without i
 refusal of a CPU is taken away. tests/test_gpu.py asks the kernel itself.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from valuestrata.errors import InputError
 from valuestrata.inference import local
 from valuestrata.prefix import attention, flex, forests, forward
 from valuestrata.prefix.forests import PrefixItem
-from valuestrata.training import lora, loop
+from valuestrata.training import loop, lora
 from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.schedules import OptimizerSettings
 from valuestrata.training.shared_prefix import SharedPrefixObjective
@@ -36,12 +35,11 @@ WINDOWED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel, and no refusal."""
     monkeypatch.setattr(torchs, "_validate_device", lambda *_: None)
     monkeypatch.setattr(torchs, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(flex, "_compiled", lambda: torchs.flex_attention)
-    yield
 
 
 def capping(made: Any) -> Any:

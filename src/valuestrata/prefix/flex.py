@@ -129,20 +129,21 @@ def attend(
         scaling: of scores, by default one over the root of the size of a head.
         softcap: what scores approach at most, by tanh.
     """
-    kernel = flex_attention if torch.compiler.is_compiling() else _compiled()
+    kernel: Callable[..., Any] = flex_attention if torch.compiler.is_compiling() else _compiled()
     # a tensor: torch cannot compile a number that it takes for one that may change
     cap = None if softcap is None else _capped(torch.full((), softcap, device=query.device))
     out = kernel(
         query, key, value, score_mod=cap, block_mask=mask, scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )  # fmt: skip
-    return out.transpose(1, 2)
+    transposed: torch.Tensor = out.transpose(1, 2)
+    return transposed
 
 
 @cache
-def _compiled() -> Callable[..., torch.Tensor]:
+def _compiled() -> Callable[..., Any]:
     """FlexAttention as one fused kernel for rows of any length."""
-    return torch.compile(flex_attention, dynamic=True)  # type: ignore[no-any-return]
+    return torch.compile(flex_attention, dynamic=True)
 
 
 def _capped(cap: torch.Tensor) -> Callable[..., torch.Tensor]:
