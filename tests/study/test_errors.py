@@ -323,7 +323,7 @@ def test_wrong_studies_are_refused_part_by_part() -> None:
              "models.m.model: missing", ()),
             ({"models/toy-llama/attn_implementation": "flash"},
              "models.toy-llama.attn_implementation: 'flash'", ("sdpa",)),
-            ({"models/toy-llama/forest_attention": "flex"},
+            ({"models/toy-llama/forest_attention": "flex", "models/toy-llama/gpus": 0},
              "models.toy-llama: forest_attention: flex reads on one GPU", ("gpus: 0", "gathered")),
             ({"models/toy-llama/forest_attention": "flex", "models/toy-llama/gpus": 2,
               "models/toy-llama/device_map": "auto"},
