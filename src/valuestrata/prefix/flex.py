@@ -129,7 +129,7 @@ def attend(
         scaling: of scores, by default one over the root of the size of a head.
         softcap: what scores approach at most, by tanh.
     """
-    kernel: Callable[..., Any] = flex_attention if torch.compiler.is_compiling() else _compiled()
+    kernel: Any = flex_attention if torch.compiler.is_compiling() else _compiled()
     # a tensor: torch cannot compile a number that it takes for one that may change
     cap = None if softcap is None else _capped(torch.full((), softcap, device=query.device))
     out = kernel(
