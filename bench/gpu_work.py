@@ -10,6 +10,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ from bench.questionnaire import Asked
 from valuestrata.errors import InputError
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.transformers import TransformersBackend
-from valuestrata.prefix import attention, forests
+from valuestrata.prefix import attention, flex, forests, forward
 from valuestrata.study.recipes import SFT
 from valuestrata.training import completion, loop, lora, shared_prefix
 from valuestrata.training.compiled import compile_layers
@@ -228,7 +229,12 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     plain = sum(len(item.prompt) for item in items) / len(items)
     unique, kept = (sum(n) / len(items) for n in ([len(f) for f in grown],
                     [len(set(f.before.tolist())) for f in grown]))  # fmt: skip
-    ours = blocks(shared, lambda part: model.score_items(list(part), 1), where)
+
+    def score(part: Sequence[Any]) -> None:
+        model.score_items(list(part), 1)
+
+    ours = blocks(shared, score, where)
+    flexible = with_flex(network, lambda: blocks(shared, score, where))
     attention.restore(network)
     theirs = blocks(
         model_peers.chunks([len(item.prompt) for item in items], shape.batches[0]),
@@ -237,13 +243,33 @@ def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
     )
     theirs["samples_per_s"] *= len(items) / -(-len(items) // shape.batches[0])
     about = {"work": "scoring", "order": order, "batch": None}
+    both = [
+        {**about, "tool": OURS, "layout": layout, **timed}
+        for layout, timed in (("gathered", ours), ("flex", flexible))
+    ]
+    for row in both:
+        if "skipped" not in row:
+            row["flop_unique"] = flop(network, unique, kept, 1) * row["samples_per_s"]
+            row["flop_plain"] = flop(network, plain, 1, 1) * row["samples_per_s"]
     return [
-        {**about, "tool": OURS, **ours,
-         "flop_unique": flop(network, unique, kept, 1) * ours["samples_per_s"],
-         "flop_plain": flop(network, plain, 1, 1) * ours["samples_per_s"]},
+        *both,
         {**about, "tool": "transformers, padded, last logits", **theirs,
          "flop_plain": flop(network, plain, 1, 1) * theirs["samples_per_s"]},
     ]  # fmt: skip
+
+
+def with_flex(network: Any, measure: Callable[[], Row]) -> Row:
+    """What is measured of a network with FlexAttention, or why it is left out."""
+    reason = flex.why_not(network)
+    if reason:
+        return {"skipped": f"forest_attention: flex: {reason}"}
+    flex.use(network)
+    try:
+        return measure()
+    except Exception as error:  # a kernel that cannot be compiled must not end the measuring
+        return {"skipped": forward.first_line(error)}
+    finally:
+        flex.leave(network)
 
 
 @torch.inference_mode()
@@ -258,27 +284,25 @@ def padded_forward(network: Any, batches: Sequence[Sequence[Any]], chat: Chat) -
 # Training ------------------------------------------------------------------------------------
 
 
-def layouts(pad: int) -> Iterator[tuple[str, Any, Objective]]:
-    """Name, how batches are dealt and what is learned."""
-    yield "plain", completion.make_batches, completion.CompletionObjective(pad)
-    yield (
-        "shared prefixes",
-        shared_prefix.make_batches,
-        shared_prefix.SharedPrefixObjective(pad),
-    )
+def layouts(pad: int) -> Iterator[tuple[str, Any, Objective, bool]]:
+    """Name, how batches are dealt, what is learned, and whether FlexAttention reads it."""
+    yield "plain", completion.make_batches, completion.CompletionObjective(pad), False
+    shared = shared_prefix.SharedPrefixObjective(pad)
+    yield "shared prefixes", shared_prefix.make_batches, shared, False
+    yield "shared prefixes, flex", shared_prefix.make_batches, shared, True
 
 
 def training(network: Any, chat: Chat, shape: Shape, order: str, batch: int) -> list[Row]:
     """Steps of the loop that fine-tunes, on plain batches and on batches of shared prefixes.
 
-    Both once more with compiled layers, on a GPU.
+    Both once more with compiled layers, and shared prefixes by FlexAttention, on a GPU.
     """
     learned = questionnaire.examples(
         questionnaire.ask(order, shape.personas, shape.questions), chat
     )
     rows = []
     for is_compiled in (False, True):
-        for layout, deal, objective in layouts(chat.pad):
+        for layout, deal, objective, is_flex in layouts(chat.pad):
             row: Row = {"work": "training", "tool": OURS, "order": order, "batch": batch}
             row["layout"] = layout + ", compiled" * is_compiled
             dealt = list(deal(learned, batch, 1, 1))[: shape.steps]
@@ -289,10 +313,14 @@ def training(network: Any, chat: Chat, shape: Shape, order: str, batch: int) -> 
             try:
                 if is_compiled:
                     compile_layers(tuned, learned, chat.pad)
-                row |= trained(tuned, dealt, objective)
+                row |= (
+                    with_flex(tuned, partial(trained, tuned, dealt, objective))
+                    if is_flex
+                    else trained(tuned, dealt, objective)
+                )
             except (InputError, torch.OutOfMemoryError) as error:
                 row["skipped"] = str(error).splitlines()[0]
-            if not (is_compiled or "skipped" in row):
+            if not (is_compiled or is_flex or "skipped" in row):
                 row |= step_counts(tuned, dealt, objective)
             rows.append(row)
             network = tuned.unload()
@@ -422,7 +450,11 @@ def gates(chat: Chat, shape: Shape, where: torch.device) -> list[Row]:
     On two layers of the shape: all 32 in fp64 would fill the device.
     """
     network = make_network(replace(shape, layers=min(2, shape.layers)), where)
-    rows = [scoring_gate(network, chat, shape)]
+    rows = [scoring_gate(network, chat, shape, "scoring")]
+    ours = partial(scoring_gate, network, chat, shape, "scoring, flex")
+    flexible = with_flex(network, ours)
+    del ours
+    rows += [] if "skipped" in flexible else [flexible]
     tuned = lora.add_lora(network, RECIPE)
     with torch.no_grad():
         for parameter in tuned.parameters():
@@ -439,7 +471,7 @@ def gate(work: str, unit: str, ours: float, plain: float) -> Row:
     return {"work": work, "unit": unit, "ours": ours, "plain": plain, "equal": ours <= ROOM * plain}
 
 
-def scoring_gate(network: Any, chat: Chat, shape: Shape) -> Row:
+def scoring_gate(network: Any, chat: Chat, shape: Shape, work: str) -> Row:
     """Log p of whole options, in nats."""
     items = items_of(chat, questionnaire.ask("persona", 2, 3))
     exactly = models.exact(network)
@@ -452,7 +484,7 @@ def scoring_gate(network: Any, chat: Chat, shape: Shape) -> Row:
             float((torch.as_tensor(a) - b).abs().max()) for a, b in zip(side, expected, strict=True)
         )
 
-    return gate("scoring", "nats", error(ours), error(plain))
+    return gate(work, "nats", error(ours), error(plain))
 
 
 @torch.inference_mode()
@@ -476,12 +508,18 @@ def training_gates(tuned: Any, chat: Chat, shape: Shape) -> list[Row]:
     expected = models.gradients(exactly, _plain_loss(exactly, inputs))
     plain = models.relative(models.gradients(tuned, _plain_loss(tuned, inputs)), expected)
     rows = []
-    for layout, _, objective in layouts(chat.pad):
+    for layout, _, objective, is_flex in layouts(chat.pad):
         collated = {k: v.to(tuned.device) for k, v in objective.collate(batch).items()}
-        losses, _ = objective.losses(tuned, collated)
-        ours = models.relative(models.gradients(tuned, losses.mean()), expected)
-        rows.append(gate(f"training, {layout}", "of the gradient's norm", ours, plain))
-    return rows
+
+        def measure(
+            layout: str = layout, objective: Objective = objective, batch: Any = collated
+        ) -> Row:
+            losses, _ = objective.losses(tuned, batch)
+            ours = models.relative(models.gradients(tuned, losses.mean()), expected)
+            return gate(f"training, {layout}", "of the gradient's norm", ours, plain)
+
+        rows.append(with_flex(tuned, measure) if is_flex else measure())
+    return [row for row in rows if "skipped" not in row]
 
 
 def _plain_loss(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

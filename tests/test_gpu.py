@@ -14,6 +14,7 @@ from tests.toys import ARCHITECTURES
 from valuestrata.inference.local import device, load_chat, load_network
 from valuestrata.inference.protocol import ScoredReply
 from valuestrata.inference.transformers import TransformersBackend
+from valuestrata.prefix import flex
 from valuestrata.training import completion, objectives, shared_prefix
 from valuestrata.training.objective import Objective
 
@@ -86,3 +87,32 @@ def test_gradients_are_those_of_the_cpu(folder: Path) -> None:
             assert device().type == "cpu"
             expected = gradient(load_network(config), objective, batch)
         assert float((on_gpu - expected).norm() / expected.norm()) < 1e-4, objective
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_flex_attention_answers_and_learns_what_gathered_blocks_do(
+    folder: Path, dtype: str
+) -> None:
+    """The kernel itself: log-probabilities, texts, losses and gradients."""
+    most, far = (1e-4, 1e-3) if dtype == "float32" else (0.05, 0.2)
+    config = toys.model(folder, dtype=dtype)
+    flexible, chat = config.replace(forest_attention="flex"), load_chat(config)
+    replies, expected = (
+        TransformersBackend(model, chat).score(toys.questions(), MOST)
+        for model in (flexible, config)
+    )
+    for one, other in zip(replies, expected, strict=True):
+        assert np.abs(np.exp(one.logprobs) - np.exp(other.logprobs)).max() < far
+        assert dtype == "bfloat16" or one.text == other.text
+    pairs = tuning.examples(chat, toys.pairs())
+    # rows of several lengths: one compiled kernel reads them all
+    for batch in (pairs, pairs[:3], pairs[:7]):
+        for objective in (
+            shared_prefix.SharedPrefixObjective(chat.pad),
+            objectives.SoftObjective(chat.pad),
+        ):
+            gathered = gradient(load_network(config), objective, batch)
+            network = load_network(flexible)
+            assert flex.is_used(network)
+            ours = gradient(network, objective, batch)
+            assert float((ours - gathered).norm() / gathered.norm()) < most, objective

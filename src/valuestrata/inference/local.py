@@ -25,6 +25,7 @@ from valuestrata.inference.model_files import (
 from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import LoadCheck, Messages
 from valuestrata.inference.tokenizer_files import load_tokenizer
+from valuestrata.prefix import flex
 from valuestrata.study.models import LocalModel
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,22 @@ def load_network(model: LocalModel, quantize: str = "none", notes: list[str] | N
     quantized.check_8bit(model, network)
     # penalties and samplers that the model ships with would enter generated texts alone
     network.generation_config = GenerationConfig()
-    return (network if options["device_map"] else network.to(device())).eval()
+    network = (network if options["device_map"] else network.to(device())).eval()
+    if model.forest_attention == "flex":
+        _use_flex(model, network)
+    return network
+
+
+def _use_flex(model: LocalModel, network: Any) -> None:
+    """Let a network read forests as the study asks for.
+
+    Raises:
+        InputError: it cannot.
+    """
+    reason = flex.why_not(network)
+    if reason:
+        raise InputError(f"{model.model}: forest_attention: flex: {reason}; use gathered")
+    flex.use(network)
 
 
 def device() -> torch.device:
@@ -213,7 +229,8 @@ class LocalBackend:
     def numerics(self) -> tuple[str, ...]:
         """Precision and attention kernel, which move the last digits of a log-probability."""
         quantized = () if self.model.quantize == "none" else (self.model.quantize,)
-        return (self.model.dtype, str(attention_kernel(self.model)), *quantized)
+        flexible = () if self.model.forest_attention == "gathered" else ("flex",)
+        return (self.model.dtype, str(attention_kernel(self.model)), *quantized, *flexible)
 
     @cached_property
     def max_length(self) -> int:

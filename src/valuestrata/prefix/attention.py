@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from valuestrata.prefix import flex
 from valuestrata.prefix.forests import Ints
 from valuestrata.prefix.padding import told
 
@@ -56,16 +57,10 @@ def one_pass_in_slabs(
         ForestError: as `one_pass`, or the network has no decoder apart from its output layer.
     """
     prepare(network)
-    keys, kept = inputs["keys"], inputs["kept"]
-    positions = inputs["position_ids"].view(len(keys), -1)
+    kept = inputs["kept"]
     if len(set(getattr(network, "hf_device_map", {}).values())) > 1:
         kept = kept.cpu()  # the last layer may be on any device, and takes indices from the CPU
-    given = {
-        "input_ids": inputs["input_ids"],
-        "position_ids": inputs["position_ids"],
-        "attention_mask": mask(keys, inputs["ends"], positions.shape[1], network.dtype),
-        "tree": (keys, positions, inputs["depths"]),
-    }
+    given = (flex.model_inputs if flex.is_used(network) else _model_inputs)(network, inputs)
     first, *others = kept.split(slab)
     with _only(_last(network), kept), _made(network.get_decoder() if others else None) as made:
         yield network(**given, logits_to_keep=first, **options).logits[0]
@@ -73,6 +68,18 @@ def one_pass_in_slabs(
         with _answering(network.get_decoder(), made):
             logits = network(**given, logits_to_keep=part).logits[0]
         yield logits
+
+
+def _model_inputs(network: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What a network is given to read a forest in blocks."""
+    keys = inputs["keys"]
+    positions = inputs["position_ids"].view(len(keys), -1)
+    return {
+        "input_ids": inputs["input_ids"],
+        "position_ids": inputs["position_ids"],
+        "attention_mask": mask(keys, inputs["ends"], positions.shape[1], network.dtype),
+        "tree": (keys, positions, inputs["depths"]),
+    }
 
 
 @contextmanager
@@ -199,12 +206,13 @@ def _attend(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: Any,
-    tree: tuple[torch.Tensor, ...] | None = None,
+    tree: tuple[torch.Tensor, ...] | dict[int | None, Any] | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, Any]:
     """query [1, heads, T, size of a head]; key, value likewise -> [1, T, heads, size of a head].
 
-    tree: keys [B, M], positions of the nodes [B, Q], positions of the keys [B, M].
+    tree: keys [B, M], positions of the nodes [B, Q], positions of the keys [B, M]; or what nodes
+    see, by window (prefix/flex.py).
     """
     attend = _function(inner, module, tree is not None)
     if tree is None:
@@ -214,8 +222,10 @@ def _attend(
         return attend(module, query, key, value, attention_mask, **options)
     if options.get("position_bias") is not None:
         raise ForestError("it adds to its attention's scores")
-    keys, positions, depths = tree
     window = options.get("sliding_window", getattr(module, "sliding_window", None))
+    if isinstance(tree, dict):
+        return _by_flex(query, key, value, tree, window, **options), None
+    keys, positions, depths = tree
     if window is not None:
         far = positions[:, :, None] - depths[:, None] >= window
         attention_mask = attention_mask.masked_fill(far[:, None], _least(attention_mask.dtype))
@@ -235,6 +245,28 @@ def _attend(
     return checkpoint(
         in_blocks, query, key, value, use_reentrant=False, preserve_rng_state=drops
     ), None
+
+
+def _by_flex(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    masks: dict[int | None, Any],
+    window: int | None,
+    dropout: float = 0.0,
+    s_aux: torch.Tensor | None = None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> torch.Tensor:
+    """As `_attend`, by FlexAttention; what it cannot do is no result."""
+    if s_aux is not None:
+        raise ForestError("its attention has sinks")
+    if dropout:
+        raise ForestError("its attention has dropout")
+    if window not in masks:
+        raise ForestError("a layer has a window of its own")
+    return flex.attend(query, key, value, masks[window], scaling, softcap)
 
 
 def _function(inner: str, module: Any, masked: bool) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from valuestrata.errors import InputError
-from valuestrata.prefix import attention, decoding, forests, plain
+from valuestrata.prefix import attention, decoding, flex, forests, plain
 from valuestrata.prefix.forests import PrefixItem, Row, Tokens
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def forest_slabs(
     network: Any, inputs: dict[str, torch.Tensor], slab: int, **options: Any
 ) -> Iterator[tuple[forests.Ints, torch.Tensor]]:
     """As `forest_logits`, in parts: columns of kept nodes [n], `slab` at most, and their logits."""
-    verdict = _ONE_PASS.verdicts.get(plain.base_of(network))
+    verdict = _one_pass(network).verdicts.get(plain.base_of(network))
     if verdict is None:
         rows = forests.to_rows({name: tensor.cpu().numpy() for name, tensor in inputs.items()})
         reason = check_forests(network, [PrefixItem(row.tokens, ((0,),)) for row in rows])
@@ -102,10 +102,22 @@ def check_forests(network: Any, items: Sequence[PrefixItem]) -> str:
     It reads a few of the items, among them the longest, unless it has read as long ones before.
 
     Raises:
-        InputError: it cannot even read plain sequences.
+        InputError: it cannot even read plain sequences, or FlexAttention was asked for and is not
+            right.
     """
     longest = max(len(item.prompt) + max(map(len, item.options)) - 1 for item in items)
-    return _judge(_ONE_PASS, network, longest, _sample(items))
+    way = _one_pass(network)
+    reason = _judge(way, network, longest, _sample(items))
+    if reason and way is _FLEX:
+        raise InputError(
+            f"{plain.base_of(network).name_or_path}: forest_attention: flex: {reason}; use gathered"
+        )
+    return reason
+
+
+def _one_pass(network: Any) -> _Way:
+    """How a network reads forests in one pass."""
+    return _FLEX if flex.is_used(network) else _ONE_PASS
 
 
 def check_padding(network: Any, prompts: Sequence[Tokens]) -> str:
@@ -340,6 +352,7 @@ def _pad_left(sequences: Sequence[Tokens], device: torch.device) -> dict[str, to
 
 
 _ONE_PASS = _Way("one pass over shared prefixes", _in_one_pass)
+_FLEX = _Way("one pass by FlexAttention", _in_one_pass)
 _PADDED = _Way("padded batches", _padded)
 _WRITTEN = _Way("texts written over a cache", _written)
 _DECODED = _Way("texts decoded in batches", _decoded)

@@ -97,6 +97,15 @@ class LocalModel(_LanguageModel):
             "fine-tunes only."
         ),
     )
+    forest_attention: Literal["gathered", "flex"] = Field(
+        default="gathered",
+        description=(
+            "How prompts that share beginnings are read, in answers and in fine-tunes. gathered: "
+            "in blocks, by the network's own attention, on any device. flex: by torch's "
+            "FlexAttention, one kernel that is compiled in the first minute; on one GPU alone. "
+            "Results differ by rounding. vllm has its own for answers."
+        ),
+    )
     trust_remote_code: bool = Field(
         default=False,
         description="Allow the repository's own Python code to run. Off unless you trust it.",
@@ -135,6 +144,15 @@ class LocalModel(_LanguageModel):
     def _check_weights(self) -> Self:
         if (self.model is None) == (self.toy is None):
             raise ValueError("give either model (a hub name or a directory) or toy")
+        return self
+
+    @model_validator(mode="after")
+    def _check_forest_attention(self) -> Self:
+        if self.forest_attention == "flex" and (self.gpus == 0 or self.device_map):
+            where = "runs on a CPU (gpus: 0)" if self.gpus == 0 else "is spread (device_map)"
+            raise ValueError(
+                f"forest_attention: flex reads on one GPU, and this model {where}; use gathered"
+            )
         return self
 
     @property
