@@ -93,6 +93,9 @@ def test_a_crate_names_every_file_and_says_what_ran(graph: Graph, exported: Path
 
 def test_croissant_says_what_each_column_holds(exported: Path) -> None:
     content = json.loads((exported / "croissant.json").read_text(encoding="utf-8"))
+    (creator,) = content["creator"]
+    assert creator["name"] == "Ada Lovelace"
+    assert creator["url"] == "https://orcid.org/0000-0002-1825-0097"
     described = {file["@id"]: file for file in content["distribution"]}
     parquet = {p.relative_to(exported).as_posix(): p for p in exported.rglob("*.parquet")}
     assert set(described) == set(parquet)

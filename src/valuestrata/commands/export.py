@@ -166,7 +166,7 @@ def _export_results(arguments: argparse.Namespace, study: Study, authors: dict[s
         described = f"{study.title or study.name}. {caveat_sentence(caveat)}".strip()
         license_name = arguments.license or NO_LICENCE
         _write_readme(folder, study, described, license_name, arguments.min_n)
-        _write_croissant(folder, study, described, license_name)
+        _write_croissant(folder, study, described, license_name, authors)
         crate = CrateAbout(
             name=study.title or study.name,
             description=described,
@@ -261,7 +261,9 @@ def _write_readme(folder: Path, study: Study, about: str, license_name: str, min
     io.write_text("\n\n".join(lines) + "\n", folder / "README.md")
 
 
-def _write_croissant(folder: Path, study: Study, description: str, license_name: str) -> None:
+def _write_croissant(
+    folder: Path, study: Study, description: str, license_name: str, authors: dict[str, str]
+) -> None:
     files = {}
     contracts = {**croissant.CONTRACTS, USAGE.name: USAGE}
     for path in sorted(folder.rglob("*.parquet")):
@@ -274,7 +276,8 @@ def _write_croissant(folder: Path, study: Study, description: str, license_name:
         "license": license_name,
         "datePublished": datetime.now(UTC).date().isoformat(),
     }
-    io.write_json(croissant.metadata(about, folder, files), folder / "croissant.json")
+    content = croissant.metadata(about, authors, folder, files)
+    io.write_json(content, folder / "croissant.json")
 
 
 def _survey_digests(results: Path) -> dict[str, str]:

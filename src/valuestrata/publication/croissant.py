@@ -43,22 +43,31 @@ _CONTEXT = {
 
 
 def metadata(
-    about: Mapping[str, str], root: Path, files: Mapping[Path, Contract]
+    about: Mapping[str, str],
+    authors: Mapping[str, str],
+    root: Path,
+    files: Mapping[Path, Contract],
 ) -> dict[str, Any]:
     """The content of croissant.json.
 
     Args:
         about: name, description, license and datePublished (YYYY-MM-DD) of the data set.
+        authors: names, each with an ORCID URL or ''.
         root: the folder that croissant.json lies in.
         files: each parquet table within it, with its contract.
     """
     ids = {path: path.relative_to(root).as_posix() for path in files}
+    creators = [
+        {"@type": "sc:Person", "name": name, **({"url": orcid} if orcid else {})}
+        for name, orcid in authors.items()
+    ]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "version": "1.0.0",
         **about,
+        **({"creator": creators} if creators else {}),
         "distribution": [_file(path, name) for path, name in ids.items()],
         "recordSet": [_record_set(ids[path], contract) for path, contract in files.items()],
     }
