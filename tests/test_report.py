@@ -62,6 +62,7 @@ from valuestrata.study.splits import Folds, Selection, Split
 CAVEAT = "simulated survey, toy models"
 STRATA = {"train": ("sex",), "ood": ("sex-x-age",)}
 GROUPS = {"sex": ["male", "female"], "age": ["young", "$ old & <wise>"]}
+SUBGROUPS = ["sex=male", "sex=female & age=young"]
 RULES = {"rule": "national_mode"}
 W = {"w": PromptVariant(template="mandarin")}
 Row = dict[str, Any]
@@ -194,12 +195,12 @@ def groups(settings: ReportSettings) -> list[Row]:
             "level": level,
             "group": group,
             "metric": metric,
-            **number(0.5),
+            **number(0.5 + 0.001 * (len(names) - place)),
         }
         for split in STRATA
         for model, variant in all_runs(settings)
-        for level, names in GROUPS.items()
-        for group in names
+        for level, names in {**GROUPS, "subgroups": SUBGROUPS}.items()
+        for place, group in enumerate(names)
         for metric in ("accuracy", "nmae")
     ]
 
