@@ -348,6 +348,7 @@ SUMMARY: Row = {
     "countries": ["Somewhere"],
     "questions": 5,
     "notices": ["Axis age is left out in <Atlantis>."],
+    "sensitivity_notices": [],
     "groups": {"sex": {"male": 600, "female": 634}},
     "splits": {
         "ood": {
@@ -808,6 +809,18 @@ def test_annotations_that_no_longer_count_are_said_to() -> None:
     html = page.render_page(settings, results, SUMMARY, {}, "", [], provenance, pairs)
     assert "Run it again." in html
     assert "Judges against people" not in html
+
+
+def test_doubts_about_perturbations_stand_with_them_and_not_with_the_surveys() -> None:
+    settings = made().settings
+    assert isinstance(settings, ReportSettings)
+    summary = {**SUMMARY, "sensitivity_notices": ["sensitivity: doubtful"]}
+    pairs, provenance = Explorer({}, {}, 30, 0, 0), page.Provenance({}, {}, {}, "1")
+    html = page.render_page(settings, made(), summary, {}, "", [], provenance, pairs)
+    section = html.split('<section id="perturbations"')[1].split("</section>")[0]
+    assert "<li>sensitivity: doubtful</li>" in section
+    assert html.count("sensitivity: doubtful") == 1
+    assert '<section id="perturbations"' not in rendered(made())
 
 
 def test_replies_that_ran_out_of_tokens_are_said_wherever_refusals_are() -> None:
