@@ -95,9 +95,8 @@ def contrast_rates(
         effects = contrasts.matched_difference(
             contrasts.totals(values, member), contrasts.totals(values, rest)
         )
-        error, df = effects.error, effects.df
-        low, high = contrasts.interval(effects.value, error, df, LEVEL)
-        p = contrasts.two_sided(effects.value, error, df, effects.questions)
+        low, high = contrasts.interval(effects, LEVEL)
+        p = contrasts.two_sided(effects)
         return float(effects.value[0]), float(p[0]), float(low[0]), float(high[0])
 
     def world(rng: Rng) -> tuple[float, float]:
@@ -222,7 +221,7 @@ def power_rate(worlds: int, questions: int, pairs: int, people: int) -> tuple[fl
         answer = np.where(right, 0, rng.integers(1, options, shape))
         hits = (answer == label).sum(axis=-1).astype(np.float64)
         effects = contrasts.matched_difference((hits[:1], n[None]), (hits[1:], n[None]))
-        p = contrasts.two_sided(effects.value, effects.error, effects.df, effects.questions)
+        p = contrasts.two_sided(effects)
         return (float(p[0] < ALPHA),)
 
     return rates_of(worlds, 5, world)

@@ -63,6 +63,7 @@ from valuestrata.study.splits import Folds, Selection, Split
 CAVEAT = "simulated survey, toy models"
 STRATA = {"train": ("sex",), "ood": ("sex-x-age",)}
 GROUPS = {"sex": ["male", "female"], "age": ["young", "$ old & <wise>"]}
+SUBGROUPS = ["sex=male", "sex=female & age=young"]
 RULES = {"rule": "national_mode"}
 W = {"w": PromptVariant(template="mandarin")}
 Row = dict[str, Any]
@@ -195,12 +196,12 @@ def groups(settings: ReportSettings) -> list[Row]:
             "level": level,
             "group": group,
             "metric": metric,
-            **number(0.5),
+            **number(0.5 + 0.001 * (len(names) - place)),
         }
         for split in STRATA
         for model, variant in all_runs(settings)
-        for level, names in GROUPS.items()
-        for group in names
+        for level, names in {**GROUPS, "subgroups": SUBGROUPS}.items()
+        for place, group in enumerate(names)
         for metric in ("accuracy", "nmae")
     ]
 
@@ -348,6 +349,7 @@ SUMMARY: Row = {
     "countries": ["Somewhere"],
     "questions": 5,
     "notices": ["Axis age is left out in <Atlantis>."],
+    "sensitivity_notices": [],
     "groups": {"sex": {"male": 600, "female": 634}},
     "splits": {
         "ood": {
@@ -821,6 +823,18 @@ def test_annotations_that_no_longer_count_are_said_to() -> None:
     html = page.render_page(settings, results, SUMMARY, {}, "", [], provenance, pairs)
     assert "Run it again." in html
     assert "Judges against people" not in html
+
+
+def test_doubts_about_perturbations_stand_with_them_and_not_with_the_surveys() -> None:
+    settings = made().settings
+    assert isinstance(settings, ReportSettings)
+    summary = {**SUMMARY, "sensitivity_notices": ["sensitivity: doubtful"]}
+    pairs, provenance = Explorer({}, {}, 30, 0, 0), page.Provenance({}, {}, {}, "1")
+    html = page.render_page(settings, made(), summary, {}, "", [], provenance, pairs)
+    section = html.split('<section id="perturbations"')[1].split("</section>")[0]
+    assert "<li>sensitivity: doubtful</li>" in section
+    assert html.count("sensitivity: doubtful") == 1
+    assert '<section id="perturbations"' not in rendered(made())
 
 
 def test_replies_that_ran_out_of_tokens_are_said_wherever_refusals_are() -> None:

@@ -157,7 +157,7 @@ def test_who_is_served_is_said_no_stronger_than_its_test() -> None:
         (float("nan"), "Whether that is more than chance is not tested."),
     ):
         text = opening.served_sentence(with_p(results, p), "ood")
-        assert text.startswith("The most accurate run, model-1 sft,")
+        assert text.startswith("The most accurate tuned run, model-1 sft, gives")
         assert part in text
     nothing = replace(results, fairness=pd.DataFrame(columns=results.fairness.columns))
     assert opening.served_sentence(nothing, "ood") == ""

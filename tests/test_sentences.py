@@ -13,6 +13,7 @@ from valuestrata.report.baseline_findings import best_runs
 from valuestrata.report.families import adjusted_differences, adjusted_questions
 from valuestrata.report.findings import findings
 from valuestrata.report.headline import headline
+from valuestrata.report.opening import served_sentence
 from valuestrata.report.results import Estimate, Results
 from valuestrata.report.statistics_tables import readings_table, statistics_tables
 from valuestrata.tables import DIVERSITY
@@ -243,7 +244,7 @@ def test_a_run_below_the_baseline_is_so_many_points_below_it() -> None:
     below = moved(runs, is_gain & (runs["model"] != "rule"), -0.128)
     results = replace(made(), runs=below, differences=moved(gaps, is_gap, -0.022, 0.01))
     answer = found(results)[CEILING].answer
-    assert "no run is above the best persona-agnostic baseline, rule (0.440 [0.390" in answer
+    assert "no tuned run is above the best persona-agnostic baseline, rule (0.440 [0.390" in answer
     assert "are 2.2 points below it (−0.022 [−0.032, −0.012], p = 0.001, q = 0.001)" in answer
     assert "%" not in answer
     unsure = moved(gaps, is_gap, -0.022, 0.05)
@@ -335,3 +336,63 @@ def test_every_sentence_of_every_hard_case_is_whole() -> None:
             assert "nan" not in text
             assert not np.any([f" {word} " in text for word in ("None", "()")])
             assert len(finding.details) <= 3
+
+
+# who is served, and what cannot be compared -----------------------------------------------------
+
+
+def served(results: Results, groups: list[float], runs: float | None = None) -> str:
+    """The first sentence, where the four subgroups of each run have these accuracies."""
+    first = results.groups[results.groups["metric"] == "accuracy"].assign(level="subgroups")
+    first = first.drop_duplicates(["model", "variant", "split"])
+    frame = pd.concat(
+        [first.assign(group=f"sex=group {i}", value=value) for i, value in enumerate(groups)]
+    )
+    scores = results.runs
+    if runs is not None:
+        tuned = (scores["metric"] == "accuracy") & (scores["variant"] == "sft")
+        scores = moved(scores, tuned, runs)
+    return served_sentence(replace(results, groups=frame, runs=scores), "ood")
+
+
+def test_who_is_served_names_all_runs_and_all_groups_that_tie() -> None:
+    text = served(made(), [0.6, 0.5, 0.6, 0.4])
+    assert text.startswith("The most accurate tuned run, model-1 sft, gives the modal answer of ")
+    assert text.count(" and ") == 1  # two groups at the top
+    assert "each), least often for" in text
+    alike = served(made(), [0.5, 0.5, 0.5, 0.5])
+    assert alike.endswith(" of the pairs on ood: alike for all 4 subgroups.")
+    tied = served(made(), [0.6, 0.5, 0.5, 0.4], runs=0.7)
+    assert tied.startswith("The most accurate tuned runs, model-0 sft and model-1 sft, give the ")
+    assert " on ood: model-0 sft: most often for" in tied
+    few = served(silent(("model-0", "model-1"), share=0.5), [0.6, 0.5, 0.5, 0.4])
+    assert "of the pairs" in few  # tuned runs answer all
+    mute = with_metrics(made(), {
+        ("model-0", "sft", "answered"): 0.05,
+        ("model-0", "sft", "accuracy_all_pairs"): 0.05,
+        ("model-1", "sft", "answered"): 1.0,
+        ("model-1", "sft", "accuracy_all_pairs"): 0.43,
+    })  # fmt: skip
+    text = served(mute, [0.6, 0.5, 0.5, 0.4])
+    assert " of all pairs on ood: of those answered most often for" in text
+    kinds = (({"tuned": False, "judge": False}, "language model"), ({"models": 0}, "baseline"))
+    for study, kind in kinds:
+        text = served(made(**{"judge": False, **study}), [0.6, 0.5, 0.5, 0.4])
+        assert text.startswith(f"The most accurate {kind}")
+    assert phrases.listed_some(["a", "b", "c", "d", "e"]) == "a, b and 3 more"
+    assert phrases.listed_some(["a", "b", "c"]) == "a, b and c"
+
+
+def test_a_baseline_that_shares_no_pair_is_not_beaten() -> None:
+    results = made(against_rule=0.2)
+    assert found(results)[BASELINES].answer.startswith("No: ")
+    gaps = results.differences.copy()
+    gaps = gaps[gaps["other_model"] != "rule"]
+    finding = found(replace(results, differences=gaps))[BASELINES]
+    assert finding.answer.startswith("No baseline shares a pair with")
+    more = results.settings.replace(baselines=("rule", "other"), variants={
+        **results.settings.variants, "other": ("base",),
+    })  # fmt: skip
+    finding = found(replace(results, settings=more))[BASELINES]
+    assert finding.answer.startswith("Not clearly: no baseline is clearly better than")
+    assert "Not tested against other." in finding.details

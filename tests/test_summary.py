@@ -162,6 +162,7 @@ def summarise(folder: Path) -> Any:
         evaluation=Evaluation(n_resamples=60),
         caveat=CAVEAT,
         contrasts=CONTRASTS,
+        perturbations=("sensitivity: paraphrase is doubtful",),
     )
     run_stage(summary, settings, {**files, "summary": str(folder / "summary.json")})
     return io.read_json(folder / "summary.json")
@@ -171,7 +172,8 @@ def test_the_summary_counts_and_scores_the_baselines(tmp_path: Path) -> None:
     content = summarise(tmp_path)
     assert (content["respondents"], content["questions"], content["caveat"]) == (3, 1, CAVEAT)
     assert content["countries"] == ["Utopia"]
-    assert content["notices"] == ["Something is doubtful."]
+    assert content["notices"] == ["Something is doubtful."]  # the survey's alone
+    assert content["sensitivity_notices"] == ["sensitivity: paraphrase is doubtful"]
     assert content["hardware"] == str(this_machine())
     assert content["groups"] == {"sex": {"male": 2, "female": 0}}
     split = content["splits"]["ood"]

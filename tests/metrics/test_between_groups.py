@@ -64,3 +64,22 @@ def test_the_draws_do_not_change_but_with_the_seed() -> None:
     _, values = worlds.scores(np.random.default_rng(3), 8, 40, 0.05, "normal")
     assert spread(values).sd == spread(values).sd
     assert spread(values).sd != spread(values, seed=2).sd
+
+
+def test_few_questions_give_an_estimate_and_no_interval() -> None:
+    """Also where a run answered few of many; and a question that nobody answered does not count."""
+    rng = np.random.default_rng(4)
+    values = rng.random((4, 9))
+    for size in (2, 3, 5, 9):
+        few = spread(values[:, :size])
+        assert np.isfinite(few.sd[0])
+        assert np.isnan([few.sd[1:], few.cv[1:], few.norm_range[1:]]).all()
+    silent = np.full((4, 205), np.nan)
+    padded = spread(np.hstack([values, silent]))
+    np.testing.assert_array_equal(padded.sd, spread(values).sd)
+    null = fairness.equal_groups(
+        fairness.group_scores(np.hstack([values, silent]), np.eye(4)), 999, 1
+    )
+    assert null["sd"].test.p_error == 0.0  # all 512 patterns
+    assert np.isfinite(spread(rng.random((4, 10))).sd).all()
+    assert fairness.group_scores(silent, np.zeros((0, 4))).means.shape == (0,)

@@ -1,5 +1,7 @@
 """Differences between groups: values worked out by hand, errors that simulation bears out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -18,9 +20,8 @@ def matched(first: np.ndarray, second: np.ndarray) -> contrasts.Effects:
 
 
 def outcome(effects: contrasts.Effects) -> tuple[float, float, float]:
-    error, df = effects.error, effects.df
-    low, high = contrasts.interval(effects.value, error, df, LEVEL)
-    p = contrasts.two_sided(effects.value, error, df, effects.questions)
+    low, high = contrasts.interval(effects, LEVEL)
+    p = contrasts.two_sided(effects)
     return float(low[0]), float(high[0]), float(p[0])
 
 
@@ -102,3 +103,38 @@ def test_q_values_are_scipys_and_what_was_not_tested_does_not_count() -> None:
         hits = multiplicity.q_values(drawn) < 0.05
         false.append(hits[:-1].sum() / max(hits.sum(), 1))
     assert np.mean(false) <= 0.07
+
+
+def test_where_nothing_varies_each_question_is_one_observation() -> None:
+    """Groups that never refuse, one that always does, and rounding that is no difference."""
+    zeros, ones = np.zeros(40), np.ones(40)
+    reach = 1 - 0.025 ** (1 / 40)  # Clopper and Pearson of 0 in 40
+    assert outcome(matched(zeros, zeros)) == pytest.approx((-reach, reach, 1.0))
+    assert outcome(matched(ones, zeros))[:2] == pytest.approx((1 - 2 * reach, 1.0))
+    assert outcome(matched(zeros, ones))[:2] == pytest.approx((-1.0, 2 * reach - 1))
+    half = outcome(matched(zeros + 0.5, zeros))
+    assert half[:2] == pytest.approx((0.5 - 1.5 * reach, 0.5 + 0.5 * reach))
+    thirds, split = np.full(40, 0.1) * 3, np.full(40, 0.3)  # 0.30000000000000004
+    effects = matched(thirds, split)
+    assert (effects.value[0], effects.error[0]) == (0.0, 0.0)
+    assert outcome(effects)[2] == 1.0
+    assert np.isnan(outcome(matched(zeros[:2], ones[:2]))).all()
+
+
+def test_an_error_from_few_questions_that_differ_has_few_degrees_of_freedom() -> None:
+    """Groups of 8 and 40 that refuse 6% and 1%, on few of the questions."""
+    held = {True: 0, False: 0}
+    for world in range(300):
+        rng = np.random.default_rng(world)
+        hard = 10 * rng.beta(0.1, 0.9, 20)
+        parts = []
+        for n, p in ((8, 0.06), (40, 0.01)):
+            refused = rng.binomial(n, np.minimum(p * hard, 1))[None].astype(float)
+            parts.append((refused, np.full((1, 20), float(n))))
+        effects = contrasts.matched_difference(*parts)
+        questions = np.full(1, 20.0)
+        for is_few in held:
+            used = effects if is_few else replace(effects, effective=questions)
+            low, high = contrasts.interval(used, LEVEL)
+            held[is_few] += bool(low[0] <= 0.05 <= high[0])
+    assert held[True] > 0.9 * 300 > 0.87 * 300 > held[False]

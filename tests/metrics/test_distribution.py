@@ -120,7 +120,10 @@ def test_calibration_error_is_0_where_confidence_is_right_and_1_where_it_is_all_
     half = np.full(10, 0.5), np.tile([0.0, 1.0], 5)
     assert distribution.calibration_error(*half, cluster, 20, 0.95, 1)[0] == 0
     wrong = distribution.calibration_error(np.ones(10), np.zeros(10), cluster, 20, 0.95, 1)
-    assert wrong == (1.0, 1.0, 1.0)
+    assert wrong[0] == 1.0
+    assert np.isnan(wrong[1:]).all()  # of 10 clusters
+    many = distribution.calibration_error(np.ones(40), np.zeros(40), np.arange(40), 20, 0.95, 1)
+    assert many == (1.0, 1.0, 1.0)
     unknown = np.full(10, NAN)
     assert np.isnan(distribution.calibration_error(unknown, unknown, cluster, 20, 0.95, 1)).all()
 
@@ -167,3 +170,24 @@ def test_the_test_of_calibration_keeps_its_level() -> None:
         runs = [(rng.uniform(0.3, 1, 150), (rng.random(150) < 0.6).astype(float)) for _ in "ab"]
         below += distribution.calibration_difference(*runs, cluster, 100, 0.95, 1)[3].p_value < 0.05
     assert binomtest(below, 100, 0.05).pvalue > 0.001
+
+
+def test_an_interval_of_calibration_error_holds_the_0_of_a_calibrated_model() -> None:
+    """Shared errors of a question make it seem .04: the plain interval holds 0 in 4% of worlds."""
+    held, differs = 0, 0
+    for world in range(100):
+        rng = np.random.default_rng(world)
+        confidence = rng.uniform(0.3, 1, (40, 1)) + np.zeros(24)
+        chance = np.clip(confidence + rng.normal(0, 0.1, (40, 1)), 0, 1)
+        hit = (rng.random(chance.shape) < chance).astype(np.float64)
+        cluster = np.repeat(np.arange(40), 24)
+        run = (confidence.ravel(), hit.ravel())
+        value, low, high = distribution.calibration_error(*run, cluster, 200, 0.95, 1)
+        held += low == 0.0 < value <= high
+        worse = (np.minimum(run[0] + 0.3, 1), run[1])
+        differs += distribution.calibration_error(*worse, cluster, 200, 0.95, 1)[1] > 0
+    assert held >= 88
+    assert differs == 100
+    few = distribution.calibration_difference(run, worse, cluster % 20, 200, 0.95, 1)
+    assert np.isnan(few[1:3]).all()
+    assert few[3].p_value < 0.05

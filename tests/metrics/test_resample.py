@@ -282,3 +282,41 @@ def test_a_rate_of_0_or_1_has_a_binomial_bound_with_the_questions_as_trials() ->
     # answers of a question that all go together are worth one
     copied = np.repeat(np.eye(12)[0], 50), np.repeat(np.arange(12), 50)
     assert resample.mean_with_interval(*copied, 99, 0.95, 1, is_rate=True)[2] > exact.high
+
+
+def test_a_mean_that_every_cluster_has_is_that_of_as_many_observations() -> None:
+    """Errors of 0, a run that answers all against one that answers none; a copy has no width."""
+    cluster = np.repeat(np.arange(40), 6)
+    reach = 1 - 0.025 ** (1 / 40)
+    for value, bounds, ends in (
+        (0.0, (0.0, 1.0), (0.0, reach)),
+        (1.0, (0.0, 1.0), (1 - reach, 1.0)),
+        (1.0, (-1.0, 1.0), (1 - 2 * reach, 1.0)),
+        (-1.0, (-1.0, 1.0), (-1.0, 2 * reach - 1)),
+        (0.5, (-1.0, 1.0), (0.5 - 1.5 * reach, 0.5 + 0.5 * reach)),
+        (0.0, (-1.0, 1.0), (0.0, 0.0)),
+    ):
+        values = np.full(240, value)
+        mean, *shown = resample.mean_with_interval(values, cluster, 99, 0.95, 1, bounds=bounds)
+        assert mean == value
+        assert shown == pytest.approx(ends)
+    two = resample.mean_with_interval(np.ones(4), np.arange(4) % 2, 99, 0.95, 1, bounds=(-1, 1))
+    assert np.isnan(two[1:]).all()
+    copy = resample.mean_with_interval(np.zeros(4), np.arange(4) % 2, 99, 0.95, 1, bounds=(-1, 1))
+    assert copy == (0.0, 0.0, 0.0)
+
+
+def test_differences_of_runs_that_seldom_differ_are_covered() -> None:
+    """Refusals that fall from 1% to none: few questions carry the error, percentiles cover .82."""
+    held = {"printed": 0, "percentiles": 0}
+    draws = resample.cluster_draws(30, 300, 1)
+    for world in range(300):
+        rng = np.random.default_rng([world, 30])
+        sums = -rng.binomial(48, rng.beta(0.1, 9.9, 30)).astype(np.float64)
+        counts = np.full(30, 48.0)
+        ((_, *printed),) = resample.means_of_clusters(sums[None], counts[None], 300, 0.95, 1)
+        plain = resample.percentiles(draws @ sums / counts.sum(), 0.95)
+        for name, (low, high) in (("printed", printed), ("percentiles", plain)):
+            held[name] += low <= -0.01 <= high
+    assert held["printed"] >= 0.92 * 300
+    assert held["percentiles"] < 0.87 * 300

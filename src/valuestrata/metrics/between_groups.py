@@ -21,6 +21,8 @@ Numbers = tuple[float, float, float]
 """Estimate and the ends of its interval."""
 UNDEFINED = (float("nan"), float("nan"), float("nan"))
 
+MIN_QUESTIONS = 10
+"""Fewest questions that an interval of a statistic of inequality is made of."""
 TRUE_DRAWS = 2000
 """Draws of all groups' true scores: B of the shrunk scores and of the corrected Norm.Range."""
 
@@ -42,6 +44,9 @@ class Spread:
 def spread(scores: GroupScores, confidence_level: float, n_resamples: int, seed: int) -> Spread:
     """The corrected differences between groups; NaN with fewer than two groups or questions.
 
+    With fewer than MIN_QUESTIONS questions no statistic has an interval: of two groups and three
+    questions those at 95% cover 79 to 85%, of five 89 to 93%, and those of CV reach beyond 2.
+
     Args:
         scores: of G groups, each with a score.
         confidence_level: of the intervals.
@@ -58,16 +63,20 @@ def spread(scores: GroupScores, confidence_level: float, n_resamples: int, seed:
     estimate = max(variance, 0.0) ** 0.5
     centre = float(scores.means.mean())
     _, at_estimate = _true_scores(scores.means, noise, np.full(len(tau), estimate))
-    return Spread(
-        sd=_with_ends(estimate, tau, confidence_level),
-        cv=_with_ends(
+    statistics = [
+        _with_ends(estimate, tau, confidence_level),
+        _with_ends(
             estimate / centre if centre > 0 else float("nan"),
             ratio(tau, centre - noise.mean),
             confidence_level,
         ),
-        norm_range=_range(scores, noise, at_estimate, confidence_level),
-        shrunk=_shrunk(*_true_scores(scores.means, noise, tau), confidence_level),
-    )
+        _range(scores, noise, at_estimate, confidence_level),
+    ]
+    if questions < MIN_QUESTIONS:
+        statistics = [(value, *UNDEFINED[1:]) for value, _, _ in statistics]
+    sd, cv, norm_range = statistics
+    shrunk = _shrunk(*_true_scores(scores.means, noise, tau), confidence_level)
+    return Spread(sd, cv, norm_range, shrunk)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +214,7 @@ def _range(scores: GroupScores, noise: Noise, true: Floats, confidence_level: fl
 
 def _with_ends(value: float, draws: Floats, confidence_level: float) -> Numbers:
     low, high = percentiles(draws, confidence_level)
-    return value, low, max(high, value)
+    return value, min(low, value), max(high, value)
 
 
 def _shrunk(expected: Floats, true: Floats, confidence_level: float) -> Floats:

@@ -115,5 +115,10 @@ def extreme_interval(
     (0.0, 0.116)
     """
     least, greatest = bounds
-    reach = (greatest - least) * (1 - ((1 - confidence_level) / 2) ** (1 / n_clusters))
+    reach = (greatest - least) * float(extreme_reach(n_clusters, confidence_level))
     return (least, least + reach) if value == least else (greatest - reach, greatest)
+
+
+def extreme_reach(n_clusters: Floats | float, confidence_level: float) -> Floats:
+    """The largest share of exceptions that as many observations may miss altogether; 1 of none."""
+    return np.asarray(1 - ((1 - confidence_level) / 2) ** (1 / np.maximum(n_clusters, 1e-9)))

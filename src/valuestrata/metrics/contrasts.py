@@ -5,20 +5,26 @@ are the clusters: a difference's standard error comes from how much it varies ov
 Symbols: G differences, Q questions, M models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from valuestrata.metrics.resample import ratio
+from valuestrata.metrics.clustered import extreme_reach
+from valuestrata.metrics.resample import FEW_EXCEPTIONS, ratio
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 NAN = float("nan")
 MIN_QUESTIONS = 3
 """Fewest questions that an interval and a test are made of."""
 MIN_MODELS = 4
 """Fewest models that an effect is generalised from."""
+FEW_GAPS = 2 * FEW_EXCEPTIONS
+"""The error of fewer questions that differ has no more degrees of freedom than these."""
+ROUNDING = 1e-12
+"""What is smaller comes from adding up in another order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +33,15 @@ class Effects:
 
     value: [G] NaN where nothing can be compared. influence: [G, Q] errors sum to that of the value.
     questions: [G] questions in it. effective: [G] as many equally weighted questions would count as
-    much.
+    much; where few questions differ at all, no more than those. is_flat: [G] whether no score
+    varies over questions, on either side: groups that never refuse are no copies of each other.
     """
 
     value: Floats
     influence: Floats
     questions: Floats
     effective: Floats
+    is_flat: Flags
 
     @property
     def error(self) -> Floats:
@@ -64,13 +72,26 @@ def matched_difference(first: tuple[Floats, Floats], second: tuple[Floats, Float
         first: sums and counts [G, Q].
         second: sums and counts [G, Q].
     """
-    (sums1, n1), (sums2, n2) = first, second
+    n1, n2 = first[1], second[1]
     weight = np.nan_to_num(ratio(n1 * n2, n1 + n2))
-    gap = np.nan_to_num(ratio(sums1, n1) - ratio(sums2, n2))
+    means = [np.nan_to_num(ratio(*side)) for side in (first, second)]
+    gap = np.where(weight > 0, means[0] - means[1], 0.0)
     total = weight.sum(axis=1)
     value = ratio((weight * gap).sum(axis=1), total)
     centred = weight * (gap - np.nan_to_num(value)[:, None])
-    return _effects(value, np.nan_to_num(ratio(centred, total[:, None])), weight)
+    effects = _effects(value, np.nan_to_num(ratio(centred, total[:, None])), weight)
+    differing = ((weight > 0) & (np.abs(gap) > ROUNDING)).sum(axis=1)
+    most = np.where(differing < FEW_GAPS, np.maximum(differing, 1), np.inf)
+    effective = np.minimum(effects.effective, most)
+    is_flat = np.all([_spans_nothing(each, weight > 0) for each in means], axis=0)
+    return replace(effects, effective=effective, is_flat=is_flat)
+
+
+def _spans_nothing(values: Floats, where: Flags) -> Flags:
+    """[G] whether the values [G, Q] of each row are equal, of those that count."""
+    highest = np.where(where, values, -np.inf).max(axis=1, initial=-np.inf)
+    lowest = np.where(where, values, np.inf).min(axis=1, initial=np.inf)
+    return np.asarray(highest - lowest < ROUNDING)
 
 
 def difference_of_means(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Effects:
@@ -103,26 +124,35 @@ def clustered_mean_effect(values: Floats, cluster: NDArray[np.intp]) -> Effects:
 def _effects(value: Floats, influence: Floats, weight: Floats) -> Effects:
     questions = (weight > 0).sum(axis=1).astype(np.float64)
     effective = ratio(weight.sum(axis=1) ** 2, (weight**2).sum(axis=1))
-    return Effects(value, influence, questions, np.nan_to_num(effective))
+    value, influence = (np.where(np.abs(x) < ROUNDING, 0.0, x) for x in (value, influence))
+    never = np.zeros(len(value), dtype=bool)
+    return Effects(value, influence, questions, np.nan_to_num(effective), never)
 
 
-def interval(
-    value: Floats, error: Floats, df: Floats, confidence_level: float
-) -> tuple[Floats, Floats]:
-    """[G] ends of Student's t interval."""
-    half = error * stdtrit(df, (1 + confidence_level) / 2)
-    return value - half, value + half
+def interval(effects: Effects, confidence_level: float) -> tuple[Floats, Floats]:
+    """[G] ends of Student's t interval of differences between scores of 0 to 1.
+
+    Where all questions differ alike there is no variance to see: each then counts as one
+    observation, and so large a share of all questions may differ otherwise as that many would miss.
+    Scores that vary and are the same on both sides are copies, and the interval has no width.
+    """
+    value, error = effects.value, effects.error
+    half = error * stdtrit(effects.df, (1 + confidence_level) / 2)
+    is_alike = (error == 0) & ((value != 0) | effects.is_flat)
+    share = np.where(is_alike, extreme_reach(effects.questions, confidence_level), 0.0)
+    return value - half - (1 + value) * share, value + half + (1 - value) * share
 
 
-def two_sided(value: Floats, error: Floats, df: Floats, questions: Floats) -> Floats:
+def two_sided(effects: Effects) -> Floats:
     """[G] p-values of a difference of 0, by Student's t.
 
     Never below 2^(1 - Q), the least that flipping the signs of Q questions could give: a few
     questions that agree by luck prove little. 1 where nothing varies around 0, NaN where there is
     no error.
     """
+    value, error = effects.value, effects.error
     t = np.abs(np.divide(value, error, out=np.full(value.shape, np.inf), where=error > 0))
-    p = np.maximum(2 * stdtr(df, -t), 2.0 ** (1 - questions))
+    p = np.maximum(2 * stdtr(effects.df, -t), 2.0 ** (1 - effects.questions))
     p = np.where((error == 0) & (value == 0), 1.0, np.minimum(p, 1.0))
     return np.where(np.isfinite(error) & np.isfinite(value), p, np.nan)
 
@@ -175,9 +205,11 @@ def over_models(value: Floats, influence: Floats, confidence_level: float) -> Co
     between = max(float(value.var(ddof=1)) - float(covariance.trace() / models - off), 0.0)
     parts = np.array([covariance.sum() / models**2, between / models])
     error = float(np.sqrt(parts.sum()))
+    least_p = 2.0 ** (1 - questions)  # as of a single model, see `two_sided`
     if error == 0:
-        return Consistency(mean, mean, mean, float(mean == 0), 0.0, models, same)
+        p = 1.0 if mean == 0 else least_p
+        return Consistency(mean, NAN, NAN, p, 0.0, models, same)
     df = float(parts.sum() ** 2 / (parts**2 / np.array([questions - 1, models - 1])).sum())
     half = error * float(stdtrit(df, (1 + confidence_level) / 2))
-    p = float(2 * stdtr(df, -abs(mean) / error))
+    p = max(float(2 * stdtr(df, -abs(mean) / error)), least_p)
     return Consistency(mean, mean - half, mean + half, p, between**0.5, models, same)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.metrics.resample import (
+    FEW_CLUSTERS,
     PValue,
     against_null,
     means_of_clusters,
@@ -71,10 +72,15 @@ class GroupScores:
 def group_scores(values: Floats, member: Floats) -> GroupScores:
     """The scores of groups of subgroups.
 
+    Of few questions with a score only these are taken: those without are no observations.
+
     Args:
         values: [S, Q] scores, NaN where missing.
         member: [G, S] 1 where a subgroup belongs to a group, else 0.
     """
+    asked = np.isfinite(values).any(axis=0)
+    if 0 < asked.sum() < FEW_CLUSTERS:
+        values = values[:, asked]
     finite = np.isfinite(values)
     scores, n = np.where(finite, values, 0.0), finite.astype(np.float64)
     counts = member @ n
@@ -83,7 +89,8 @@ def group_scores(values: Floats, member: Floats) -> GroupScores:
     influence = ratio(member @ scores - means[:, None] * counts, weight)
     centred = np.where(finite, values - ratio(scores.sum(axis=0), n.sum(axis=0)), 0.0)
     deviation = ratio(member @ centred, weight)
-    return GroupScores(means, influence, deviation - deviation.mean(axis=0))
+    common = deviation.sum(axis=0) / max(len(member), 1)
+    return GroupScores(means, influence, deviation - common)
 
 
 def group_means(values: Floats, member: Floats) -> Floats:
@@ -133,7 +140,7 @@ def group_intervals(
     seed: int,
     is_rate: bool = False,
 ) -> list[tuple[float, float, float]]:
-    """Mean, low and high of each group, as `means_of_clusters` has them.
+    """Mean, low and high of each group's scores of 0 to 1, as `means_of_clusters` has them.
 
     Args:
         values: [S, Q] scores, NaN where missing.
@@ -147,4 +154,4 @@ def group_intervals(
     sums = member @ np.where(finite, values, 0.0)
     counts = member @ finite.astype(np.float64)
     resampling = (n_resamples, confidence_level, seed)
-    return means_of_clusters(sums, counts, *resampling, is_rate)
+    return means_of_clusters(sums, counts, *resampling, is_rate, (0.0, 1.0))

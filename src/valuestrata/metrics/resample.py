@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from valuestrata.metrics.clustered import MIN_CLUSTERS, extreme_reach
+
 Floats = NDArray[np.float64]
 
 CHUNK_SIZE = 250
@@ -140,8 +142,9 @@ def mean_with_interval(
     confidence_level: float,
     seed: int,
     is_rate: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> tuple[float, float, float]:
-    """Mean of the finite values with its interval: value, low, high, as of `mean_of_clusters`.
+    """Mean of the finite values with its interval: value, low, high, as of `means_of_clusters`.
 
     Args:
         values: [n], NaN for missing.
@@ -150,13 +153,14 @@ def mean_with_interval(
         confidence_level: coverage.
         seed: of the draws; the same for all runs, so that they share their resamples.
         is_rate: whether values are shares of 0 to 1, and not differences, where 0 means a copy.
+        bounds: least and greatest possible value.
     """
     finite = np.isfinite(values)
     clusters = int(cluster.max(initial=-1)) + 1
     sums = np.bincount(cluster[finite], values[finite], minlength=clusters).astype(np.float64)
     counts = np.bincount(cluster[finite], minlength=clusters).astype(np.float64)
     resampling = (n_resamples, confidence_level, seed)
-    return means_of_clusters(sums[None], counts[None], *resampling, is_rate)[0]
+    return means_of_clusters(sums[None], counts[None], *resampling, is_rate, bounds)[0]
 
 
 def means_of_clusters(
@@ -166,12 +170,16 @@ def means_of_clusters(
     confidence_level: float,
     seed: int,
     is_rate: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> list[tuple[float, float, float]]:
     """G means over all clusters with their intervals: value, low, high; NaN of nothing.
 
-    The cluster bootstrap's percentiles; with fewer than FEW_CLUSTERS clusters a t interval with the
-    clusters' standard error instead. Rates then have `rate_interval`, as they do where fewer than
-    FEW_EXCEPTIONS clusters have any hit, or any miss; twice as many for a rate near 0 or 1.
+    The cluster bootstrap's percentiles; `t_interval` with fewer than FEW_CLUSTERS clusters, or with
+    fewer than 2 FEW_EXCEPTIONS whose values are not all 0, as of two runs that seldom differ. Rates
+    then have `rate_interval`, as they do where fewer than FEW_EXCEPTIONS clusters have any hit, or
+    any miss; twice as many for a rate near 0 or 1. Where all clusters have the same mean, between
+    known bounds, there is no variance to see either: see `_flat_interval`. A difference of 0 is
+    then one of copies, and its interval has no width.
 
     Args:
         sums: [G, K] sum of each cluster's values.
@@ -180,17 +188,20 @@ def means_of_clusters(
         confidence_level: coverage.
         seed: of the draws.
         is_rate: whether values are shares of 0 to 1, and not differences, where 0 means a copy.
+        bounds: least and greatest possible value.
     """
     values = ratio(sums.sum(axis=1), counts.sum(axis=1))
     n_clusters = (counts > 0).sum(axis=1)
     results = np.full((len(sums), 3), np.nan)
     results[:, 0] = values
-    many = np.flatnonzero(n_clusters >= FEW_CLUSTERS)
+    differing = (np.abs(sums) > 0).sum(axis=1)
+    is_varied = (n_clusters >= FEW_CLUSTERS) & ((differing >= 2 * FEW_EXCEPTIONS) | is_rate)
+    many = np.flatnonzero(is_varied)
     if len(many):
         draws = cluster_draws(sums.shape[1], n_resamples, seed)
         drawn = resampled_means(sums[many], counts[many], draws)
         results[many, 1:] = [percentiles(row, confidence_level) for row in drawn]
-    for g in np.flatnonzero((n_clusters > 0) & (n_clusters < FEW_CLUSTERS)):
+    for g in np.flatnonzero((n_clusters > 0) & ~is_varied):
         results[g, 1:] = t_interval(sums[g], counts[g], confidence_level)
     if is_rate:
         exceptions = np.minimum((sums > 0).sum(axis=1), (sums < counts).sum(axis=1))
@@ -199,7 +210,28 @@ def means_of_clusters(
         is_few = (n_clusters < FEW_CLUSTERS) | (exceptions < needed)
         for g in np.flatnonzero((n_clusters > 0) & is_few):
             results[g, 1:] = rate_interval(sums[g], counts[g], confidence_level)
+    elif bounds is not None:
+        for g in np.flatnonzero(n_clusters):
+            used = counts[g] > 0
+            if np.ptp(sums[g][used] / counts[g][used]) < 1e-12:
+                results[g, 1:] = _flat_interval(values[g], n_clusters[g], confidence_level, bounds)
     return [(float(v), float(low), float(high)) for v, low, high in results]
+
+
+def _flat_interval(
+    value: float, n_clusters: int, confidence_level: float, bounds: tuple[float, float]
+) -> tuple[float, float]:
+    """Interval of a mean that all clusters have: each counts as a single observation.
+
+    As large a share of all clusters may lie at a bound as that many would miss altogether, so that
+    at a bound this is the interval of Clopper and Pearson. NaN with fewer than MIN_CLUSTERS.
+    """
+    if value == 0 > bounds[0]:
+        return 0.0, 0.0
+    if n_clusters < MIN_CLUSTERS:
+        return float("nan"), float("nan")
+    share = float(extreme_reach(n_clusters, confidence_level))
+    return value - (value - bounds[0]) * share, value + (bounds[1] - value) * share
 
 
 def resampled_means(sums: Floats, counts: Floats, draws: Floats) -> Floats:
@@ -242,10 +274,11 @@ def rate_interval(sums: Floats, counts: Floats, confidence_level: float) -> tupl
 
 
 def t_interval(sums: Floats, counts: Floats, confidence_level: float) -> tuple[float, float]:
-    """Interval of a ratio of sums over few clusters, symmetric; NaN with a single cluster.
+    """Interval of a ratio of sums over few clusters, symmetric; NaN with fewer than 3 of them.
 
     The linearised cluster-robust standard error with K - 1 degrees of freedom (Cameron, Gelbach and
-    Miller 2008; Bell and McCaffrey 2002 for why the normal distribution would be too narrow).
+    Miller 2008; Bell and McCaffrey 2002 for why the normal distribution would be too narrow). Where
+    fewer than 2 FEW_EXCEPTIONS clusters are not 0, the error rests on these, and K is their number.
 
     Args:
         sums: [K] numerator of each cluster.
@@ -255,12 +288,14 @@ def t_interval(sums: Floats, counts: Floats, confidence_level: float) -> tuple[f
     entered = (counts != 0) | (sums != 0)
     clusters = int(entered.sum())
     value = float(sums.sum() / counts.sum())
-    if clusters < 2:
+    if clusters < MIN_CLUSTERS:
         return float("nan"), float("nan")
     from scipy import stats  # takes a second to import, and the graph imports every stage
 
     error = _cluster_variance(sums, counts) ** 0.5
-    width = float(stats.t.ppf((1 + confidence_level) / 2, clusters - 1)) * error
+    differing = int((sums != 0).sum())
+    df = (differing if differing < 2 * FEW_EXCEPTIONS else clusters) - 1
+    width = float(stats.t.ppf((1 + confidence_level) / 2, max(df, 1))) * error
     return value - width, value + width
 
 

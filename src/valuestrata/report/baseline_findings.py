@@ -3,11 +3,9 @@
 from valuestrata.report.answer_findings import answers_few
 from valuestrata.report.comparison import ALL_PAIRS
 from valuestrata.report.phrases import listed, tested, with_interval
-from valuestrata.report.results import Estimate, Results
+from valuestrata.report.results import TIED, Estimate, Results
 from valuestrata.report.runs import ModelVariant, baseline_runs, label, llm_runs, tuned_runs
 
-TIED = 1e-9
-"""Scores this near are equal."""
 SELECTED = "The best run is selected by this same score, which favours it slightly."
 
 
@@ -52,14 +50,15 @@ def baselines_finding(results: Results, split: str) -> tuple[str, list[str]]:
     metric = score_name(results, split, candidates)
     names = [label(run, settings) for run in best]
     directions: dict[str, list[int | None]] = {}
+    is_shared = False
     level = settings.evaluation.confidence_level
     for baseline in baseline_runs(settings):
         gaps = [results.difference(run, baseline, split, metric) for run in best]
-        if all(gap is not None and gap.exists for gap in gaps):
-            directions[baseline[0]] = [
-                None if gap is None or gap.tested is None else gap.direction(level) for gap in gaps
-            ]
-    if not directions:
+        is_shared = is_shared or any(gap is not None and gap.exists for gap in gaps)
+        directions[baseline[0]] = [
+            None if gap is None or gap.tested is None else gap.direction(level) for gap in gaps
+        ]
+    if not is_shared:
         return f"No baseline shares a pair with {listed(names)} on {split}.", []
     answer, unclear, untested = _verdict(
         directions, _named(results, split, best, metric), len(best) > 1

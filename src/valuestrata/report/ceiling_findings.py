@@ -1,8 +1,7 @@
 """The finding on the noise ceiling: how close runs come to it. Pure sentences."""
 
-from valuestrata.report.baseline_findings import TIED
 from valuestrata.report.phrases import listed, points, tested, with_interval
-from valuestrata.report.results import Estimate, Results
+from valuestrata.report.results import TIED, Estimate, Results
 from valuestrata.report.runs import (
     BASE,
     ModelVariant,
@@ -22,6 +21,7 @@ def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
         return "The study has no persona-agnostic baseline to measure a normalized gain from.", []
     baselines = [run for run in baseline_runs(settings) if run not in agnostic]
     runs = tuned_runs(settings) or llm_runs(settings) or baselines
+    kind = "tuned run" if tuned_runs(settings) else "run"
     gains = _gains(results, runs, split)
     if not gains:
         return _without_gain(results, agnostic, split), []
@@ -39,7 +39,7 @@ def ceiling_finding(results: Results, split: str) -> tuple[str, list[str]]:
         distance = _distance(results, best, baseline, split)
         are = "is" if len(tied) == 1 else "are"
         answer = (
-            f"On {split} no run is above the best persona-agnostic baseline, {baseline} "
+            f"On {split} no {kind} is above the best persona-agnostic baseline, {baseline} "
             f"({start}): {listed(tied)} {are} {distance}; the noise ceiling is "
             f"{with_interval(ceiling)}."
         )

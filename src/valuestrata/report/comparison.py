@@ -299,12 +299,20 @@ def _mean_of(
     """Mean of a metric; judges' are of few questions, for which a bootstrap is too narrow."""
     if not metric.judge:
         is_rate = metric.metric in RATES and bounds == (0.0, 1.0)
-        return _mean(values, run, evaluation, is_rate)
+        of = bounds if metric.metric in COMPARED else None
+        return _mean(values, run, evaluation, is_rate, of)
     return clustered_mean(values, run.clusters, evaluation.confidence_level, bounds)[:3]
 
 
-def _mean(values: Floats, run: RunValues, evaluation: Evaluation, is_rate: bool = False) -> Numbers:
-    return resample.mean_with_interval(values, run.clusters, *_resampling(evaluation), is_rate)
+def _mean(
+    values: Floats,
+    run: RunValues,
+    evaluation: Evaluation,
+    is_rate: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Numbers:
+    resampling = _resampling(evaluation)
+    return resample.mean_with_interval(values, run.clusters, *resampling, is_rate, bounds)
 
 
 def _resampling(evaluation: Evaluation) -> tuple[int, float, int]:

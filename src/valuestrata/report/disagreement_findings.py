@@ -7,6 +7,7 @@ import pandas as pd
 from valuestrata.io import records
 from valuestrata.report.phrases import MEASURES, RANKS, decimal, listed, plural, with_interval
 from valuestrata.report.results import (
+    TIED,
     Estimate,
     Results,
     corrected,
@@ -17,7 +18,6 @@ from valuestrata.report.results import (
 
 FEW_QUESTIONS = 3
 """A block of fewer questions never leads: one question is not a topic."""
-TIED = 1e-9
 
 
 class Block(NamedTuple):

@@ -114,9 +114,9 @@ def _compare(
 
 def _rows(compared: Compared, all_sides: Sequence[Side], confidence_level: float) -> list[Row]:
     effects = compared.effects
-    error, df = effects.error, effects.df
-    low, high = contrasts.interval(effects.value, error, df, confidence_level)
-    p = contrasts.two_sided(effects.value, error, df, effects.questions)
+    error = effects.error
+    low, high = contrasts.interval(effects, confidence_level)
+    p = contrasts.two_sided(effects)
     return [
         {
             **_key(side, compared),

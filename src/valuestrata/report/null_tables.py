@@ -5,7 +5,15 @@ from typing import Any
 
 from valuestrata.io import records
 from valuestrata.report.display import NO_BREAK, Cell, Table, cell, run_cell
-from valuestrata.report.phrases import MEASURES, METRICS, NONE, STATISTICS, decimal, p_value
+from valuestrata.report.phrases import (
+    MEASURES,
+    METRICS,
+    NONE,
+    STATISTICS,
+    decimal,
+    listed_some,
+    p_value,
+)
 from valuestrata.report.results import (
     SUBGROUPS,
     Results,
@@ -30,7 +38,12 @@ def fairness_table(results: Results, split: str, level: str) -> Table:
             first = next((row for row in statistics if row is not None), None)
             if first is None:
                 continue
-            ends = (Cell(cell_label(str(first[end]))) for end in ("best_group", "worst_group"))
+            is_best = metric == "accuracy"
+            ends = [
+                Cell(listed_some(list(map(cell_label, names))))
+                for highest in (is_best, not is_best)
+                for names in [results.extreme_groups(run, split, level, metric, highest)]
+            ]
             cells = [part for row in statistics for part in _inequality(row, alpha)]
             cells += _net(results.inequality(run, split, metric, "net_sd", level), alpha)
             rows.append((run_cell(results, run), Cell(METRICS[metric]), *cells, *ends))

@@ -131,6 +131,7 @@ def render_page(
         strata={s: ", ".join(map(stratum_label, settings.strata[s])) for s in tested},
         survey=_survey(results, summary),
         notices=summary["notices"],
+        sensitivity_notices=summary["sensitivity_notices"],
         agreement=[display.agreement_table(results)],
         **_files_within(panels, pairs),
         **_answers(results, summary, provenance),

@@ -223,9 +223,8 @@ def following(
     where_differ = _totals(np.where(differ, changed, np.nan), pairs.cluster, size)
     where_alike = _totals(np.where(alike, changed, np.nan), pairs.cluster, size)
     effect = contrasts.difference_of_means(where_differ, where_alike)
-    value, error, df = effect.value, effect.error, effect.df
-    low, high = contrasts.interval(value, error, df, evaluation.confidence_level)
-    p = contrasts.two_sided(value, error, df, effect.questions)
+    value, error, p = effect.value, effect.error, contrasts.two_sided(effect)
+    low, high = contrasts.interval(effect, evaluation.confidence_level)
     n = int(both.sum())
     numbers = {"value": value[0], "ci_low": low[0], "ci_high": high[0]}
     about = {"p_value": p[0], "questions": int(effect.questions[0]), "std_error": error[0]}

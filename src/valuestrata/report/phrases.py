@@ -129,6 +129,13 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def listed_some(names: Sequence[str], most: int = 3) -> str:
+    """`a and b`; `a, b and 7 more` where there are more names than a sentence holds."""
+    if len(names) <= most:
+        return listed(names)
+    return listed([*names[: most - 1], f"{len(names) - most + 1} more"])
+
+
 def sentence(text: str) -> str:
     """The text with a capital letter at its start and a full stop at its end."""
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

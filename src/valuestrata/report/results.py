@@ -17,6 +17,8 @@ from valuestrata.survey.tally import subgroup_groups
 SUBGROUPS = "subgroups"
 RUN = ("model", "variant", "split")
 GAIN = "normalized_gain_"
+TIED = 1e-9
+"""Scores this near are equal."""
 Key = tuple[str, ...]
 
 
@@ -180,6 +182,18 @@ class Results:
     ) -> Estimate | None:
         """A run's metric in one group, None where it has none."""
         return self._groups.get((*run, split, level, group, metric))
+
+    def extreme_groups(
+        self, run: ModelVariant, split: str, level: str, metric: str, highest: bool
+    ) -> list[str]:
+        """Groups of a level with the highest score, or the lowest: all that tie."""
+        by_name = {
+            name: score.value
+            for name in self.group_names(split, level)
+            if (score := self.group(run, split, level, name, metric)) is not None and score.exists
+        }
+        end = (max if highest else min)(by_name.values(), default=0.0)
+        return [name for name, value in by_name.items() if abs(value - end) < TIED]
 
     def shrunk_group(
         self, run: ModelVariant, split: str, level: str, group: str, metric: str

@@ -119,6 +119,7 @@ def run(job: Job[Settings]) -> None:
     notes = [note for of_split in texts.items() for note in text_notes(*of_split)]
     swayed = swayed_lines(results.probes)
     doubts = [*swayed, *all_verdict_warnings(results)]
+    doubts += summary["sensitivity_notices"]
     notices = [*provenance.notes, *notes, *doubts, *summary["notices"]]
     io.write_text(headline(results, notices), job.path("headline"))
     io.write_record(job.record, Path(job.path("record")).parent)

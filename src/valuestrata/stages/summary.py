@@ -133,7 +133,6 @@ def run(job: Job[Settings]) -> None:
             kept = config.countries[split]
             notices += stratum_notices(groups, split, config.strata[split], kept, pairs)
     notices += missing_references(config.contrasts.reference_groups, groups.labels())
-    notices += config.perturbations
     content = {
         "study": config.study,
         "survey": config.survey,
@@ -144,6 +143,7 @@ def run(job: Job[Settings]) -> None:
         "questions": len(questions),
         "groups": groups.sizes(),
         "notices": notices,
+        "sensitivity_notices": config.perturbations,
         "power": {"assumed": asdict(ASSUMED), "alpha": 1 - config.evaluation.confidence_level},
         "splits": splits,
         "blocks": summary.block_figures(
