@@ -18,7 +18,8 @@ TIE = (
     (?:it is |it's |a |an )?(?:ADVERB )?(?:tie|tied|draw|equal(?:ly good|ly strong|ly|)|even)
     no (?:clear |real |meaningful |significant )?(?:difference|winner|preference)
     (?:a )?(?:toss-?up|wash|dead heat)|ties|undecided between (?:both|the two)
-    neither(?: (?:one|answer|response|is better))?|both(?: are)?(?: equally(?: \w+)?| equal)?(?: good| bad)?
+    neither(?: (?:one|answer|response|is better))?
+    both(?: are)?(?: equally(?: \w+)?| equal)?(?: good| bad)?
     (?:the )?same|平局|平手|seri
 """)
     .replace("ADVERB", ADVERB)
