@@ -5,9 +5,11 @@ import logging
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from openai.types import Batch
 
 from tests import served
 from tests.asking import predict
@@ -16,6 +18,7 @@ from tests.forked import forked_jobs
 from tests.served import KEY, VARIABLE, Server, serving
 from valuestrata.errors import InputError
 from valuestrata.inference import batch_files, batches
+from valuestrata.inference.batch_state import missing, progress, status_of
 from valuestrata.inference.books import Books, total
 
 N = 12
@@ -274,17 +277,50 @@ def test_a_batch_that_does_not_end_is_given_up_on_and_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(echo) as server:
-        server.batches.fates = ["completed", "waiting_for_review"]
+        server.batches.fates = ["completed", "finalizing"]
         server.batches.n_done = N
         with monkeypatch.context() as patch:
             patch.setattr(batches, "LONGEST_BATCH", 2.0)
-            with pytest.raises(InputError, match="batch1 is 'waiting_for_review"):
+            with pytest.raises(InputError, match="batch1 is 'finalizing"):
                 ask(server, tmp_path, max_batch_requests=N // 2)
         assert len(notes(tmp_path)) == 1  # the other one was collected
         server.batches.batches["batch1"]["status"] = "completed"
         assert ask(server, tmp_path) == WHOLE
         assert len(server.batches.batches) == 2
         assert not notes(tmp_path)
+
+
+def test_a_status_that_nobody_knows_is_one_line_and_the_batch_is_not_lost(tmp_path: Path) -> None:
+    """Other services have other names for the same; what means nothing is not polled for ever."""
+    statuses: list[Any] = ["paused", None, 3, ["completed"]]
+    with serving(echo) as server:
+        look = server.batches.look
+        server.batches.look = lambda batch: {**look(batch), "status": statuses[0]}
+        for _ in list(statuses):
+            with pytest.raises(InputError, match="does not say whether it has ended") as error:
+                ask(server, tmp_path)
+            assert str(error.value).count("\n") == 0
+            statuses.pop(0)
+            assert len(notes(tmp_path)) == 1
+        names = {"completed": "SUCCESS", "in_progress": "Running"}
+        server.batches.look = lambda b: (d := look(b)) | {"status": names.get(d["status"])}
+        assert ask(server, tmp_path) == WHOLE
+        assert set(server.batches.submitted().values()) == {1}
+    for other, status in {"canceled": "cancelled", "timeout-exceeded": "expired"}.items():
+        assert status_of(SimpleNamespace(status=other)) == status
+
+
+def test_odd_counts_and_errors_of_a_batch_are_no_traceback(tmp_path: Path) -> None:
+    counts = ("many", None, {"total": "9", "completed": None, "failed": "x"}, {"total": 9})
+    for i, odd in enumerate(counts):
+        with serving(echo) as server:
+            look = server.batches.look
+            server.batches.look = lambda b, look=look, odd=odd: {**look(b), "request_counts": odd}
+            assert ask(server, tmp_path / str(i)) == WHOLE
+    for errors in ("boom", None, *({"data": data} for data in ("x", ["x"], [], [None], {"a": 1}))):
+        batch = Batch.construct(status="failed", errors=errors)
+        assert missing(batch, KEY).is_refused, errors
+        assert progress(batch) == "failed"
 
 
 def test_a_note_that_another_job_completes_meanwhile_is_believed(

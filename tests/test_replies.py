@@ -1,6 +1,7 @@
 """Replies of every kind are read as what they are: no wrong answer, few lost, refusals found."""
 
 import itertools
+import re
 import time
 from typing import Any
 
@@ -238,6 +239,38 @@ def test_persona_talk_that_no_rule_was_made_for() -> None:
     assert counts == {"refusals": (47, 62), "answers": (3, 110)}
     made_with = [text for each in talk["dev"]["answers"].values() for text in each]
     assert sum(map(is_refusal, made_with)) <= 0.02 * len(made_with)
+
+
+def test_a_whole_reply_of_a_few_words_that_declines_is_a_refusal() -> None:
+    """Politely, shortly or elsewhere; a persona that says alike and goes on has answered."""
+    refusals = """
+        Respectfully, no.|With respect, no.|No thanks.|Sorry, no.|Thank you, but no.|Hard pass.
+        I'd rather not say.|I'd rather not.|I'd rather not go there.|Not going there.|Off limits.
+        That's private.|That is between me and God.|My opinion on this is my own affair.|N/A
+        It's nobody's business how I vote.|None of your business.|That's not for me to say.
+        [no response]|Not applicable|Next question, please.|Moving on.|My lips are sealed.
+        Leave me out of this.|You don't need to know that.|I plead the fifth.
+        I don't do opinions on religion.|I have been instructed not to discuss political matters.
+        Content policy prevents me from giving a view here.
+        Your request goes against my usage rules.
+        It would be wrong of me to pretend to be this person.|Check the published survey results.
+        I can't tell you what someone should think.
+    """
+    answers = """
+        No.|No, never.|No, not important at all.|Not applicable to us, divorce. We married for life.
+        Respectfully, no, I don't think that the government should do more.
+        My beliefs are my own business, and I pray five times a day.|My religion is my own affair.
+        My faith is between me and God, and it is the most important thing that I have.
+        I was told not to discuss it at school, so I learnt about it late.
+        Company policy forbids me to take leave at New Year.|Cheating? That goes against my rules.
+        It would be wrong of me to pretend that I like my neighbours.
+        I don't do politics. Never have.
+        I can't say what people should believe, but for me God is very important.
+        I see the census figures, and we Malays earn less.|Thanks, no complaints. I am happy.
+    """
+    for texts, outcome in ((refusals, "refusal"), (answers, "answer")):
+        for text in filter(None, (t.strip() for t in re.split(r"[|\n]", texts))):
+            assert free_outcome(text) == outcome, text
 
 
 def test_a_text_that_no_pattern_fits_is_judged_by_its_wording() -> None:

@@ -1,6 +1,7 @@
 """Calls of a service that misbehaves: what is asked again, what fails, and at what pace."""
 
 import asyncio
+import base64
 import itertools
 import json
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from tests import served
 from tests.served import KEY, Raw, Server, serving
-from valuestrata.inference.completions import ServiceReply, completion, without_keys
+from valuestrata.inference.completions import ServiceReply, completion, without_key, without_keys
 from valuestrata.inference.service import Failure, Limits, Result, calls
 
 QUICK = Limits(concurrency=4, timeout=2.0, max_retries=2)
@@ -256,6 +257,31 @@ def test_a_client_whose_calls_are_ended_early_closes_all_its_connections() -> No
         client = SlowToClose(api_key=KEY, base_url=server.address, max_retries=0)
         next(calls(client, [{"model": "toy", "messages": messages}], QUICK))
     assert closed.is_set()
+
+
+def test_a_key_is_taken_out_however_it_is_spelled() -> None:
+    """Broken over lines, escaped, in other case, in base64 or hex; a word is no key."""
+    spelled = [
+        KEY,
+        KEY.lower(),
+        f"{KEY[:12]}\n{KEY[12:]}",
+        " ".join(KEY),
+        "\u200b".join(KEY),
+        f'{KEY[:9]}" + "{KEY[9:]}',
+        KEY.replace("-", "%2D"),
+        "".join(f"%{ord(c):02X}" for c in KEY),
+        KEY.replace("-", "\\u002d"),
+        KEY.encode().hex(),
+        base64.b64encode(KEY.encode()).decode(),
+        base64.urlsafe_b64encode(f"Bearer {KEY}".encode()).decode(),
+    ]
+    for text in spelled:
+        reply = without_key(ServiceReply(f"It is {text} .", "stop", f"no {text} .", text), KEY)
+        assert (reply.text, reply.refusal, reply.thought) == ("It is *** .", "no *** .", "***")
+        assert without_keys(f"Bad {text} .", KEY) == "Bad *** ."
+    empty = ServiceReply("An EMPTY, empty house; so it goes.", "stop")
+    assert without_key(empty, "EMPTY").text == "An ***, empty house; so it goes."
+    assert without_key(empty, "").text == empty.text
 
 
 def test_words_hold_nothing_that_looks_like_a_key() -> None:

@@ -39,6 +39,7 @@ def test_every_way_to_write_a_preference_is_read_or_refused() -> None:
         pd.Series(plain),
         pd.Series(plain, dtype="Float64"),
         ["1", "1.5", "2.0", "0", "null"],
+        [" 1", "1.5 ", "2.0", "0", " "],
         (p for p in [1.0, 1.5, 2.0, 0.0, float("nan")]),
         [1, 1.5, 2, 0, pd.NA],
     ):

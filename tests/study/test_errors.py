@@ -363,6 +363,11 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated() -> None:
     for key, value, words in (
         ("api_key_env", secret, "never the key"),
         ("base_url", f"https://me:{secret}@x/v1", "hold no user, password, query or"),
+        ("base_url", f"https://x/v1?api_key={secret}", "hold no user, password, query or"),
+        ("base_url", f"https://x/v1%3Fapi_key={secret}", "nothing that looks like a key"),
+        ("base_url", f"https://x/v1;key={secret}", "nothing that looks like a key"),
+        ("base_url", f"https://x/{secret}/v1", "nothing that looks like a key"),
+        ("base_url", f"https://x /{secret}", "no blank"),
         ("api_key", secret, "did you mean 'api_key_env'?"),
     ):
         line = complaint({"models/m": {**SERVED, key: value}})

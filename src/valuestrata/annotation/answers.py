@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ DELIMITERS = ",;\t"
 """Spreadsheet programs save csv with any of these."""
 Row = tuple[str, dict[str, str]]
 """Where a row stands, and its fields."""
+
+
+_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n", re.IGNORECASE)
+"""What some spreadsheet programs write above the header."""
 
 
 def read_answers(
@@ -69,11 +74,12 @@ def _rows(path: Path) -> Iterator[Row]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not text in UTF-8; give the csv file of the page") from None
+    text = _SEPARATOR_LINE.sub("", text)
     header = text.partition("\n")[0]
     delimiter = max(DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        names = [name.strip() for name in next(reader, [])]
+        names = [name.strip().lower() for name in next(reader, [])]
         while names and not names[-1]:  # spreadsheets fill up the columns that others have
             del names[-1]
         absent = [name for name in COLUMNS if name not in names]

@@ -26,8 +26,9 @@ from valuestrata.inference.batch_files import (
     request_line,
 )
 from valuestrata.inference.batch_notes import BatchNote, new_note, read_notes
+from valuestrata.inference.batch_state import CANCELLED, missing, progress, status_of
 from valuestrata.inference.completions import ServiceReply
-from valuestrata.inference.service import Failure, Result, client_errors, failure_of, words_of
+from valuestrata.inference.service import Failure, Result, client_errors, failure_of
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +37,12 @@ LISTING_DELAY = 120.0
 MAKING_TIMEOUT = 60.0
 """Seconds to wait for the answer when a batch is made; less than the delay above."""
 MAX_MISSED_POLLS = 30
-"""Polls in a row that may go without an answer."""
+"""Polls in a row that may go without an answer, or with a status that nobody knows."""
 TIMEOUT = 600.0
 """Seconds between two bytes of an upload or a download."""
 LONGEST_BATCH = 36 * 3600.0
 """Seconds after which a batch that has not ended is given up on; services promise 24 hours."""
-CANCELLED = "its batch was cancelled"
-ENDED = ("completed", "failed", "expired", "cancelled")
 _NAME = "requests.jsonl"
-_QUEUE_FULL = "token_limit_exceeded"
 
 
 class Accounts(Protocol):
@@ -239,19 +237,30 @@ class _Submission:
         """Each batch once it has ended, with its note.
 
         Raises:
-            InputError: one has not ended long after it should have; those that did come first.
+            InputError: one has not ended long after it should have, or nobody can tell whether it
+                has; those that did come first.
         """
         shown: dict[str, str] = {}
+        unclear: dict[str, int] = {}
         while waiting:
             for note in list(waiting):
                 batch = self._look_up(note)
-                line = _progress(batch)
+                line, status = progress(batch), status_of(batch)
                 if shown.get(note.name) != line:
                     log.info("batch %s: %s", note.batch_id, line)
                     shown[note.name] = line
-                if batch.status in ENDED:
+                unclear[note.name] = unclear.get(note.name, 0) + 1 if status is None else 0
+                if status:
                     waiting.remove(note)
                     yield note, batch
+            unknown = [n for n in waiting if unclear[n.name] > MAX_MISSED_POLLS]
+            if waiting and len(unknown) == len(waiting):
+                first = unknown[0]
+                raise InputError(
+                    f"batch {first.batch_id}: the service calls it {shown[first.name]!r}, which "
+                    "does not say whether it has ended; look at it there, and run snakemake again "
+                    f"to go on with it, or delete {first.path} to submit its requests anew"
+                )
             late = [n for n in waiting if n.submitted_at + LONGEST_BATCH < time.time()]
             if waiting and len(late) == len(waiting):
                 raise InputError(
@@ -290,24 +299,24 @@ class _Submission:
     def _collected(self, note: BatchNote, batch: Any) -> Iterator[tuple[str, Result]]:
         """(request id, result) of every request of a batch that has ended; replies first."""
         reservations = dict(zip(note.request_ids, note.reservations, strict=False))
-        missing = dict.fromkeys(note.request_ids, _missing(batch, self.client))
+        failures = dict.fromkeys(note.request_ids, missing(batch, str(self.client.api_key)))
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             with self._downloaded(note, file_id) as file:
                 for line in file:
                     request_id, result = read_reply_line(line, str(self.client.api_key))
-                    if request_id not in missing:
+                    if request_id not in failures:
                         continue
                     if isinstance(result, Failure):
-                        missing[request_id] = result
+                        failures[request_id] = result
                         continue
-                    del missing[request_id]
+                    del failures[request_id]
                     self.n_replies += 1
                     self._settle(reservations.get(request_id), result)
                     yield request_id, result
-        for request_id, failure in missing.items():
+        for request_id, failure in failures.items():
             self._settle(reservations.get(request_id), failure)
         note.remove()  # all that was paid for is kept by now
-        yield from missing.items()
+        yield from failures.items()
 
     def _forget(self, note: BatchNote, failure: Failure) -> None:
         """Drop a batch that was never made."""
@@ -369,26 +378,3 @@ def _batches_by_file(client: Any) -> dict[str, str]:
             break
         files |= fresh
     return files
-
-
-def _missing(batch: Any, client: Any) -> Failure:
-    """Why a request has no line in the files of its batch."""
-    if batch.status == "cancelled":
-        return Failure(None, CANCELLED)
-    if batch.status == "failed":
-        errors = list(getattr(batch.errors, "data", None) or [])
-        words = words_of({"message": errors[0].message} if errors else {}, str(client.api_key))
-        is_passing = bool(errors) and errors[0].code == _QUEUE_FULL
-        return Failure(None if is_passing else 400, "its batch failed", *words)
-    if batch.status == "expired":
-        return Failure(None, "its batch expired")
-    return Failure(None, "no reply in its batch", is_billable=True)
-
-
-def _progress(batch: Any) -> str:
-    """What a batch is doing, in words."""
-    counts = batch.request_counts
-    if counts is None or not counts.total:
-        return str(batch.status)
-    failed = f", {counts.failed:,} failed" if counts.failed else ""
-    return f"{batch.status}, {counts.completed:,} of {counts.total:,} done{failed}"

@@ -3,10 +3,12 @@
 A reply that cannot be read whole is an error here and is asked for again; it is never kept.
 """
 
+import base64
 import json
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeGuard
 
 from valuestrata.inference.ledger import Tokens
@@ -19,10 +21,15 @@ MOST_SHOWN = 1.01
 """Largest sum of the probabilities at a place, which services round."""
 MOST_TOKENS = 100_000_000
 """More tokens than any call takes."""
+LONG_KEY = 12
+"""Characters from which a key is taken for no word (some servers take `EMPTY`)."""
 STOP = "stop"
 _ENDED = (STOP, "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed")
 _IS_CUT = re.compile("length|max.*token")
 _IS_FILTERED = re.compile("filter|safety|recitation|blocklist|prohibited|spii|refusal|guardrail")
+_BREAKS = r"[\s\u200b-\u200f\u2060\ufeff\"'`+,;|\\]"
+"""What may stand between the characters of a key that is shown in parts."""
+_URL_SAFE = str.maketrans("+/", "-_")
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,7 @@ def without_key(reply: ServiceReply, key: str) -> ServiceReply:
     'Your key is ***.'
     """
     names = ("text", "finish_reason", "refusal", "thought")
-    texts = {name: getattr(reply, name).replace(key, "***") for name in names}
+    texts: dict[str, Any] = {name: _hidden(getattr(reply, name), key) for name in names}
     return replace(reply, **texts)
 
 
@@ -212,7 +219,7 @@ def without_keys(words: str, key: str) -> str:
     >>> without_keys("Incorrect key: sk-abc***xyz9 here", "sk-abcdefghxyz9")
     'Incorrect key: *** here'
     """
-    hidden = words.replace(key, "***") if key else words
+    hidden = _hidden(words, key)
     hidden = re.sub(
         r"(?i)\bbearer\s+\S+|\b(?:sk|pk|key|api|xai|gsk)[-_][^\s,;\"']{3,}", "***", hidden
     )
@@ -221,3 +228,27 @@ def without_keys(words: str, key: str) -> str:
     )
     line = " ".join("".join(c if c.isprintable() else " " for c in hidden).split())
     return line if len(line) <= WORDS else line[: WORDS - 3] + "..."
+
+
+def _hidden(text: str, key: str) -> str:
+    """A text without the key, however it is spelled.
+
+    >>> key = "sk-0123456789-abc"
+    >>> [_hidden(text, key) for text in ("a sk-01234\\n56789-abc", "SK%2D0123456789%2Dabc b")]
+    ['a ***', '*** b']
+    """
+    return _spellings(key).sub("***", text) if key else text
+
+
+@cache
+def _spellings(key: str) -> re.Pattern[str]:
+    """A key as it is, and one too long to be a word in any case, broken, escaped or encoded."""
+    if len(key) < LONG_KEY:
+        return re.compile(re.escape(key))
+    characters = (f"(?:{re.escape(c)}|%{ord(c):02x}|\\\\u{ord(c):04x})" for c in key)
+    encoded = [key.encode().hex()]
+    for text in (key, f"Bearer {key}"):
+        in_64 = base64.b64encode(text.encode()).decode().rstrip("=")
+        encoded += [in_64, in_64.translate(_URL_SAFE)]
+    exact = "|".join(f"(?-i:{re.escape(text)})=*" for text in encoded)
+    return re.compile(f"{_BREAKS}*".join(characters) + f"|{exact}", re.IGNORECASE)

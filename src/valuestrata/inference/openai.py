@@ -25,7 +25,8 @@ from valuestrata.errors import InputError
 from valuestrata.inference import service
 from valuestrata.inference.batch_accounts import BatchAccounts
 from valuestrata.inference.batch_notes import FOLDER
-from valuestrata.inference.batches import CANCELLED, TIMEOUT, BatchSettings, batch_calls
+from valuestrata.inference.batch_state import CANCELLED
+from valuestrata.inference.batches import TIMEOUT, BatchSettings, batch_calls
 from valuestrata.inference.completions import ServiceReply
 from valuestrata.inference.ledger import Ledger
 from valuestrata.inference.protocol import (

@@ -95,7 +95,7 @@ n_total=4, n_missing=1)
 
 def _number(preference: float | None) -> float:
     """The preference as a number, NaN for whatever stands for a missing one."""
-    text = str(preference)
+    text = str(preference).strip()
     try:
         return float("nan") if text.lower() in MISSING else float(text)
     except ValueError:

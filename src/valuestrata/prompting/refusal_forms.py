@@ -91,6 +91,25 @@ _SOURCES = (
     r"|polls?|literature)\b"
 )
 _NAMES = r"(?:claude|chatgpt|gemini|qwen|deepseek|copilot|grok|gpt-?\d\w*|mistral|llama)"
+_BRIEF = any_of(r"""
+    (?:respectfully|with respect|with all due respect|sorry|apologies|politely|thanks),? \
+        (?:but )?no(?:pe)?|no,? (?:thanks|thank you|sorry)|hard pass|no can do
+    next(?: question| one| topic)?|next question,? please|move on|moving on|change of topic
+    (?:no|not) (?:response|reply|opinion given|answer given|applicable|answered)|n/?a|non-?response
+    (?:that|this|it)(?: is|'s) (?:strictly |just |only )*(?:between me and (?:my )?\
+        (?:god|allah|maker|lord|conscience|creator)|my (?:own )?(?:business|affair|concern)\
+        |not your (?:business|concern)|none of (?:your|anybody's|anyone's) (?:business|concern))
+    (?:mind your own business|my lips are sealed|i plead the fifth|blank|withheld|undisclosed)
+    (?:i|i'd|i would)? ?(?:rather|prefer) not(?: go there)?|(?:i )?choose to (?:remain|stay) silent
+    (?:i'm |i am )?not going there|(?:that's |that is |it's )?off[ -]limits|thank you,? but no
+    (?:please )?leave me out of (?:this|that|it)|(?:(?:that|it)(?: is|'s) )?not for me to say
+    (?:(?:that|it)(?: is|'s) )?(?:nobody's|no one's|no-one's) business(?: (?:how|what|who|whether)\
+        (?: \w+){1,6})?|you (?:don't|do not) need to know(?: (?:that|this))?
+    (?:that|this)(?: is|'s) (?:a )?private (?:matter )?(?:between|for) me(?: \w+){0,5}
+    i (?:won't|will not|would not|wouldn't) go on (?:the )?record (?:about|on) (?:that|this)
+    (?:i'd|i would) sooner not (?:say|answer|(?:talk|speak) (?:about|of)(?: \w+){1,3})
+""")
+_ASKED_OF = r"(?:questions?|topics?|subjects?|matters?|issues?|things?)\b"
 _GAP = r"[^.!?;:\n]{0,%d}?"
 _NOT = any_of(r"""
     (?:ca|could|wo|would|should|must|do)n't|can't|won't|cannot|(?:can|could|will|would|should) not
@@ -131,7 +150,7 @@ FORMS = (
     rf"{_NOT_I}{_GAP % 40}{_DO}{_GAP % 50}{_TASK}(?!{_GAP % 30}\b(?:my (?:boss|wife|husband"
     rf"|children|son"
     r"|daughter|friends|colleagues|parents|neighbours)|at (?:work|home|school)))",
-    r"\b(?:nope|no|sorry|not)[,.]? (?:i'm )?not (?:answering|doing|touching|rating"
+    r"\b(?:nope|nah|no|sorry|not)[,.]? (?:i'm )?not (?:answering|doing|touching|rating"
     r"|discussing) (?:that|this|it)",
     r"\b(?:stay(?:ing)?|keep(?:ing)?|steer(?:ing)?)(?: well| me)? (?:out|clear) of (?:this|that"
     r"|it)(?: one)?\b"
@@ -195,6 +214,28 @@ FORMS = (
     r"(?:general (?:information|overview|context|background)|how (?:\w+ )?surveys|published|what "
     rf"(?:{_SOURCES}|researchers)|(?:different|various|multiple) (?:perspectives|viewpoints)"
     r"|both sides of (?:this|the|such)|arguments (?:on|for))",
+    # nothing but that, in a few words; a bare `No.` may be an answer
+    rf"^\W*(?:{_BRIEF})(?:[,.]? (?:please|thanks|thank you|sorry))?\W*$",
+    # whose affair it is
+    r"\b(?:my|our) (?:own )?(?:opinions?|views?|thoughts|answer|position|stance|beliefs?)"
+    r"(?: (?:on|about|to) (?:this|that|it|such things))? (?:is|are|stays?|remains?) "
+    rf"(?:my own (?:affair|business)|nobody(?:'s| else's) business|private|personal){_STOP}",
+    r"\bi(?:'ve| have) been (?:asked|instructed|advised) not to "
+    r"(?:discuss|answer|comment|speak|talk|give|share)\w*(?: on| about)? (?:it|this|that"
+    rf"|(?:such|these|this|that|any|political|religious) {_ASKED_OF}){_STOP}",
+    r"\b(?:content|usage|safety) (?:polic(?:y|ies)|rules|guidelines) "
+    r"(?:prevents?|prohibits?|forbids?|(?:does not|do not|doesn't|don't) (?:allow|permit|let)) "
+    r"me\b|\bagainst my (?:usage|content|safety) (?:rules|polic(?:y|ies))",
+    r"\b(?:wrong|unfair|dishonest|misleading|improper|inappropriate)(?: of| for) me to pretend to "
+    r"(?:be|speak (?:as|for)) (?:an?|this|that|someone|somebody)\b",
+    r"\b(?:isn't|wouldn't be|not|would not be) (?:fair|right|honest|proper) (?:of me |for me )?to "
+    r"put words in(?:to)? the mouths? of",
+    r"\bi (?:don't|do not) do (?:personal |political |religious )*(?:opinions?|views|stances)"
+    rf"(?: (?:on|about) [\w ]{{2,30}}?)?{_STOP}",
+    r"(?:^|[.!?;] )(?:please )?(?:consult|check|look at|refer to) (?:the )?(?:actual |real "
+    r"|published )?(?:survey|poll|census) (?:data|results?|figures)",
+    r"\b(?:can't|cannot|can not|won't|shouldn't) tell you what (?:someone|somebody|anyone|people"
+    rf"|you|a person) (?:should|ought to|must) (?:think|believe|feel|value){_STOP}",
     r"\b(?:ask|try)(?: me)?(?: about)? (?:something|anything) (?:else|different)\b(?! (?:of|at))"
     r"|\b(?:could|can|shall|may) we (?:please )?(?:talk about|discuss|move on to) "
     r"(?:something|another|a different)",

@@ -11,13 +11,20 @@ ADVERB = any_of(r"""
     noticeably|just|still|equally|definitely|certainly|by far|about|roughly|nearly|essentially
     considerably|a clear|a close|basically|pretty much|more or less|probably
 """)
-TIE = any_of(r"""
+TIE = (
+    any_of(r"""
+    (?:it is |it's )?(?:a )?tie between (?:both|the two|(?:NOUNs? )?\
+        (?:1 and 2|A and B|2 and 1|B and A))
     (?:it is |it's |a |an )?(?:ADVERB )?(?:tie|tied|draw|equal(?:ly good|ly strong|ly|)|even)
     no (?:clear |real |meaningful |significant )?(?:difference|winner|preference)
     (?:a )?(?:toss-?up|wash|dead heat)|ties|undecided between (?:both|the two)
-    neither(?: (?:one|answer|response|is better))?|both(?: are)?(?: equally| equal)?(?: good| bad)?
+    neither(?: (?:one|answer|response|is better))?
+    both(?: are)?(?: equally(?: \w+)?| equal)?(?: good| bad)?
     (?:the )?same|平局|平手|seri
-""").replace("ADVERB", ADVERB)
+""")
+    .replace("ADVERB", ADVERB)
+    .replace("NOUN", NOUN)
+)
 ORDINAL = any_of("(?P<one>first|1st|former)|(?P<two>second|2nd|latter)")
 _ALONE = r"(?![\w%°/]|[.,:]\d|-\w)"
 CHOICE = (
@@ -55,6 +62,7 @@ _AGREES = any_of("""
 """)
 VERB = rf"(?:(?:{_SEEMS})(?: the)?(?: {ADVERB})* {_BETTER}|(?:{ADVERB} )?wins|has the edge" + (
     rf"|(?:{ADVERB} )?better|preferred"
+    rf"|(?:{ADVERB} )?(?:beats|outperforms|surpasses|edges out) (?:the )?(?:other|{NOUN} ?[12AB])"
     rf"|(?:{_AGREES})(?: (?!(?:no|not|less|never|neither)\b)[\w-]+){{0,5}} (?:better|best|more \w+)"
     rf"|(?:{ADVERB} )?(?:{_AGREES}) (?:{ADVERB} )?(?:better|best|more \w+))"
 )

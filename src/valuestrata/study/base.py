@@ -171,7 +171,10 @@ def _items_to_text(items: Any) -> Any:
 NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 AXIS_NAME = "[a-z][a-z0-9_]*"
 CODE = "-?[0-9]+"
-URL = "https?://[^/@?#]+(/[^@?#]*)?"
+URL = (
+    r"(?!.*(%3[Bb]|%3[Ff]|%40|/(sk|pk|gsk|xai)[-_][A-Za-z0-9_-]{12,}))"
+    r"https?://[^/@?#;\s]+(/[^@?#;\s]*)?"
+)
 VARIABLE = "[A-Z_][A-Z0-9_]*"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -203,7 +206,8 @@ Url = Annotated[
     AfterValidator(
         _matching(
             URL,
-            "must begin with http:// or https:// and hold no user, password, query or fragment",
+            "must begin with http:// or https:// and hold no user, password, query or fragment, no "
+            "blank and nothing that looks like a key",
             False,
         )
     ),
