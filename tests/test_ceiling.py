@@ -142,9 +142,9 @@ def test_the_same_seed_and_stratum_give_the_same() -> None:
 
 
 def test_a_row_is_a_mean_with_an_interval_over_questions() -> None:
-    values = np.array([1.0, 0.0, np.nan, 0.5])
-    result = ceilings.mean_over_questions(values, np.array([3, 3, 7, 9]), EVALUATION)
-    assert (result["value"], result["n"], result["missing"]) == (0.5, 3, 1)
+    values = np.array([1.0, 0.0, np.nan, 0.5, 0.5])
+    result = ceilings.mean_over_questions(values, np.array([3, 3, 7, 9, 4]), EVALUATION)
+    assert (result["value"], result["n"], result["missing"]) == (0.5, 4, 1)
     assert result["ci_low"] <= 0.5 <= result["ci_high"]
 
 
