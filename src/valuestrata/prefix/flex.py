@@ -97,11 +97,11 @@ def block_mask(ends: torch.Tensor, depths: torch.Tensor, window: int | None) -> 
     keys = torch.arange(len(ends), device=ends.device)
     lowest, highest = above.view(-1, SPAN).aminmax(dim=1, keepdim=True)
     # of each span of queries [T / SPAN, T]: whether any may see a key, and whether all do
-    some = (keys < first + SPAN) & (ends > first) & (depths > lowest)
-    every = (keys <= first) & (ends >= first + SPAN) & (depths > highest)
-    some, every = some.unflatten(1, (-1, SPAN)).any(2), every.unflatten(1, (-1, SPAN)).all(2)
+    by_any = (keys < first + SPAN) & (ends > first) & (depths > lowest)
+    by_all = (keys <= first) & (ends >= first + SPAN) & (depths > highest)
+    touched, whole = by_any.unflatten(1, (-1, SPAN)).any(2), by_all.unflatten(1, (-1, SPAN)).all(2)
     return BlockMask.from_kv_blocks(
-        *_listed(some & ~every), *_listed(every), BLOCK_SIZE=SPAN, mask_mod=sees
+        *_listed(touched & ~whole), *_listed(whole), BLOCK_SIZE=SPAN, mask_mod=sees
     )
 
 

@@ -185,7 +185,6 @@ FORMS = (
     r" to|need to|going to|to|afraid i(?:'ll| must)))* (?:pass|skip|sit out|opt out|pass on|sit)"
     rf"(?: of)?(?:{_STOP}| here\b| {_THIS}| (?:this|that)(?: one)? out\b)",
     r"^\W*(?:sorry\W+)?i (?:respectfully |politely )?(?:pass|skip|decline)\W*$",
-    r"\A\W*(?:respectfully|with respect),? no(?: thank you| thanks)?\W*\Z",
     r"\bi(?: do not| don't|'d rather not| never) (?:engage|participate|weigh|take part)\w* (?:in"
     r"|on)"
     r" (?:\w+ )?(?:political|religious|controversial|sensitive) (?:\w+ ?)?"

@@ -233,8 +233,10 @@ def _claims_of(
         if not line[after:].strip(" .:-\"')]}") and not claims and is_firm:
             return [], name
         is_whole_line = separator is None and is_firm
-        part = line[: _next_name(line, after, pattern)]
-        choice = _choice(part, after, whole=is_whole_line) if separator or is_whole_line else None
+        choice = None
+        if separator or is_whole_line:
+            part = line[: _next_name(line, after, pattern)]
+            choice = _choice(part, after, whole=is_whole_line)
         is_quoted = is_firm and _is_open_quote(line, match, choice[1] if choice else 0)
         if choice is not None and not is_quoted:
             claims.append(Verdict(name, choice[0], match.start(), choice[1], is_firm))
