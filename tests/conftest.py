@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +9,8 @@ import pytest
 
 from tests.graph import Graph, Server
 from tests.job_forks import Forks
+
+PYTESTS = "PYTEST_CURRENT_TEST"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,18 @@ def graph(tmp_path_factory: pytest.TempPathFactory, snakemake: Server) -> Graph:
     done = made.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return made
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """What a test sets in the environment ends with it: torch and others read it at any time."""
+    before = dict(os.environ)
+    yield
+    for name in {name for name, _ in before.items() ^ os.environ.items()} - {PYTESTS}:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
