@@ -1,8 +1,9 @@
 """How near a GPU's limit scoring, training and the stages run, beside other people's tools.
 
 `make bench-gpu` makes random weights in the shape of Llama-3.1-8B on the device, measures the
-device's own bf16 matrix peak first, prints a table and writes results/bench/gpu.json. Without a GPU
-it says so and ends. docs/performance.md says how to read it.
+device's own bf16 matrix peak first, prints a table and writes results/bench/gpu.json, row by row:
+what is measured is kept whatever comes after. Without a GPU it says so and ends.
+docs/performance.md says how to read it.
 """
 
 import argparse
@@ -11,14 +12,16 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from bench import data, gpu_stages, gpu_work, questionnaire
-from bench.gpu_work import SHAPES, Row
+from bench.gpu_work import SHAPES, Row, Shape, Unit
 from valuestrata.inference import runtime
+from valuestrata.inference.chat import Chat
 
 OUTPUT = data.ROOT / "results/bench/gpu.json"
 PACKAGES = ("torch", "transformers", "peft", "trl", "vllm")
@@ -31,7 +34,7 @@ SMALL_AIM = 0.20
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, and print and write each row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="llama-8b")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -40,39 +43,66 @@ def main() -> None:
         "--parts", nargs="+", choices=PARTS, default=PARTS,
         help="steps and prompts within this process; whole processes",
     )  # fmt: skip
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"),
+        help="begin nothing more after so long; what matters most comes first",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.stdout.write("bench-gpu: no GPU here, nothing measured\n")
         return
+    deadline = time.monotonic() + 60 * arguments.minutes
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     runtime.prepare(torch.get_num_threads())
     where, shape = torch.device(arguments.device), SHAPES[arguments.shape]
     peak = gpu_work.matrix_peak(where, shape.matrix)
-    chat = questionnaire.make_chat()
-    gates = gpu_work.gates(chat, shape, where)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        network = gpu_work.make_network(shape, where)
-        if "work" in arguments.parts:
-            rows += gpu_work.rows(network, chat, shape, Path(folder))
-        if "stages" in arguments.parts:
-            weights = questionnaire.save(network, chat, Path(folder) / "weights")
-            del network  # the stages and vLLM have the device to themselves
-            gpu_work.free(where)
-            rows += gpu_stages.rows(shape, Path(folder), weights, where)
     about = {
         "device": torch.cuda.get_device_name() if where.type == "cuda" else "CPU",
         "shape": arguments.shape,
         "peak_tflops": peak / 1e12,
         "versions": {name: installed(name) for name in PACKAGES},
     }
-    rows = [measured(row, peak) for row in rows]
-    say(about, rows, gates)
-    content = {**about, "gates": gates, "rows": rows}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    if not all(gate["equal"] for gate in gates):
-        sys.exit("the answers are not equal where it says NO")
+    chat = questionnaire.make_chat()
+    gates = gpu_work.gates(chat, shape, where)
+    say(head(about, gates))
+    rows: list[Row] = []
+    for row in measure(arguments.parts, chat, shape, where, deadline):
+        rows.append(measured(row, peak))
+        say([line(rows[-1])])
+        write(arguments.output, {**about, "gates": gates, "rows": rows})
+    if not all(gate.get("equal", True) for gate in gates):
+        sys.exit("the answers are not equal where it says NOT EQUAL")
+
+
+def measure(
+    parts: Sequence[str], chat: Chat, shape: Shape, where: torch.device, deadline: float
+) -> Iterator[Row]:
+    """The rows of each part, what matters most first; those after the deadline are left out."""
+    network = gpu_work.make_network(shape, where)
+    with tempfile.TemporaryDirectory() as folder:
+        if "work" in parts:
+            yield from until(deadline, gpu_work.units(network, chat, shape, Path(folder)))
+        if "stages" in parts:
+            weights = questionnaire.save(network, chat, Path(folder) / "weights")
+            del network  # the stages and vLLM have the device to themselves
+            gpu_work.free(where)
+            yield from until(deadline, gpu_stages.units(shape, Path(folder), weights, where))
+
+
+def until(deadline: float, units: Sequence[Unit]) -> Iterator[Row]:
+    """A row for each unit."""
+    for unit in units:
+        is_late = time.monotonic() > deadline
+        more = {"skipped": "the minutes were over"} if is_late else gpu_work.attempt(unit.measure)
+        yield {**unit.about, **more}
+
+
+def write(path: Path, content: Row) -> None:
+    """Whole, or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def installed(name: str) -> str | None:
@@ -94,29 +124,38 @@ def measured(row: Row, peak: float) -> Row:
     return {**row, **used, "at_least": aim if row["tool"] == gpu_work.OURS else None}
 
 
-def say(about: Row, rows: Sequence[Row], gates: Sequence[Row]) -> None:
-    """Print the tables."""
+def say(lines: Sequence[str]) -> None:
+    """Print lines, and let them be seen at once."""
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def head(about: Row, gates: Sequence[Row]) -> list[str]:
+    """What stands above the rows: where they were measured, and how right ours is there."""
     packages = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if v)
-    lines = [
+    return [
         f"{about['device']}, {about['shape']}, random weights, bf16; matrix peak "
         f"{about['peak_tflops']:.1f} TFLOP/s; {packages}",
+        *map(gate_line, gates),
+        "unique, plain: share of the peak by the tokens read where each shared beginning counts "
+        "once, and by all tokens of the prompts; GiB: peak memory; kernels, waits: of one step",
         f"{'work':9} {'tool':40} {'order':9} {'batch':>5} {'samples/s':>9} {'unique':>7} "
         f"{'plain':>7} {'aim':>4} {'GiB':>6} {'kernels':>7} {'waits':>5}",
     ]
-    lines += [_line(row) for row in rows]
-    lines.append(
-        "unique, plain: share of the peak by the tokens read where each shared beginning counts "
-        "once, and by all tokens of the prompts; GiB: peak memory; kernels, waits: of one step"
-    )
-    lines += [
+
+
+def gate_line(gate: Row) -> str:
+    """A gate."""
+    if "skipped" in gate:
+        return f"gate: {gate['work']}, left out: {gate['skipped']}"
+    return (
         f"gate: {gate['work']}, {'equal' if gate['equal'] else 'NOT EQUAL'}: error against fp64 "
         f"{gate['ours']:.1e}, {gate['unit']}; a plain pass' own {gate['plain']:.1e}"
-        for gate in gates
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    )
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """A row."""
     tool = ", ".join(filter(None, (row["tool"], row.get("layout"))))
     begin = f"{row['work']:9} {tool:40} {row['order'] or '':9} {row['batch'] or '':>5}"
     if row.get("skipped"):
@@ -130,6 +169,7 @@ def _line(row: Row) -> str:
     counts = f"{row.get('kernels', ''):>7} {row.get('waits', ''):>5}"
     aim = f"{row['at_least']:4.0%}" if row["at_least"] else " " * 4
     more = f"  {row['seconds']:.0f} s in all" if row["work"] in gpu_stages.STAGES else ""
+    more += f", {row['first_s']:.0f} s to the first replies" if row.get("first_s") else ""
     more += "" if row.get("settled", True) else "  (step times never settled)"
     return (
         f"{begin} {rate} {share('utilisation_unique', 7)} {share('utilisation_plain', 7)} {aim} "

@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas as pd
 import torch
 
 from bench import data, questionnaire
-from bench.gpu_work import OURS, Row, Shape
+from bench.gpu_work import OURS, Row, Shape, Unit
 from valuestrata import io, tables
 from valuestrata.inference.protocol import Sampling
 from valuestrata.records import Record
@@ -20,51 +22,70 @@ from valuestrata.study.models import VllmModel
 from valuestrata.study.study import Study
 
 STAGES = ("finetune", "predict")
+FIRST = re.compile(r"have [1-9]\d* of \d+ replies")
+"""The log line that tells of a stage's first replies."""
 RECIPES = {"plain": "plain", "shared": "shared_prefix"}
 
 
-def rows(shape: Shape, folder: Path, weights: Path, where: torch.device) -> list[Row]:
+def units(shape: Shape, folder: Path, weights: Path, where: torch.device) -> list[Unit]:
     """Both stages from process start to artefact, and vLLM's scoring of the same pairs."""
     write_study(folder, shape, weights, where)
-    results = []
-    for recipe, layout in RECIPES.items():
+
+    def tune(recipe: str) -> Unit:
         files = {"pairs": "train.parquet", "adapter": f"adapter-{recipe}"}
         more = ["--recipe", recipe, "--checkpoints", str(folder / "checkpoints")]
-        results.append(stage(folder, "finetune", files, more, shape.pairs[0], layout))
-    for variant in ("base", "plain"):
+        return stage(folder, "finetune", files, more, shape.pairs[0], RECIPES[recipe])
+
+    def predict(variant: str) -> Unit:
         files = {"pairs": "ood.parquet", "predictions": f"predictions-{variant}.parquet"}
         if variant != "base":
             files["adapter"] = f"adapter-{variant}"
         more = ["--variant", variant, "--split", "ood", "--cache", str(folder / "cache" / variant)]
-        results.append(stage(folder, "predict", files, more, shape.pairs[1], variant))
-    return [*results, vllm_row(folder, weights, shape.pairs[1], where)]
+        return stage(folder, "predict", files, more, shape.pairs[1], variant)
+
+    about: Row = {"work": "scoring", "tool": "vLLM, backend of ours", "order": "persona"}
+    return [
+        tune("plain"),
+        predict("plain"),
+        predict("base"),
+        tune("shared"),
+        Unit({**about, "batch": None}, partial(vllm_row, weights, shape.pairs[1], where)),
+    ]
 
 
 def stage(
     folder: Path, name: str, files: dict[str, str], more: list[str], pairs: int, what: str
-) -> Row:
-    """Seconds of a stage's process, from its start to its end."""
-    row: Row = {"work": name, "tool": OURS, "order": "persona", "batch": None, "layout": what}
+) -> Unit:
+    """Seconds of a stage's process, from its start to its end, and to its first replies."""
     command = [sys.executable, "-m", "valuestrata", name, "--study", str(folder / "study.json")]
     command += ["--model", "bench", *more]
     for key, file in files.items():
         command += ["--file", f"{key}={folder / file}"]
     environment = {**os.environ, "PYTHONPATH": str(data.ROOT / "src"), "HF_HUB_OFFLINE": "1"}
-    begun = time.perf_counter()
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {**row, "skipped": f"failed: {last}"}
-    return {**row, "samples_per_s": pairs / seconds, "seconds": seconds, "pairs": pairs}
+
+    def run() -> Row:
+        begun, first, lines = time.perf_counter(), None, [""]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            for line in process.stderr or ():
+                lines = [*lines[-20:], line.strip()]
+                if first is None and FIRST.search(line):
+                    first = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        if process.returncode:
+            return {"skipped": f"failed: {next(filter(None, reversed(lines)), 'no message')}"}
+        row = {"samples_per_s": pairs / seconds, "seconds": seconds, "pairs": pairs}
+        return row if first is None else {**row, "first_s": first}
+
+    about: Row = {"work": name, "tool": OURS, "order": "persona", "batch": None, "layout": what}
+    return Unit(about, run)
 
 
-def vllm_row(folder: Path, weights: Path, pairs: int, where: torch.device) -> Row:
+def vllm_row(weights: Path, pairs: int, where: torch.device) -> Row:
     """Scoring by the backend vllm, once its engine has started."""
-    row: Row = {"work": "scoring", "tool": "vLLM, backend of ours", "order": "persona"}
-    row["batch"] = None
     if not importlib.util.find_spec("vllm"):
-        return {**row, "skipped": "vllm is not installed"}
+        return {"skipped": "vllm is not installed"}
     from valuestrata.inference.local import load_chat
     from valuestrata.inference.vllm import VllmBackend
 
@@ -77,7 +98,7 @@ def vllm_row(folder: Path, weights: Path, pairs: int, where: torch.device) -> Ro
     begun = time.perf_counter()
     model.score(asked, 8)
     seconds = time.perf_counter() - begun
-    return {**row, "samples_per_s": len(asked) / seconds, "seconds": seconds}
+    return {"samples_per_s": len(asked) / seconds, "seconds": seconds}
 
 
 def write_study(folder: Path, shape: Shape, weights: Path, where: torch.device) -> None:

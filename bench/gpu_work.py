@@ -22,8 +22,8 @@ import transformers
 from bench import data, model_peers, models, questionnaire
 from bench.counts import counted
 from bench.questionnaire import Asked
-from valuestrata.errors import InputError
 from valuestrata.inference.chat import Chat
+from valuestrata.inference.protocol import Sampling
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.prefix import attention, flex, forests, forward
 from valuestrata.study.recipes import SFT
@@ -41,9 +41,22 @@ NEAR, FEWEST = 0.1, 3
 ROOM = 4
 """How many times a plain pass' own error ours may have: both are the dtype's rounding."""
 OURS = "valuestrata"
+ANSWER_TOKENS, TEXT_TOKENS = 16, 48
+"""Of an answer that is none of the options, and of an open-ended text."""
 RECIPE = SFT(method="sft", split="train", learning_rate=RATE)
 """LoRA of rank 8 on every linear layer."""
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something to measure: what is told of it, and how it is done.
+
+    `measure` gives what else its row holds, `skipped` in place of that where it cannot be done.
+    """
+
+    about: Row
+    measure: Callable[[], Row]
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class Shape:
     """A network's sizes, and how much is asked of it.
 
     personas, questions: of the prompts scored and learned; batches: sizes of a training step;
-    steps: of a training; pairs: trained on and asked by the stages.
+    steps: of a training; texts: written; pairs: trained on and asked by the stages.
     """
 
     hidden: int
@@ -66,27 +79,43 @@ class Shape:
     steps: int
     max_batch_tokens: int
     matrix: int
+    texts: int
     pairs: tuple[int, int]
 
 
 SHAPES = {
     "llama-8b": Shape(
-        4096, 14336, 32, 32, 8, 128256, 48, 107, (32, 8), 40, 16384, 8192, (10700, 10177)
+        4096, 14336, 32, 32, 8, 128256, 48, 107, (32, 8), 40, 16384, 8192, 2000, (10700, 10177)
     ),
-    "tiny": Shape(64, 128, 2, 2, 1, questionnaire.VOCABULARY, 4, 4, (8, 4), 4, 1024, 64, (8, 8)),
+    "tiny": Shape(64, 128, 2, 2, 1, questionnaire.VOCABULARY, 4, 4, (8, 4), 4, 1024, 64, 8, (8, 8)),
 }
 
 
-def rows(network: Any, chat: Chat, shape: Shape, scratch: Path) -> list[Row]:
-    """Scoring, then training, in both orders."""
-    measured = []
-    for order in questionnaire.ORDERS:
-        measured += scoring(network, chat, shape, order)
-    for order in questionnaire.ORDERS:
-        for batch in shape.batches:
-            measured += training(network, chat, shape, order, batch)
-            measured += trainers(network, chat, shape, order, batch, scratch)
-    return measured
+def units(network: Any, chat: Chat, shape: Shape, scratch: Path) -> list[Unit]:
+    """All that is measured of a network, what matters most first: time may be short."""
+    study, other = reversed(questionnaire.ORDERS)
+    large, small = shape.batches
+    return [
+        *scoring(network, chat, shape, study),
+        *training(network, chat, shape, study, large),
+        *scoring(network, chat, shape, other),
+        *texts(network, chat, shape, study),
+        *training(network, chat, shape, study, small),
+        *trainers(network, chat, shape, study, large, scratch),
+        *training(network, chat, shape, other, large),
+        *trainers(network, chat, shape, study, small, scratch),
+        *trainers(network, chat, shape, other, large, scratch),
+        *training(network, chat, shape, other, small),
+        *trainers(network, chat, shape, other, small, scratch),
+    ]
+
+
+def attempt(measure: Callable[[], Row]) -> Row:
+    """What is measured, or why it is not: what fails must not end the measuring."""
+    try:
+        return measure()
+    except Exception as error:
+        return {"skipped": f"failed: {forward.first_line(error)}"}
 
 
 # The device ----------------------------------------------------------------------------------
@@ -218,44 +247,44 @@ def backend(network: Any, chat: Chat, shape: Shape) -> TransformersBackend:
 # Scoring -------------------------------------------------------------------------------------
 
 
-def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Row]:
+def scoring(network: Any, chat: Chat, shape: Shape, order: str) -> list[Unit]:
     """Every option of every prompt in trees of shared prefixes, and one padded forward."""
     items = items_of(chat, questionnaire.ask(order, shape.personas, shape.questions))
     # each block is a share of every beginning, as large as the whole is
     shared = sorted(items, key=lambda item: item.prompt)
-    model, where = backend(network, chat, shape), network.device
-    parts = forests.pack(shared, shape.max_batch_tokens)
-    grown = [forests.build_forest([shared[i] for i in part]) for part in parts]
     plain = sum(len(item.prompt) for item in items) / len(items)
-    unique, kept = (sum(n) / len(items) for n in ([len(f) for f in grown],
-                    [len(set(f.before.tolist())) for f in grown]))  # fmt: skip
 
-    def score(part: Sequence[Any]) -> None:
-        model.score_items(list(part), 1)
+    def ours() -> Row:
+        model = backend(network, chat, shape)
+        parts = forests.pack(shared, shape.max_batch_tokens)
+        grown = [forests.build_forest([shared[i] for i in part]) for part in parts]
+        nodes = sum(map(len, grown)) / len(items)
+        kept = sum(len(set(forest.before.tolist())) for forest in grown) / len(items)
+        row = blocks(shared, lambda part: model.score_items(list(part), 1), network.device)
+        return row | {
+            "flop_unique": flop(network, nodes, kept, 1) * row["samples_per_s"],
+            "flop_plain": flop(network, plain, 1, 1) * row["samples_per_s"],
+        }
 
-    ours = blocks(shared, score, where)
-    flexible = with_flex(network, lambda: blocks(shared, score, where))
-    attention.restore(network)
-    theirs = blocks(
-        model_peers.chunks([len(item.prompt) for item in items], shape.batches[0]),
-        lambda part: padded_forward(network, [[items[i].prompt for i in b] for b in part], chat),
-        where,
-    )
-    theirs["samples_per_s"] *= len(items) / -(-len(items) // shape.batches[0])
-    about = {"work": "scoring", "order": order, "batch": None}
-    both = [
-        {**about, "tool": OURS, "layout": layout, **timed}
-        for layout, timed in (("gathered", ours), ("flex", flexible))
-    ]
-    for row in both:
-        if "skipped" not in row:
-            row["flop_unique"] = flop(network, unique, kept, 1) * row["samples_per_s"]
-            row["flop_plain"] = flop(network, plain, 1, 1) * row["samples_per_s"]
+    def theirs() -> Row:
+        attention.restore(network)
+        batches = model_peers.chunks([len(item.prompt) for item in items], shape.batches[0])
+        row = blocks(
+            batches,
+            lambda part: padded_forward(
+                network, [[items[i].prompt for i in batch] for batch in part], chat
+            ),
+            network.device,
+        )
+        row["samples_per_s"] *= len(items) / len(batches)
+        return row | {"flop_plain": flop(network, plain, 1, 1) * row["samples_per_s"]}
+
+    about: Row = {"work": "scoring", "order": order, "batch": None}
     return [
-        *both,
-        {**about, "tool": "transformers, padded, last logits", **theirs,
-         "flop_plain": flop(network, plain, 1, 1) * theirs["samples_per_s"]},
-    ]  # fmt: skip
+        Unit({**about, "tool": OURS, "layout": "gathered"}, ours),
+        Unit({**about, "tool": OURS, "layout": "flex"}, partial(with_flex, network, ours)),
+        Unit({**about, "tool": "transformers, padded, last logits"}, theirs),
+    ]
 
 
 def with_flex(network: Any, measure: Callable[[], Row]) -> Row:
@@ -266,8 +295,6 @@ def with_flex(network: Any, measure: Callable[[], Row]) -> Row:
     flex.use(network)
     try:
         return measure()
-    except Exception as error:  # a kernel that cannot be compiled must not end the measuring
-        return {"skipped": forward.first_line(error)}
     finally:
         flex.leave(network)
 
@@ -281,6 +308,35 @@ def padded_forward(network: Any, batches: Sequence[Sequence[Any]], chat: Chat) -
         network(**batch, logits_to_keep=1, use_cache=False).logits[:, -1].float().cpu()
 
 
+# Texts ---------------------------------------------------------------------------------------
+
+
+def texts(network: Any, chat: Chat, shape: Shape, order: str) -> list[Unit]:
+    """Texts of a network that writes none of the options: after their scores, and open-ended."""
+    asked = questionnaire.ask(order, shape.personas, shape.questions)[: shape.texts]
+    items = items_of(chat, asked)
+
+    def write(how: Callable[[TransformersBackend, Sequence[int]], Any]) -> Row:
+        model = backend(network, chat, shape)
+        row = blocks(range(len(asked)), lambda part: how(model, part), network.device)
+        attention.restore(network)
+        return row
+
+    def score(model: TransformersBackend, part: Sequence[int]) -> None:
+        model.score_items([items[i] for i in part], ANSWER_TOKENS)
+
+    def generate(model: TransformersBackend, part: Sequence[int]) -> None:
+        model.generate([asked[i].request.messages for i in part], Sampling(TEXT_TOKENS))
+
+    about: Row = {"tool": OURS, "order": order, "batch": None}
+    return [
+        Unit({**about, "work": "answers", "layout": f"{ANSWER_TOKENS} tokens each"},
+             partial(write, score)),
+        Unit({**about, "work": "texts", "layout": f"{TEXT_TOKENS} tokens each"},
+             partial(write, generate)),
+    ]  # fmt: skip
+
+
 # Training ------------------------------------------------------------------------------------
 
 
@@ -292,42 +348,56 @@ def layouts(pad: int) -> Iterator[tuple[str, Any, Objective, bool]]:
     yield "shared prefixes, flex", shared_prefix.make_batches, shared, True
 
 
-def training(network: Any, chat: Chat, shape: Shape, order: str, batch: int) -> list[Row]:
+def training(network: Any, chat: Chat, shape: Shape, order: str, batch: int) -> list[Unit]:
     """Steps of the loop that fine-tunes, on plain batches and on batches of shared prefixes.
 
-    Both once more with compiled layers, and shared prefixes by FlexAttention, on a GPU.
+    Shared prefixes by FlexAttention, too, and all once more with compiled layers, on a GPU.
     """
+    about: Row = {"work": "training", "tool": OURS, "order": order, "batch": batch}
+    return [
+        Unit(
+            {**about, "layout": layout + ", compiled" * is_compiled},
+            partial(
+                trained_anew, network, chat, shape, order, batch, deal, objective, is_flex,
+                is_compiled,
+            ),
+        )
+        for is_compiled in (False, True)
+        for layout, deal, objective, is_flex in layouts(chat.pad)
+    ]  # fmt: skip
+
+
+def trained_anew(
+    network: Any,
+    chat: Chat,
+    shape: Shape,
+    order: str,
+    batch: int,
+    deal: Any,
+    objective: Objective,
+    is_flex: bool,
+    is_compiled: bool,
+) -> Row:
+    """Steps over a fresh adapter; the network is afterwards as it was."""
+    if is_compiled and network.device.type == "cpu":
+        return {"skipped": "layers are compiled on a GPU alone"}
     learned = questionnaire.examples(
         questionnaire.ask(order, shape.personas, shape.questions), chat
     )
-    rows = []
-    for is_compiled in (False, True):
-        for layout, deal, objective, is_flex in layouts(chat.pad):
-            row: Row = {"work": "training", "tool": OURS, "order": order, "batch": batch}
-            row["layout"] = layout + ", compiled" * is_compiled
-            dealt = list(deal(learned, batch, 1, 1))[: shape.steps]
-            if is_compiled and network.device.type == "cpu":
-                rows.append({**row, "skipped": "layers are compiled on a GPU alone"})
-                continue
-            tuned = lora.add_lora(network, RECIPE)
-            try:
-                if is_compiled:
-                    compile_layers(tuned, learned, chat.pad)
-                row |= (
-                    with_flex(tuned, partial(trained, tuned, dealt, objective))
-                    if is_flex
-                    else trained(tuned, dealt, objective)
-                )
-            except (InputError, torch.OutOfMemoryError) as error:
-                row["skipped"] = str(error).splitlines()[0]
-            if not (is_compiled or is_flex or "skipped" in row):
-                row |= step_counts(tuned, dealt, objective)
-            rows.append(row)
-            network = tuned.unload()
-            attention.restore(network)
-            for layer in network.model.layers:
-                layer._compiled_call_impl = None
-    return rows
+    dealt = list(deal(learned, batch, 1, 1))[: shape.steps]
+    tuned = lora.add_lora(network, RECIPE)
+    try:
+        if is_compiled:
+            compile_layers(tuned, learned, chat.pad)
+        measure = partial(trained, tuned, dealt, objective)
+        row = with_flex(tuned, measure) if is_flex else measure()
+        if not (is_compiled or is_flex):
+            row |= step_counts(tuned, dealt, objective)
+        return row
+    finally:
+        attention.restore(tuned.unload())
+        for layer in network.model.layers:
+            layer._compiled_call_impl = None
 
 
 def trained(tuned: Any, dealt: Sequence[list[Pair]], objective: Objective) -> Row:
@@ -371,14 +441,9 @@ def unique_tokens(batch: Sequence[Pair]) -> int:
 
 def trainers(
     network: Any, chat: Chat, shape: Shape, order: str, batch: int, scratch: Path
-) -> list[Row]:
+) -> list[Unit]:
     """The same examples by transformers' Trainer and by TRL's."""
-    learned = questionnaire.examples(
-        questionnaire.ask(order, shape.personas, shape.questions), chat
-    )[: batch * shape.steps]
-    plain = sum(len(e.prompt) + len(e.reply) for e in learned) / len(learned)
-    replies = sum(len(e.reply) for e in learned) / len(learned)
-    tools = {
+    tools: dict[str, tuple[Any, Row]] = {
         "HF Trainer, grouped by length": (model_peers.hf_trainer, {}),
         "HF Trainer, with checkpointing": (
             model_peers.hf_trainer,
@@ -386,23 +451,26 @@ def trainers(
         ),
         "TRL SFTTrainer as it comes": (model_peers.trl_trainer, {}),
     }
-    rows = []
-    for tool, (make, more) in tools.items():
-        row: Row = {"work": "training", "tool": tool, "order": order, "batch": batch}
+
+    def train(make: Callable[..., Any], more: Row) -> Row:
         package = "trl" if make is model_peers.trl_trainer else "datasets"
         if not importlib.util.find_spec(package):
-            rows.append({**row, "skipped": f"{package} is not installed"})
-            continue
-        try:
-            times, memory = trainer_times(network, chat, learned, make, more, batch, scratch)
-        except torch.OutOfMemoryError:
-            rows.append({**row, "skipped": "out of memory"})
-            continue
+            return {"skipped": f"{package} is not installed"}
+        learned = questionnaire.examples(
+            questionnaire.ask(order, shape.personas, shape.questions), chat
+        )[: batch * shape.steps]
+        plain = sum(len(e.prompt) + len(e.reply) for e in learned) / len(learned)
+        replies = sum(len(e.reply) for e in learned) / len(learned)
+        times, memory = trainer_times(network, chat, learned, make, more, batch, scratch)
         rate, is_settled = settled([batch / seconds for seconds in times])
-        flops = rate * flop(network, plain, replies, 2)
-        row |= {"samples_per_s": rate, "settled": is_settled, "peak_gib": memory}
-        rows.append({**row, "flop_plain": flops})
-    return rows
+        row = {"samples_per_s": rate, "settled": is_settled, "peak_gib": memory}
+        return row | {"flop_plain": rate * flop(network, plain, replies, 2)}
+
+    about: Row = {"work": "training", "order": order, "batch": batch}
+    return [
+        Unit({**about, "tool": tool}, partial(train, make, more))
+        for tool, (make, more) in tools.items()
+    ]
 
 
 def trainer_times(
@@ -450,11 +518,12 @@ def gates(chat: Chat, shape: Shape, where: torch.device) -> list[Row]:
     On two layers of the shape: all 32 in fp64 would fill the device.
     """
     network = make_network(replace(shape, layers=min(2, shape.layers)), where)
-    rows = [scoring_gate(network, chat, shape, "scoring")]
-    ours = partial(scoring_gate, network, chat, shape, "scoring, flex")
-    flexible = with_flex(network, ours)
+    ours = partial(scoring_gate, network, chat, shape)
+    rows = [
+        gate("scoring", "nats", ours),
+        gate("scoring, flex", "nats", partial(with_flex, network, ours)),
+    ]
     del ours
-    rows += [] if "skipped" in flexible else [flexible]
     tuned = lora.add_lora(network, RECIPE)
     with torch.no_grad():
         for parameter in tuned.parameters():
@@ -466,13 +535,20 @@ def gates(chat: Chat, shape: Shape, where: torch.device) -> list[Row]:
     return rows
 
 
-def gate(work: str, unit: str, ours: float, plain: float) -> Row:
-    """One gate: ours may be no further from fp64 than rounding takes a plain pass."""
-    return {"work": work, "unit": unit, "ours": ours, "plain": plain, "equal": ours <= ROOM * plain}
+def gate(work: str, unit: str, measure: Callable[[], Row]) -> Row:
+    """One gate: ours may be no further from fp64 than rounding takes a plain pass.
+
+    Args:
+        work: what is judged.
+        unit: of the errors.
+        measure: gives the errors `ours` and `plain`.
+    """
+    row = {"work": work, "unit": unit, **attempt(measure)}
+    return row if "skipped" in row else {**row, "equal": row["ours"] <= ROOM * row["plain"]}
 
 
-def scoring_gate(network: Any, chat: Chat, shape: Shape, work: str) -> Row:
-    """Log p of whole options, in nats."""
+def scoring_gate(network: Any, chat: Chat, shape: Shape) -> Row:
+    """Errors of log p of whole options, in nats."""
     items = items_of(chat, questionnaire.ask("persona", 2, 3))
     exactly = models.exact(network)
     ours = [reply.logprobs for reply in backend(network, chat, shape).score_items(items, 1)]
@@ -484,7 +560,7 @@ def scoring_gate(network: Any, chat: Chat, shape: Shape, work: str) -> Row:
             float((torch.as_tensor(a) - b).abs().max()) for a, b in zip(side, expected, strict=True)
         )
 
-    return gate(work, "nats", error(ours), error(plain))
+    return {"ours": error(ours), "plain": error(plain)}
 
 
 @torch.inference_mode()
@@ -511,15 +587,14 @@ def training_gates(tuned: Any, chat: Chat, shape: Shape) -> list[Row]:
     for layout, _, objective, is_flex in layouts(chat.pad):
         collated = {k: v.to(tuned.device) for k, v in objective.collate(batch).items()}
 
-        def measure(
-            layout: str = layout, objective: Objective = objective, batch: Any = collated
-        ) -> Row:
+        def measure(objective: Objective = objective, batch: Any = collated) -> Row:
             losses, _ = objective.losses(tuned, batch)
             ours = models.relative(models.gradients(tuned, losses.mean()), expected)
-            return gate(f"training, {layout}", "of the gradient's norm", ours, plain)
+            return {"ours": ours, "plain": plain}
 
-        rows.append(with_flex(tuned, measure) if is_flex else measure())
-    return [row for row in rows if "skipped" not in row]
+        chosen = partial(with_flex, tuned, measure) if is_flex else measure
+        rows.append(gate(f"training, {layout}", "of the gradient's norm", chosen))
+    return rows
 
 
 def _plain_loss(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

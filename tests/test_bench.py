@@ -144,9 +144,13 @@ def test_the_reference_computes_in_fp64_all_through(bench: models.Bench) -> None
 def test_ours_on_a_gpu_is_no_further_from_fp64_than_a_plain_pass(bench: models.Bench) -> None:
     cpu = torch.device("cpu")
     gates = gpu_work.gates(bench.chat, gpu_work.SHAPES["tiny"], cpu)
-    assert [gate["equal"] for gate in gates] == [True] * 3
-    assert all(0 < gate["plain"] < 0.05 for gate in gates)
-    assert not gpu_work.gate("", "", ours=5e-3, plain=1e-3)["equal"]
+    judged = [gate for gate in gates if "skipped" not in gate]
+    assert [gate["equal"] for gate in judged] == [True] * 3
+    assert all(0 < gate["plain"] < 0.05 for gate in judged)
+    left_out = {gate["work"]: gate["skipped"] for gate in gates if "skipped" in gate}
+    needs = "forest_attention: flex: it needs a GPU"
+    assert left_out == {"scoring, flex": needs, "training, shared prefixes, flex": needs}
+    assert not gpu_work.gate("", "", lambda: {"ours": 5e-3, "plain": 1e-3})["equal"]
 
 
 def test_steps_are_counted_once_they_have_settled() -> None:
@@ -157,20 +161,23 @@ def test_steps_are_counted_once_they_have_settled() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_gpu_bench_measures_ours_and_the_trainers(
-    bench: models.Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_gpu_bench_measures_ours_and_the_trainers(bench: models.Bench, tmp_path: Path) -> None:
     cpu, shape = torch.device("cpu"), gpu_work.SHAPES["tiny"]
     network = gpu_work.make_network(shape, cpu)
-    before = gpu_work.training(network, bench.chat, shape, "persona", 4)
+    far = float("inf")
+    first = gpu_work.training(network, bench.chat, shape, "persona", 4)
+    before = list(gpu.until(far, first))
     assert ["GPU" in row["skipped"] for row in before[2:]] == [True] * 4
     assert before[2]["skipped"] == "forest_attention: flex: it needs a GPU"
     before = before[:2]
-    rows = [
+    units = [
         *gpu_work.scoring(network, bench.chat, shape, "persona"),
+        *gpu_work.texts(network, bench.chat, shape, "persona"),
         *gpu_work.trainers(network, bench.chat, shape, "persona", 4, tmp_path),
         *gpu_work.training(network, bench.chat, shape, "persona", 4),
     ]
+    rows = list(gpu.until(far, units))
+    assert not [row for row in rows if row.get("skipped", "").startswith("failed")]
     # other people's trainers leave the network as it was
     assert [row["kernels"] for row in rows[-6:-4]] == [row["kernels"] for row in before]
     assert [(row["waits"], row["casts"]) for row in before] == [(0, 0), (0, 0)]
@@ -181,12 +188,13 @@ def test_the_gpu_bench_measures_ours_and_the_trainers(
     rows = [gpu.measured(row, 1e9) for row in rows]
     assert all(row.get("skipped") or row["samples_per_s"] > 0 for row in rows)
     assert {row["at_least"] for row in rows} == {None, 0.45, 0.55}
-    missing = {"work": "scoring", "tool": "vLLM", "order": "persona", "batch": None}
-    about = {"device": "CPU", "shape": "tiny", "peak_tflops": 1.0, "versions": {"vllm": None}}
-    gpu.say(about, [*rows, gpu.measured({**missing, "skipped": "not installed"}, 1e9)], [])
-    text = capsys.readouterr().out
-    assert "left out: not installed" in text
-    assert len(text.splitlines()) == len(rows) + 4
+    everything = gpu_work.units(network, bench.chat, shape, tmp_path)
+    names = [tuple(unit.about.get(k) for k in ("work", "tool", "order", "batch", "layout"))
+             for unit in everything]  # fmt: skip
+    assert len(set(names)) == len(names)
+    late = list(gpu.until(0.0, everything))
+    assert {row["skipped"] for row in late} == {"the minutes were over"}
+    assert all("left out: the minutes" in gpu.line(gpu.measured(row, 1e9)) for row in late)
 
 
 @pytest.mark.slow
@@ -194,13 +202,54 @@ def test_the_whole_gpu_bench_runs_through_on_a_cpu(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     command = [sys.executable, "-W", "ignore", "-m", "bench.gpu", "--shape", "tiny"]
     command += ["--device", "cpu", "--output", str(output), "--parts", "stages"]
-    subprocess.run(command, check=True, cwd=data.ROOT, capture_output=True)
-    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    done = subprocess.run(command, check=True, cwd=data.ROOT, capture_output=True, text=True)
+    written = json.loads(output.read_text(encoding="utf-8"))
+    rows = written["rows"]
     stages = [row for row in rows if row["work"] in gpu_stages.STAGES]
     assert [row.get("skipped") for row in stages] == [None] * 4
     assert all(row["seconds"] > 0 for row in stages)
+    predicted = [row for row in stages if row["work"] == "predict"]
+    assert all(0 < row["first_s"] < row["seconds"] for row in predicted)
     vllm = rows[-1]
     assert vllm.get("skipped") or vllm["samples_per_s"] > 0
+    lines = done.stdout.splitlines()
+    assert lines[-len(rows) :] == [gpu.line(row) for row in rows]
+    assert len(lines) == 3 + len(written["gates"]) + len(rows)
+
+
+def test_a_measurement_that_fails_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Each row is printed and written before the next one is measured."""
+    output = tmp_path / "gpu.json"
+    about = {"tool": "valuestrata", "order": "persona", "batch": None}
+    seen = []
+
+    def fails() -> gpu_work.Row:
+        raise RuntimeError("no kernel for this\nand more")
+
+    def works() -> gpu_work.Row:
+        seen.append(json.loads(output.read_text("utf-8"))["rows"])
+        return {"samples_per_s": 2.0, "flop_plain": 1.0}
+
+    units = [gpu_work.Unit({**about, "work": "training"}, fails),
+             gpu_work.Unit({**about, "work": "scoring"}, works)]  # fmt: skip
+    monkeypatch.setattr(gpu_work, "make_network", lambda *_: None)
+    monkeypatch.setattr(gpu.questionnaire, "make_chat", lambda: None)
+    monkeypatch.setattr(gpu_work, "units", lambda *_: units)
+    gates = [{"work": "training", "unit": "", "ours": 9e-3, "plain": 1e-3, "equal": False},
+             {"work": "scoring", "unit": "", "skipped": "failed: no kernel"}]  # fmt: skip
+    monkeypatch.setattr(gpu_work, "gates", lambda *_: gates)
+    command = ["gpu", "--shape", "tiny", "--device", "cpu", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", [*command, "--parts", "work"])
+    with pytest.raises(SystemExit, match="not equal"):
+        gpu.main()
+    ((failed,),) = seen
+    assert failed["skipped"] == "failed: RuntimeError: no kernel for this"
+    text = capsys.readouterr().out
+    for words in ("NOT EQUAL", "scoring, left out: failed: no kernel", "left out: failed: Runtime"):
+        assert words in text
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_without_a_gpu_the_gpu_bench_says_so(
