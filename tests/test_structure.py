@@ -2,8 +2,10 @@
 
 import ast
 import graphlib
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,22 @@ def test_torch_is_imported_by_the_rooms_that_run_networks_alone() -> None:
         if {name.split(".")[0] for name in imports(path)} & heavy
     }
     assert users <= ROOMS_OF_TORCH
+
+
+def test_the_graph_imports_no_library_that_is_slow_to_import() -> None:
+    """Every call of snakemake imports all stages, to know what each node is made of."""
+    slow = {"scipy.stats", "sklearn", "matplotlib", "torch", "transformers", "openai"}
+    names = [p.stem for p in sorted((PACKAGE / "stages").glob("*.py")) if p.stem != "__init__"]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {names}: importlib.import_module('valuestrata.stages.' + name)\n"
+        f"print(*sorted({slow} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+    )  # fmt: skip
+    assert done.stdout.split() == []
 
 
 def test_packages_are_empty() -> None:

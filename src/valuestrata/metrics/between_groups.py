@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from valuestrata.metrics.fairness import GroupScores, norm_range
 from valuestrata.metrics.resample import percentiles, ratio
@@ -135,7 +136,7 @@ def _regular_covariance(centred: Floats) -> Floats:
     With more groups than questions the plain covariance is 0 in some directions, in which means
     would then seem exact. How far: Ledoit and Wolf (2004), of the correlations.
     """
-    from sklearn.covariance import ledoit_wolf_shrinkage  # slow to import, see resample.py
+    from sklearn.covariance import ledoit_wolf_shrinkage  # a second, and the graph imports stages
 
     deviations = centred.std(axis=1)
     if not deviations.any():
@@ -197,8 +198,6 @@ def _range(scores: GroupScores, noise: Noise, true: Floats, confidence_level: fl
     means, questions = scores.means, scores.questions
     if (means <= 0).any():
         return UNDEFINED
-    from scipy import stats  # takes a second to import, and the graph imports every stage
-
     upper = (1 + confidence_level) / 2
     observed = float(np.log(means.max() / means.min()))
     errors = (noise.centred + noise.mean[:, None]) / means
@@ -207,7 +206,7 @@ def _range(scores: GroupScores, noise: Noise, true: Floats, confidence_level: fl
     covariance = relative @ relative.T / (questions * (questions - 1))
     variances = covariance.diagonal()
     widest = float(np.sqrt((variances[:, None] + variances - 2 * covariance).max()))
-    high = observed + float(stats.t.ppf(upper, questions - 1)) * widest
+    high = observed + float(stdtrit(questions - 1, upper)) * widest
     low, high = (float(1 - np.exp(-max(end, 0.0))) for end in (low, high))
     return min(max(float(np.median(norm_range(true))), low), high), low, high
 

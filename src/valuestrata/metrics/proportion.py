@@ -7,7 +7,7 @@ as Korn and Graubard (1998) do for surveys. It is never narrower than that of in
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def share_with_interval(
         sums = np.bincount(np.unique(ids, return_inverse=True)[1], weights=hits - share)
         variance = k / (k - 1) * float((sums**2).sum()) / n**2
         effective = n / max(1.0, variance * n / (share * (1 - share)))
-    z2 = float(stats.t.ppf((1 + confidence_level) / 2, k - 1)) ** 2
+    z2 = float(stdtrit(k - 1, (1 + confidence_level) / 2)) ** 2
     centre = (share + z2 / (2 * effective)) / (1 + z2 / effective)
     spread = np.sqrt(z2 * (share * (1 - share) / effective + z2 / (4 * effective**2)))
     half = float(spread) / (1 + z2 / effective)

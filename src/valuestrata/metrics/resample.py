@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv, stdtrit
 
 from valuestrata.metrics.clustered import MIN_CLUSTERS, extreme_reach
 
@@ -256,20 +257,18 @@ def rate_interval(sums: Floats, counts: Floats, confidence_level: float) -> tupl
         counts: [K] values of each cluster; a cluster with 0 does not enter.
         confidence_level: coverage.
     """
-    from scipy import stats  # takes a second to import, and the graph imports every stage
-
     n, clusters = float(counts.sum()), int((counts > 0).sum())
     value, upper = float(sums.sum() / n), (1 + confidence_level) / 2
     trials = float(clusters)
     if 0 < value < 1 and clusters > 1:
         variance = _cluster_variance(sums, counts)
         exceptions = min(int((sums > 0).sum()), int((sums < counts).sum()), clusters - 1)
-        by_freedom = stats.t.ppf(upper, n - 1) / stats.t.ppf(upper, max(exceptions, 1))
+        by_freedom = stdtrit(n - 1, upper) / stdtrit(max(exceptions, 1), upper)
         worth = n if variance == 0 else min(value * (1 - value) / variance, n)
         trials = max(worth * float(by_freedom) ** 2, min(worth, clusters), 1.0)
     hits = value * trials
-    low = float(stats.beta.ppf(1 - upper, hits, trials - hits + 1)) if value > 0 else 0.0
-    high = float(stats.beta.ppf(upper, hits + 1, trials - hits)) if value < 1 else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, 1 - upper)) if value > 0 else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, upper)) if value < 1 else 1.0
     return low, high
 
 
@@ -290,12 +289,10 @@ def t_interval(sums: Floats, counts: Floats, confidence_level: float) -> tuple[f
     value = float(sums.sum() / counts.sum())
     if clusters < MIN_CLUSTERS:
         return float("nan"), float("nan")
-    from scipy import stats  # takes a second to import, and the graph imports every stage
-
     error = _cluster_variance(sums, counts) ** 0.5
     differing = int((sums != 0).sum())
     df = (differing if differing < 2 * FEW_EXCEPTIONS else clusters) - 1
-    width = float(stats.t.ppf((1 + confidence_level) / 2, max(df, 1))) * error
+    width = float(stdtrit(max(df, 1), (1 + confidence_level) / 2)) * error
     return value - width, value + width
 
 
