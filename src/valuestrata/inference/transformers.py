@@ -112,11 +112,14 @@ class TransformersBackend(LocalBackend):
         if folder is not None:
             from peft import PeftModel
 
+            from valuestrata.inference.lora_layers import fuse
+
             with collect_warnings(self.notes):  # in the network's dtype, as it was trained
                 network = PeftModel.from_pretrained(
                     network, str(folder), autocast_adapter_dtype=False
                 ).eval()
             check_applied(network, Path(folder), str(self.model.model))
+            network = fuse(network)
         log.info("loaded %s%s", self.model.model, " with its adapter" if folder else "")
         return network
 

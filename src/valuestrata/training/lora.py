@@ -60,6 +60,8 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
+    from valuestrata.inference.lora_layers import fuse
+
     if recipe.quantize != "none":
         network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=False)
     if recipe.gradient_checkpointing:
@@ -92,7 +94,7 @@ def add_lora(network: Any, recipe: Recipe) -> Any:
             "to tune, or tune another model"
         )
     log.info("LoRA of rank %d on %d layers", recipe.lora_r, adapted)
-    return tuned
+    return fuse(tuned)
 
 
 def _layer_names(targets: Targets, recipe: Recipe) -> str | list[str]:
