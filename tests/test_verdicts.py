@@ -169,7 +169,7 @@ def test_long_and_crooked_replies_take_no_time() -> None:
     for text in (
         "{" * 3000, '{"a":' * 2000, "Value: " * 900, "| " * 2000, '"' * 2000, "~~" * 2000,
         "<q>" * 300, "my the final " * 800 + "Value: 1", "(" * 4000,
-        "Value: 1 " + "because " * 2000,
+        "Value: 1 " + "because " * 2000, "Overall, " * 3000, "Overall 1, Value " * 1000,
         "".join(rng.choice("12AB:|-> Value\n\"{}") for _ in range(3000)),
     ):  # fmt: skip
         assert set(verdicts.lines(text, NAMES).values()) <= SCORES

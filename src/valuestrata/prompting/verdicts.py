@@ -6,6 +6,7 @@ judge was shown. Where claims differ, or a reply takes one back, there is no ver
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
@@ -174,6 +175,8 @@ def _claims_of(
     """Claims of a line, and the dimension that stands alone on it, '' for none."""
     claims, place = sentence_claims(line, _opening(line), pattern, by_name)
     is_firm = not claims
+    next_name = [m.start() for m in re.finditer(rf"{pattern.pattern} *[:=]", line, re.I)]
+    next_name.append(len(line))
     while True:
         match = pattern.match(line, place) if is_firm else pattern.search(line, place)
         if match is None:
@@ -189,7 +192,7 @@ def _claims_of(
         is_whole_line = separator is None and is_firm
         choice = None
         if separator or is_whole_line:
-            part = line[: _next_name(line, after, pattern)]
+            part = line[: next_name[bisect_left(next_name, after)]]
             choice = choice_at(part, after, whole=is_whole_line)
         is_quoted = is_firm and _is_open_quote(line, match, choice[1] if choice else 0)
         if choice is not None and not is_quoted:
@@ -199,14 +202,6 @@ def _claims_of(
             is_firm = is_firm and follows is not None and bool(pattern.match(line, place))
         else:
             place, is_firm = max(after, match.end()), False
-
-
-def _next_name(line: str, place: int, pattern: re.Pattern[str]) -> int:
-    """Where the next dimension's verdict begins after a place of a line, or the line's end."""
-    for match in pattern.finditer(line, place):
-        if re.match(r" *[:=]", line[match.end() :]):
-            return match.start()
-    return len(line)
 
 
 def _is_open_quote(line: str, name: re.Match[str], end: int) -> bool:
