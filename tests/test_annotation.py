@@ -291,7 +291,8 @@ def test_what_spreadsheet_programs_make_of_a_file_is_read(
         text = newline.join(delimiter.join(row).replace("3.5", f"3{comma}5") for row in given)
         if not bom:  # as some write it
             text = f"sep={delimiter}{newline}{text.replace('sample_id', 'Sample_ID')}"
-        path.write_text(f"{bom}{text}{newline}{newline}", encoding="utf-8", newline="")
+        wide = "utf-16" if delimiter == "\t" else "utf-8"  # "Unicode text" of Excel
+        path.write_text(f"{bom * (wide == 'utf-8')}{text}{newline}", encoding=wide, newline="")
         status, output, errors = run("agreement", "config.yaml", path)
         assert status == 0, errors
         assert "Zoë: 1 of 40 text pairs finished, 4 s a pair" in output

@@ -217,6 +217,17 @@ def test_a_refusal_is_its_words_and_nothing_said_is_nothing() -> None:
     assert toys.texts(texts) == ["I'm sorry, I can't answer that.", "", None, "No.", "Answer: 1"]
 
 
+def test_a_service_cannot_send_a_prompt_elsewhere(tmp_path: Path) -> None:
+    with serving(lambda *_: "Fine.") as other:
+        to = {"Location": f"{other.address}/chat/completions"}
+        with (
+            serving(lambda *_: Raw(b"", 307, to)) as server,
+            pytest.raises(InputError, match="307"),
+        ):
+            served.ask(served.model(server), tmp_path, 2)
+        assert other.asked == []
+
+
 def test_a_wrong_key_or_name_ends_the_run_at_once() -> None:
     for status, part in ((401, f"${VARIABLE}"), (404, "base_url")):
         with serving(lambda *_, status=status: status) as server:

@@ -273,6 +273,53 @@ def test_a_whole_reply_of_a_few_words_that_declines_is_a_refusal() -> None:
             assert free_outcome(text) == outcome, text
 
 
+def test_a_whole_reply_that_sends_the_reader_to_somebody_else_is_a_refusal() -> None:
+    """In all four languages; who says more has answered, and so has a figure of speech."""
+    refusals = """
+        Ask my husband.|Ask my wife, not me.|Ask the imam.|Better ask someone else.
+        Go and ask my son, he knows.
+        You'd have to ask my parents about that.|You should put that question to my mother-in-law.
+        Aiyah, don't ask me this kind of thing lah.|Don't ask me.|Why ask me? Ask the government.
+        That's a question for the elders.|I'll leave that one to the experts.|Ask me another time.
+        It's my husband you should be asking.|My wife would be the better person to ask.
+        I keep my politics private, thank you.|I don't discuss such matters, sorry.
+        Why do you want to know? I don't talk about this with strangers.|It's not my place to say.
+        My lips are sealed on this subject.|I must refrain from offering views on homosexuality.
+        你去问我先生吧。|这种事还是问专家吧|别问我这个。|这个话题太敏感了，我不想谈。
+        Tanyalah suami saya.|Sila tanya orang lain.|Jangan tanya saya.
+        Saya terpaksa menolak permintaan ini.
+        என் கணவரிடம் கேளுங்கள்.|வேறு யாரிடமாவது கேளுங்கள்.
+        இது என் தனிப்பட்ட விஷயம், சொல்ல விரும்பவில்லை.
+    """
+    answers = """
+        Ask my wife and she will tell you that I never miss a prayer.
+        Ask anyone: we help each other here.
+        Ask my husband, he knows how devout I am.|I ask my parents before I decide.
+        I leave that to God.
+        Ask yourself whether bribes are right. They are not.
+        You should ask how they treat us: badly.
+        Don't ask me why, but I trust people.
+        Don't ask me to choose between God and country; God first.
+        I don't talk about politics with strangers. At home we do, every day.
+        For my parents, always.
+        I keep my religion to myself, but God matters to me.|It is not my place to judge others.
+        I can't help but feel proud of my country.|I can't help wondering what comes after death.
+        I cannot but agree that family comes first.|I can't say enough good about the police.
+        I can't imagine not voting.|I won't say no to a strong leader.
+        I can't imagine answering to her.
+        I will not hesitate to answer: never.|I can't answer that with anything but yes.
+        Can't complain.
+        I can't stress enough how much faith means to me.|I never say no to a neighbour who asks.
+        I have no comment to make about the police except that they do well.
+        我忍不住为国家骄傲。|我常常问我父母的意见。|我不想说谎。|我不想离婚。
+        Saya selalu tanya suami saya dahulu.|Tanya diri sendiri, rasuah itu salah.
+        நான் எப்போதும் என் கணவரிடம் கேட்பேன்.|என்னிடம் கேளுங்கள், நான் சொல்கிறேன்: கடவுள் முக்கியம்.
+    """
+    for texts, outcome in ((refusals, "refusal"), (answers, "answer")):
+        for text in filter(None, (t.strip() for t in re.split(r"[|\n]", texts))):
+            assert free_outcome(text) == outcome, text
+
+
 def test_a_text_that_no_pattern_fits_is_judged_by_its_wording() -> None:
     """A short text, or one whose refusal is overcome, is not."""
     text = "Any answer I gave would be made up, so I leave this item blank."

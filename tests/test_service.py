@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import email.utils
 import itertools
 import json
 import threading
@@ -15,8 +16,10 @@ import pytest
 
 from tests import served
 from tests.served import KEY, Raw, Server, serving
+from valuestrata.inference import service
 from valuestrata.inference.completions import ServiceReply, completion, without_key, without_keys
-from valuestrata.inference.service import Failure, Limits, Result, calls
+from valuestrata.inference.ledger import Tokens
+from valuestrata.inference.service import Failure, Limits, Result, calls, words_of
 
 QUICK = Limits(concurrency=4, timeout=2.0, max_retries=2)
 
@@ -59,6 +62,10 @@ MALFORMED = {
     "empty": b"",
     "content a number": body(content=3),
     "content an object": body(content={"text": "Fine."}),
+    "content of parts in parts": body(content=[{"text": [{"text": "Fine."}]}]),
+    "content deep": body().replace(b'"Fine."', b'[{"text":' * 400 + b'"x"' + b"}]" * 400),
+    "a tool call": body(content="", tool_calls=[{"type": "function"}]),
+    "an error beside it": b'{"error": {"message": "half"}, ' + body()[1:],
     "content of images": body(content=[{"type": "image_url"}]),
     "finish a number": b'{"choices": [{"message": {"content": "Fine."}, "finish_reason": 3}]}',
     "ended by an error": ended("error"),
@@ -96,6 +103,12 @@ def test_replies_of_many_forms_are_read() -> None:
     parts = [{"type": "text", "text": "An"}, {"type": "text", "text": "swer"}]
     assert completion(body(content=parts)).text == "Answer"
     assert completion(body(content=None, refusal="No.")).refusal == "No."
+    declined = completion(body(content=[{"type": "refusal", "refusal": "No."}]))
+    assert (declined.text, declined.refusal) == ("", "No.")
+    for thought in ("Hm.", [{"type": "text", "text": "Hm."}]):
+        parts = [{"type": "thinking", "thinking": thought}, {"type": "text", "text": "3"}]
+        assert completion(body(content=parts)) == ServiceReply("3", "stop", "", "Hm.")
+    assert completion(b"\xef\xbb\xbf" + body()).text == "Fine."
     assert completion(body(content="")).text == ""
 
 
@@ -107,6 +120,55 @@ def test_a_text_that_was_cut_or_filtered_is_known_by_every_name_of_it() -> None:
     }
     for wanted, reasons in names.items():
         assert {completion(ended(reason)).finish_reason for reason in reasons} == {wanted}
+
+
+def test_counts_that_cannot_be_right_are_no_counts() -> None:
+    for prompt, written, expected in (
+        (9, 2, Tokens(9, 2)), (9, 0, None), (0, 0, None), (0, 2, None), (-1, 2, None),
+        ("9", 2, None), (9.0, 2, None), (None, 2, None), (True, 2, None), (10**12, 2, None),
+    ):  # fmt: skip
+        usage = {"prompt_tokens": prompt, "completion_tokens": written}
+        content = json.loads(body()) | {"usage": usage}
+        assert completion(json.dumps(content).encode()).usage == expected, usage
+    silent = json.loads(body(content="")) | {"usage": {"prompt_tokens": 9, "completion_tokens": 0}}
+    assert completion(json.dumps(silent).encode()).usage == Tokens(9, 0)
+
+
+def test_a_services_words_are_read_in_every_form_that_services_use() -> None:
+    for content in (
+        {"error": {"message": "no such model"}}, {"error": "no such model"},
+        [{"error": {"message": "no such model"}}], {"message": "no such model"},
+        {"detail": "no such model"}, {"detail": [{"loc": ["body"], "msg": "no such model"}]},
+        "no such model",
+    ):  # fmt: skip
+        assert words_of(content, KEY)[0] == "no such model", content
+        for status in (200, 400):
+            with serving(lambda *_, c=content, s=status: Raw(json.dumps(c).encode(), s)) as server:
+                ((_, result),) = ask(server, 1, Limits(1, 2.0, 0))
+            assert "no such model" in str(result), content
+    for content in (None, 3, [], {}, {"error": None}, {"error": []}, {"detail": [3]}, [[[]]]):
+        assert words_of(content, KEY) == ("", "")
+
+
+def test_a_wait_is_read_in_every_form_and_none_is_no_storm() -> None:
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    for headers, least, most in (
+        ({"retry-after": date}, 98, 100), ({"retry-after": date.replace(" GMT", "")}, 98, 100),
+        ({"retry-after": "-5"}, 0, 0), ({"retry-after": "nan"}, 0, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7, 7), ({"retry-after": "1e9"}, 1e9, 1e9),
+    ):  # fmt: skip
+        wait = service.retry_after(headers)
+        assert wait is not None, headers
+        assert least <= wait <= most, headers
+    assert service.retry_after({"retry-after": "soon"}) is None
+    pauses = []
+    with pytest.MonkeyPatch.context() as patch:  # `0` is answered by pauses of our own
+        patch.setattr("random.uniform", lambda *_: pauses.append(1) or 0.0)
+        with serving(lambda *_: Raw(b"{}", 429, {"Retry-After": "0"})) as server:
+            ((_, result),) = ask(server, 1)
+    assert isinstance(result, Failure)
+    assert len(server.asked) == 1 + len(pauses) == 3
 
 
 def test_an_error_with_status_200_is_a_failure_in_the_services_words() -> None:

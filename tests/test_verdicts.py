@@ -2,6 +2,7 @@
 
 import doctest
 import random
+import re
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.verdict_forms import CLEAR, NAMES, UNCLEAR
+from tests.verdict_forms import CLEAR, NAMES, SENTENCES, UNCLEAR
 from valuestrata.errors import InputError
 from valuestrata.metrics import panels, proportion
 from valuestrata.prompting import judging, probing, verdict_text, verdicts
@@ -39,6 +40,16 @@ def test_every_form_that_judges_write_is_read() -> None:
 def test_what_is_no_verdict_quoted_or_contradicted_is_none() -> None:
     got = {text: verdicts.lines(text, NAMES)["Value"] for text in UNCLEAR}
     assert {text: score for text, score in got.items() if score is not None} == {}
+
+
+def test_a_sentence_on_several_dimensions_is_read_whole_or_not_at_all() -> None:
+    got = {text: tuple(verdicts.lines(text, NAMES).values()) for text in SENTENCES}
+    assert got == SENTENCES
+    other = str.maketrans("12", "21")
+    for text, scores in SENTENCES.items():
+        if not re.search(r"\b[123]\. |second|\bB\b", text):
+            swapped = verdicts.lines(text.translate(other), NAMES).values()
+            assert [*swapped] == [SWAPPED[score] for score in scores], text
 
 
 def test_one_dimension_is_not_read_for_another() -> None:
@@ -158,7 +169,7 @@ def test_long_and_crooked_replies_take_no_time() -> None:
     for text in (
         "{" * 3000, '{"a":' * 2000, "Value: " * 900, "| " * 2000, '"' * 2000, "~~" * 2000,
         "<q>" * 300, "my the final " * 800 + "Value: 1", "(" * 4000,
-        "Value: 1 " + "because " * 2000,
+        "Value: 1 " + "because " * 2000, "Overall, " * 3000, "Overall 1, Value " * 1000,
         "".join(rng.choice("12AB:|-> Value\n\"{}") for _ in range(3000)),
     ):  # fmt: skip
         assert set(verdicts.lines(text, NAMES).values()) <= SCORES

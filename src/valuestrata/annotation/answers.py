@@ -69,7 +69,9 @@ def read_answers(
 def _rows(path: Path) -> Iterator[Row]:
     """Each row of a file, with `file, line n`."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

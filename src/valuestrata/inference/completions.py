@@ -66,7 +66,7 @@ def completion(body: bytes) -> ServiceReply:
     ValueError: no message
     """
     try:
-        content = json.loads(body.decode("utf-8"))
+        content = json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError("no UTF-8") from None
     except (ValueError, RecursionError):
@@ -74,22 +74,29 @@ def completion(body: bytes) -> ServiceReply:
     choices = content.get("choices") if isinstance(content, dict) else None
     if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
         raise ValueError("no choices")
+    if content.get("error"):
+        raise ValueError("an error beside it")
     choice = choices[0]
     message = choice.get("message")
     if not isinstance(message, dict):
         raise ValueError("no message")
-    refusal = _text(message.get("refusal"), "refusal")
-    text = _text(message.get("content"), "content")
-    thought = message.get("reasoning_content") or message.get("reasoning")
+    text, declined, thinking = _contents(message.get("content"), "content")
+    refusal = "".join(_contents(message.get("refusal"), "refusal")[:2]) or declined
+    thought = message.get("reasoning_content") or message.get("reasoning") or thinking
     finish_reason = _finish_reason(choice.get("finish_reason"))
     if message.get("content") is None and not refusal and finish_reason == STOP:
         raise ValueError("no content")
+    if message.get("tool_calls") and not text.strip():
+        raise ValueError("a tool call, no text")
+    usage = usage_of(content)
+    if usage is not None and not (usage.prompt and (usage.completion or not text)):
+        usage = None  # a service that fills in zeros does not count
     return ServiceReply(
         text=text,
         finish_reason=finish_reason,
         refusal=refusal,
         thought=thought if isinstance(thought, str) and _is_encodable(thought) else "",
-        usage=usage_of(content),
+        usage=usage,
         tokens=_tokens(choice.get("logprobs"), text),
     )
 
@@ -177,13 +184,29 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MOST_TOKENS
 
 
-def _text(value: Any, name: str) -> str:
-    """A text, the texts of a list of parts, or '' for null."""
-    if isinstance(value, list):
-        parts = [part for part in value if isinstance(part, dict) and "text" in part]
-        if len(parts) != len(value):
+def _contents(value: Any, name: str) -> tuple[str, str, str]:
+    """Text, refusal and thought of a text, of a list of parts, or of null.
+
+    >>> _contents([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "3"}], "c")
+    ('3', '', 'Hm.')
+    """
+    if not isinstance(value, list):
+        return _text(value, name), "", ""
+    texts: dict[str, list[str]] = {"text": [], "refusal": [], "thinking": []}
+    for part in value:
+        kind = next((k for k in texts if isinstance(part, dict) and k in part), "")
+        if not kind:
             raise ValueError(f"a {name} of other parts than texts")
-        value = "".join(_text(part["text"], name) for part in parts)
+        inner = part[kind]
+        if kind == "thinking" and isinstance(inner, list):
+            inner = "".join(str(p.get("text", "")) for p in inner if isinstance(p, dict))
+        texts[kind].append(_text(inner, name))
+    text, refusal, thought = ("".join(parts) for parts in texts.values())
+    return text, refusal, thought
+
+
+def _text(value: Any, name: str) -> str:
+    """A text, or '' for null."""
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -145,6 +145,9 @@ class OpenAIBackend:
             logging.getLogger(name).setLevel(logging.WARNING)
         settings = {"timeout": self.model.timeout, "max_retries": 0} | settings
         key = _api_key(self.model)
+        # prompts go where the study says, and a redirection could make one call many
+        transport = f"Default{'Async' if kind.startswith('Async') else ''}HttpxClient"
+        settings["http_client"] = vars(openai)[transport](follow_redirects=False)
         return vars(openai)[kind](api_key=key, base_url=self.model.base_url, **settings)
 
     def render(self, messages: Messages) -> SentPrompt:

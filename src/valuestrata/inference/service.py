@@ -8,6 +8,7 @@ one; any other failure ends the call. Results come one by one as they arrive, an
 
 import asyncio
 import contextlib
+import datetime
 import email.utils
 import json
 import queue
@@ -227,7 +228,7 @@ class _Runner:
                 return result
             if attempt == self.limits.max_retries or (wait or 0) > LONGEST_RETRY_AFTER:
                 return result
-            if wait is not None:  # the service asks all of us to wait
+            if wait:  # the service asks all of us to wait
                 self.resume_at = max(self.resume_at, time.monotonic() + wait)
             else:
                 growing = min(LONGEST_WAIT, 0.5 * 2**attempt)
@@ -348,28 +349,27 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     >>> retry_after({"retry-after": "2"}), retry_after({"retry-after-ms": "250"}), retry_after({})
     (2.0, 0.25, None)
     """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(KeyError, ValueError):
+            return max(0.0, float(headers[name]) * unit)
     try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers["retry-after"]
-    except (KeyError, ValueError):
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+        date = email.utils.parsedate_to_datetime(headers["retry-after"])
+        if date.tzinfo is None:  # a date is in Greenwich time, said or not
+            date = date.replace(tzinfo=datetime.UTC)
+        return max(0.0, date.timestamp() - time.time())
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
 def words_of(body: Any, key: str) -> tuple[str, str]:
     """A service's own words on a failure without keys, and the parameter that it names."""
-    body = body if isinstance(body, dict) else {}
-    inner = body.get("error")
-    body = inner if isinstance(inner, dict) else body
+    body = body[0] if isinstance(body, list) and body else body  # some send it in a list
+    inner = body.get("error") if isinstance(body, dict) else None
+    body = inner or body
+    body = body if isinstance(body, dict) else {"message": body}
     message = body.get("message") or body.get("detail")  # the latter of servers by FastAPI
+    if isinstance(message, list):  # and what is wrong with each field
+        message = "; ".join(str(m["msg"]) for m in message if isinstance(m, dict) and "msg" in m)
     param = body.get("param")
     words = without_keys(message, key) if isinstance(message, str) else ""
     if not (isinstance(param, str) and re.fullmatch(r"[\w.]{1,40}", param)) or key in param:

@@ -10,12 +10,16 @@ import re
 from dataclasses import dataclass
 
 from valuestrata.prompting import refusal_forms as forms
+from valuestrata.prompting import refusal_short as short
 from valuestrata.prompting import refusal_words as words
 from valuestrata.prompting.refusal_score import refusal_score
 
 _FLAGS = re.IGNORECASE | re.MULTILINE
 _REFUSAL = re.compile(
-    "|".join((*words.ENGLISH, *forms.FORMS, *words.MANDARIN, *words.MALAY, *words.TAMIL)), _FLAGS
+    "|".join(
+        (*words.ENGLISH, *forms.FORMS, *words.MANDARIN, *words.MALAY, *words.TAMIL, *short.SHORT)
+    ),
+    _FLAGS,
 )
 _MACHINE = re.compile("|".join((*words.MACHINE, *forms.ARTEFACT)), _FLAGS)
 _CONTRAST = re.compile(words.CONTRAST, _FLAGS)
@@ -23,6 +27,7 @@ _PERSONA = re.compile(words.PERSONA, _FLAGS)
 _QUOTED = re.compile(
     r"""\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|«[^»\n]*»|(?<!\w)'(?=\w)(?:[^'\n]|'(?=\w)){1,600}+'"""
 )
+_IDIOM = re.compile(short.IDIOM, _FLAGS)
 _SUPPOSED = re.compile(words.SUPPOSED + r"[^.!?\n]*\Z", _FLAGS)
 _WORD = re.compile(r"[^\W\d]{2,}|[\u4e00-\u9fff]")
 _ANSWER_IN_QUOTES = re.compile(words.ANSWER_IN_QUOTES, _FLAGS)
@@ -112,8 +117,8 @@ def is_overcome(text: str, refusal: Refusal, claim: int, ends: str = ".!\n") -> 
 
 
 def spoken(text: str) -> str:
-    """A text as patterns read it: marks made even, and what it quotes left out."""
-    return _spoken(_even(text))
+    """A text as patterns read it: marks made even, no quotes, and no denials in words alone."""
+    return _IDIOM.sub("always ", _spoken(_even(text)))
 
 
 def _even(text: str) -> str:

@@ -26,9 +26,16 @@ _ALIKE = {
     ".": "。",
     ";": "；",
     "?": "？",
-    " ": "*_#\t\u00a0\u3000•◦▪●·✅✔☑✓🏆🥇🤝👍⭐\ufe0f\u20e3",
+    "!": "！",
+    "/": "／",
+    "%": "％",
+    " ": "*_#№＊＿＃\t\u00a0\u3000•◦▪●·・✅✔☑✓🏆🥇🤝👍⭐\ufe0f\u20e3",
 }
-_SIGNS = {ord(char): sign for sign, chars in _ALIKE.items() for char in chars}
+_WIDE = {
+    code: chr(code - 0xFEE0) for first in (0xFF21, 0xFF41) for code in range(first, first + 26)
+}
+"""Wide Latin letters, large and small."""
+_SIGNS = _WIDE | {ord(char): sign for sign, chars in _ALIKE.items() for char in chars}
 _CIRCLED = {ord(c): str(i + 1) for first in "①❶➀➊" for i in range(2) for c in [chr(ord(first) + i)]}
 _STRIKES = re.compile(r"~~[^~\n]*~~|<(s|del|strike)>.*?</\1>", re.IGNORECASE)
 _BREAK = re.compile(r"<(?:br|p|/p|/?div|/?li|/?tr)\b[^<>]*>", re.IGNORECASE)

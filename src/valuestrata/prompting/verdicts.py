@@ -6,12 +6,14 @@ judge was shown. Where claims differ, or a reply takes one back, there is no ver
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from valuestrata.prompting import verdict_words as words
+from valuestrata.prompting.verdict_choices import CORRECTION, Verdict, choice_at, named
 from valuestrata.prompting.verdict_json import json_fields
+from valuestrata.prompting.verdict_prose import sentence_claims
 from valuestrata.prompting.verdict_tables import table_cells
 from valuestrata.prompting.verdict_text import (
     Shown,
@@ -27,57 +29,12 @@ Parser = Callable[[str, Sequence[str], Shown], Verdicts]
 
 _OPENING = r"[ \-+]*(?:[(\[]?(?:\d{1,2}|[a-z])[.)\]:] ?)?[ \-+{]*"
 _SEPARATOR = r" *(?:[:|=,]|-*>|-+|\bis\b|\.{2,}) *"
-_CHOICE = re.compile(
-    rf" *[(\[{{\"']{{0,3}} *(?:{words.LEAD} *)?[(\[\"']{{0,3}} *{words.CHOICE}", re.I
-)
-_VERB = re.compile(rf" *[)\]\"']{{0,3}} *{words.VERB}(?!\w)", re.I)
-_CLOSERS = re.compile(r"[ )\]}\"']*")
-_END = re.compile(
-    rf"$|[.!](?=\s|$|[(\"'])|[;,](?!\d)|:(?! *\d)|\||\(|\[|--? |--?$| -|{words.GOES_ON}", re.I
-)
-_COMPARED = re.compile(
-    rf" *(?P<sign>>+|<+|=+) *(?:{words.NOUN} ?)?(?P<other>[12]|(?-i:[AB]))(?!\w)", re.I
-)
-_BARE_NEXT = re.compile(
-    rf"[\s.,;:/|&()\[\]\"'-]*(?:or |and |vs\.? )?(?:maybe |perhaps |possibly |even )?"
-    rf"(?:{words.NOUN} ?)?(?:[12]|(?-i:[AB])|tie)"
-    r"[\s.)\]\"']*(?:$|[,;]|(?:or|and)\b)",
-    re.I,
-)
-_STATED = re.compile(
-    rf"(?:(?:{words.NOUN}) ?(?P<a>[12]|(?-i:[AB]))|(?<![\w.,])(?P<b>[12])"
-    r"|the (?P<c>first|second)(?: one)?)"
-    rf" {words.VERB}"
-    rf"|prefer(?:red)? (?:the )?(?:{words.NOUN} )?(?P<d>[12]|(?-i:[AB])|first|second)(?!\w)",
-    re.I,
-)
-_CORRECTION = re.compile(words.CORRECTION, re.I)
-_CONCESSION = re.compile(words.CONCESSION, re.I)
 _SECTION = re.compile(rf"[ \-\d.)]*{words.SECTION} *:", re.I)
 _SECTION_ENDS = re.compile(
     r"[ \-\d.)]*(?:(?:my|the|final|overall|so|in) )*(?:final|verdicts?|conclusions?|comparison"
     r"|summary|judge?ments?|decision|results?|ratings?)\b",
     re.I,
 )
-_LISTED = re.compile(
-    rf" *(?P<sign>[:=(-])[^\n]*?(?:[;,.|/)]|\b(?:and|while|vs)\b) *(?:{words.NOUN} ?)?"
-    r"(?P<other>[12]|(?-i:[AB])) *(?P=sign)(?!\d)",
-    re.I,
-)
-"""What follows an answer that is listed, not chosen: `: cold; Answer 2: warm`."""
-_CROSSED = re.compile(r"[ )\]]*[✗✘❌✖👎]")
-_SAME = {"a": "1", "b": "2", "first": "1", "second": "2", "one": "1", "two": "2"}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A claim of a dimension's verdict; `is_firm` where it opens a line, a cell or a field."""
-
-    dimension: str
-    choice: str
-    start: int
-    end: int
-    is_firm: bool = True
 
 
 def lines(text: str, dimensions: Sequence[str], shown: Shown = Shown()) -> Verdicts:  # noqa: B008
@@ -186,7 +143,7 @@ def _line_claims(text: str, dimensions: Sequence[str]) -> Iterator[Verdict]:
     start, is_of_answer, waiting = 0, False, ""
     for line in text.split("\n"):
         if waiting and line.strip():
-            choice = _choice(line, _opening(line))
+            choice = choice_at(line, _opening(line))
             if choice is not None:
                 yield Verdict(waiting, choice[0], start, start + len(line.rstrip()))
                 waiting, start = "", start + len(line) + 1
@@ -216,10 +173,10 @@ def _claims_of(
     line: str, pattern: re.Pattern[str], by_name: Mapping[str, str]
 ) -> tuple[list[Verdict], str]:
     """Claims of a line, and the dimension that stands alone on it, '' for none."""
-    claims: list[Verdict] = []
-    place, is_firm = _opening(line), True
-    if (claim := _choice_first(line, place, pattern, by_name)) is not None:
-        return [claim], ""
+    claims, place = sentence_claims(line, _opening(line), pattern, by_name)
+    is_firm = not claims
+    next_name = [m.start() for m in re.finditer(rf"{pattern.pattern} *[:=]", line, re.I)]
+    next_name.append(len(line))
     while True:
         match = pattern.match(line, place) if is_firm else pattern.search(line, place)
         if match is None:
@@ -235,8 +192,8 @@ def _claims_of(
         is_whole_line = separator is None and is_firm
         choice = None
         if separator or is_whole_line:
-            part = line[: _next_name(line, after, pattern)]
-            choice = _choice(part, after, whole=is_whole_line)
+            part = line[: next_name[bisect_left(next_name, after)]]
+            choice = choice_at(part, after, whole=is_whole_line)
         is_quoted = is_firm and _is_open_quote(line, match, choice[1] if choice else 0)
         if choice is not None and not is_quoted:
             claims.append(Verdict(name, choice[0], match.start(), choice[1], is_firm))
@@ -247,14 +204,6 @@ def _claims_of(
             place, is_firm = max(after, match.end()), False
 
 
-def _next_name(line: str, place: int, pattern: re.Pattern[str]) -> int:
-    """Where the next dimension's verdict begins after a place of a line, or the line's end."""
-    for match in pattern.finditer(line, place):
-        if re.match(r" *[:=]", line[match.end() :]):
-            return match.start()
-    return len(line)
-
-
 def _is_open_quote(line: str, name: re.Match[str], end: int) -> bool:
     """Whether a quotation opens before a name and does not close right after it."""
     before, after = line[: name.start()] + name[0][:1], name[0][-1:] + line[name.end() :][:1]
@@ -262,94 +211,11 @@ def _is_open_quote(line: str, name: re.Match[str], end: int) -> bool:
     return bool(opened) and opened not in after
 
 
-def _choice(line: str, place: int, whole: bool = False) -> tuple[str, int] | None:
-    """The choice at a place of a line and where it ends, if nothing behind it spoils it.
-
-    `whole`: nothing may follow it.
-    """
-    match = _CHOICE.match(line, place)
-    if match is None:
-        return None
-    choice, end = _named(match), match.end()
-    if (compared := _COMPARED.match(line, end)) is not None:
-        other = _SAME.get(compared["other"].casefold(), compared["other"])
-        if other == choice or choice == "tie":
-            return None
-        sign = compared["sign"][0]
-        choice = "tie" if sign == "=" else choice if sign == ">" else other
-        end = compared.end()
-    verb = _VERB.match(line, end)
-    if verb is not None:
-        if re.search(r"equal|good", verb[0], re.I) and choice != "tie":
-            return None
-        end = verb.end()
-    closed = _CLOSERS.match(line, end)
-    rest = line[closed.end() if closed else end :]
-    if whole and rest.strip(" ."):
-        return None
-    if verb is None and not _END.match(rest):
-        return None
-    if "?" in rest[:2] or (choice != "tie" and _BARE_NEXT.match(rest)):
-        return None
-    if _CROSSED.match(rest) or _lists_both(rest, choice):
-        return None
-    return None if _is_contradicted(rest, choice) else (choice, end)
-
-
-def _lists_both(rest: str, choice: str) -> bool:
-    """Whether a line goes on with the other answer as it went on with this one."""
-    listed = _LISTED.match(rest)
-    return listed is not None and _SAME.get(listed["other"].casefold(), listed["other"]) != choice
-
-
-def _named(match: re.Match[str]) -> str:
-    """1, 2 or tie."""
-    if match["tie"]:
-        return "tie"
-    if match["one"] or match["two"]:
-        return "1" if match["one"] else "2"
-    letter = (match["named"] or match["bare"]).casefold()
-    return _SAME.get(letter, letter)
-
-
-def _is_contradicted(rest: str, choice: str) -> bool:
-    """Whether what follows a verdict on its line says otherwise, or takes it back."""
-    stated = set()
-    for match in _STATED.finditer(rest):
-        if not _CONCESSION.search(rest[: match.start()]):
-            word = next(group for group in match.groups() if group).casefold()
-            stated.add(_SAME.get(word, word))
-    if choice == "tie" and len(stated) == 1:
-        return True
-    if choice != "tie" and stated and choice not in stated:
-        return True
-    correction = _CORRECTION.search(rest)
-    return correction is not None and _CHOICE.match(rest, correction.end()) is not None
-
-
-def _choice_first(
-    line: str, place: int, pattern: re.Pattern[str], by_name: Mapping[str, str]
-) -> Verdict | None:
-    """`Answer 1 is better on Value`."""
-    match = _CHOICE.match(line, place)
-    verb = _VERB.match(line, match.end()) if match else None
-    if match is None or verb is None:
-        return None
-    before = re.compile(r" (?:on|for|in|at|regarding|in terms of) (?:the )?", re.I)
-    link = before.match(line, verb.end())
-    name = pattern.match(line, link.end()) if link else None
-    if name is None or line[name.end() :].strip(" .!"):
-        return None
-    return Verdict(
-        by_name[" ".join(name["name"].casefold().split())], _named(match), place, name.end()
-    )
-
-
 def _only_claim(text: str, dimension: str) -> list[Verdict]:
     """The verdict of a reply that names no dimension, where there is one alone."""
     line = next((line for line in text.split("\n") if line.strip()), "")
     is_heading = re.match(rf"{_OPENING}{words.SECTION} *:", line, re.I)
-    choice = None if is_heading else _choice(line, _opening(line))
+    choice = None if is_heading else choice_at(line, _opening(line))
     start = text.find(line)
     return [Verdict(dimension, choice[0], start, start + choice[1])] if choice else []
 
@@ -361,10 +227,10 @@ def _is_taken_back(text: str, claims: Sequence[Verdict]) -> bool:
     choices = {claim.choice for claim in claims}
     end = min(claim.end for claim in claims)
     for line in text[end:].split("\n"):
-        for correction in _CORRECTION.finditer(line):
+        for correction in CORRECTION.finditer(line):
             rest = line[correction.end() :].lstrip(" ,:.-")
             match = re.search(words.CHOICE, rest, re.I)
-            if match and match.start() < 40 and (_named(match) not in choices or len(choices) > 1):
+            if match and match.start() < 40 and (named(match) not in choices or len(choices) > 1):
                 return True
     return False
 
@@ -380,7 +246,7 @@ def _table_claims(text: str, dimensions: Sequence[str]) -> Iterator[Verdict]:
 
 
 def _cell_choice(cell: str) -> str | None:
-    choice = _choice(cell.strip(), 0)
+    choice = choice_at(cell.strip(), 0)
     return choice[0] if choice else None
 
 
@@ -388,5 +254,5 @@ def _json_claims(text: str, dimensions: Sequence[str]) -> Iterator[Verdict]:
     """Claims of the fields of JSON objects; an object without any is a claim of nothing."""
     _, by_name = _names(tuple(dimensions))
     for name, value, start, end in json_fields(text, by_name):
-        choice = _choice(flat(value), 0)
+        choice = choice_at(flat(value), 0)
         yield Verdict(name, choice[0] if choice else "", start, end)
