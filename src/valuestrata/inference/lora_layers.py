@@ -2,7 +2,8 @@
 
 peft computes W x + s (B (A x)) as three passes over the output after the product with B: it is
 written, scaled and added. Here the few numbers A x are scaled, and the product with B adds itself
-to W x in place. Gradients lose the same passes, and 16-bit results are rounded less often. Where s is a power of two, fp32 results are peft's to the bit.
+to W x in place. Gradients lose the same passes, and 16-bit results are rounded less often. Where s
+is a power of two, fp32 results are peft's to the bit.
 """
 
 from typing import Any
