@@ -313,7 +313,9 @@ def test_a_key_is_in_no_file_log_command_error_or_table(tmp_path: Path, surveyed
             assert server.keys == {f"Bearer {KEY}"}
         assert not other.asked  # prompts and key go nowhere else
         assert main(["cost", "config.yaml"]) == 2  # no such study here: one line
-    assert "*** here" not in Path(tmp_path, "log").read_text()
+    told = Path(tmp_path, "log").read_text()
+    assert "*** here" not in told
+    assert "status 307, a redirection, which is not followed: correct base_url" in told
     for text in texts_below(tmp_path):
         assert KEY.encode() not in text
         assert KEY[8:].encode() not in text

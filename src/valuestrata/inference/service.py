@@ -323,7 +323,10 @@ def failure_of(error: Exception, client: Any) -> Failure:
     if isinstance(error, openai.APIStatusError):
         status = error.status_code
         words = words_of(error.body, str(client.api_key))
-        return Failure(status, f"status {status}", *words, is_billable=status in GAVE_UP)
+        kind = f"status {status}"
+        if 300 <= status < 400:
+            kind += ", a redirection, which is not followed: correct base_url"
+        return Failure(status, kind, *words, is_billable=status in GAVE_UP)
     if isinstance(error, (openai.APIConnectionError, OSError, *_transport_errors())):
         return Failure(None, "no connection", is_billable=_was_sent(error))
     kind = f"an unreadable reply ({type(error).__name__})"
