@@ -268,6 +268,8 @@ def test_prompts_of_a_variant_are_no_pairs_of_their_own(graph: Graph, tmp_path: 
     for part in ("report", "pairs", "runs/tiny/base/ood"):
         shutil.copytree(graph.results / part, results / part)
     shutil.copy(graph.results / "study.json", results)
+    (results / "survey").mkdir()
+    shutil.copy(graph.results / "survey/summary.json", results / "survey")
     shutil.copytree(results / "runs/tiny/base", results / "runs/tiny/base+w")
     shutil.copy(results / "pairs/ood.parquet", results / "pairs/ood+w.parquet")
     assert main(["export", str(results), str(tmp_path / "out")]) == 0

@@ -196,10 +196,11 @@ def ask(
 
 
 def test_usage_of_all_forms_is_read_or_left_alone() -> None:
-    good = {(9, 2, None): Tokens(9, 2), (9, 2, 4): Tokens(9, 2, 4), (0, 0, 99): Tokens(0, 0)}
+    good = {(9, 2, None): Tokens(9, 2), (9, 2, 4): Tokens(9, 2, 4), (9, 2, 99): Tokens(9, 2)}
     for given, expected in good.items():
         assert completions.completion(body(**usage(*given))).usage == expected
-    for given in ((-1, 2), (1.5, 2), ("9", 2), (True, 2), (None, 2), (10**12, 2)):
+    # zeros are filled in where nobody counts
+    for given in ((0, 0), (-1, 2), (1.5, 2), ("9", 2), (True, 2), (None, 2), (10**12, 2)):
         assert completions.completion(body(**usage(*given))).usage is None
     for wrong in ("x", [], None, {"prompt_tokens": 3}):
         assert completions.completion(body(usage=wrong)).usage is None

@@ -217,8 +217,12 @@ def number_of(*messages: str) -> int:
 
 
 def is_exactly(row: Mapping[str, Any], value: float, n: int) -> None:
-    """A value without width: every question says the same."""
-    assert (row["value"], row["ci_low"], row["ci_high"], row["n"]) == (value, value, value, n)
+    """Every question says the same: a change of 0 is a copy's, other values may hide a rare one."""
+    assert (row["value"], row["n"]) == (value, n)
+    near, far = sorted((row["ci_low"], row["ci_high"]), key=lambda end: abs(end - value))
+    assert near == value
+    is_copy = value == 0 and row["p_value"] is not None
+    assert far == value if is_copy else 0 < abs(far - value) < 1
 
 
 def test_a_model_that_ignores_persona_order_and_wording_shows_no_change(
