@@ -100,6 +100,19 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     assert says in err
 
 
+def test_two_mistyped_names_are_what_is_wrong_where_no_study_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("toy-lama", "toy-lama/sft"), ("results/dmo", "results/dme")):
+        code, out, err = outcome(tmp_path, capsys, *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert all(word in err for word in words)
+        assert "no folder of results here" in err
+        assert "--config" in err
+    code, _, err = outcome(tmp_path, capsys, "a", "b", "--config", "mine.yaml")
+    assert (code, "mine.yaml: no such file" in err) == (2, True)
+
+
 def test_the_stage_of_the_same_name_is_still_there(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,9 +15,14 @@ from tests.test_comparison import cell, drawn, write
 from tests.test_comparison import settings as comparison
 from valuestrata import evaluation_tables, io, tables
 from valuestrata.contracts import check
+from valuestrata.metrics.multiplicity import q_values
 from valuestrata.report.comparison import RunValues, run_values
 from valuestrata.report.families import adjusted_differences, smallest_gap
-from valuestrata.report.group_contrasts import adjusted_contrasts, contrast_split
+from valuestrata.report.group_contrasts import (
+    adjusted_contrasts,
+    contrast_split,
+    names_of_tests,
+)
 from valuestrata.report.inequality import adjusted_changes, changes_split
 from valuestrata.report.settings import ContrastSettings
 from valuestrata.stages import contrasts
@@ -84,6 +89,23 @@ def test_a_group_is_compared_with_the_rest_the_reference_and_its_other_end() -> 
     assert cell(frame, level="sex", group="male", contrast="rest", metric="nmae",
                 reading="raw")["n"] == 120  # fmt: skip
     assert over.empty  # one model
+
+
+def test_a_contrast_and_its_mirror_image_are_one_test() -> None:
+    frame, _ = contrasted({("m", "base"): run(np.where(MALE, drawn(3, 0.6), drawn(4, 0.5)))})
+    rows = frame[(frame["metric"] == "accuracy") & (frame["reading"] == "raw")]
+    axes = rows[rows["level"] != "subgroups"].set_index(["group", "contrast"])
+    tests = axes.loc[[("male", "rest"), ("old", "rest")]]  # five rows, two tests
+    expected = q_values(tests["p_value"].to_numpy(dtype=float))
+    for (group, _), row in axes.iterrows():
+        same = expected[0 if group in ("male", "female") else 1]
+        assert row["q_value"] == pytest.approx(same)
+    assert axes["smallest_gap"].groupby(axes["level"]).nunique().eq(1).all()
+    # of three groups each rest is a test of its own, and a reference that is an end one with it
+    sides = [("a", "rest", "rest"), ("b", "rest", "rest"), ("c", "rest", "rest"),
+             ("c", "a", "ends"), ("b", "a", "reference"), ("c", "a", "reference")]  # fmt: skip
+    three = pd.DataFrame(sides, columns=["group", "other_group", "contrast"]).assign(level="x")
+    assert len(set(names_of_tests(three.assign(family="f"), ["family"]))) == 5
 
 
 def test_net_of_the_ceiling_a_gap_that_the_labels_make_is_gone() -> None:

@@ -53,6 +53,7 @@ from valuestrata.report.runs import (
     tuned_runs,
 )
 from valuestrata.report.settings import ReportSettings
+from valuestrata.report.smaller_page import smaller_page
 from valuestrata.report.tables import NAMES, report_tables
 from valuestrata.study.base import FrozenDict
 from valuestrata.study.evaluation import Evaluation, Labels
@@ -912,7 +913,41 @@ def test_texts_of_small_cells_are_not_shown() -> None:
     pair = {"stratum": "s", "subgroup": "sex=male"}
     sizes = [("Q1", 30, 30), ("Q2", 29, 99), ("Q3", 30, 29), ("Q4", 99, 99)]
     rows = [{**pair, "question": q, "n": n, "respondents": m} for q, n, m in sizes]
-    assert samples.large_pairs(pd.DataFrame(rows))["question"].to_list() == ["Q1", "Q4"]
+    large = samples.large_pairs(pd.DataFrame(rows))
+    assert large["question"].to_list() == ["Q1", "Q4"]
+    assert large["people"].to_list() == [30, 99]
+
+
+def test_an_exported_page_has_no_cell_below_its_minimum_and_names_it() -> None:
+    sizes = {"a & b": 600, "c": 45, "d": 90}
+    texts = pd.DataFrame(
+        [
+            {"stratum": "s", "subgroup": "sex=male", "question": q, "outcome": "answer"}
+            | {"text": f"text of {q}", "people": people}
+            for q, people in (("Q1", 30), ("Q2", 99))
+        ]
+    )
+    run = ("model-0", "base")
+    results = made()
+    settings = results.settings
+    assert isinstance(settings, ReportSettings)
+    shown = [samples.samples_table(settings, "ood", {run: texts}, {})]
+    summary = {**SUMMARY, "groups": {"axis": sizes}}
+    explored = Explorer({}, {}, min_n=30, n_hidden=1234, n_left_out=0)
+    origin = page.Provenance({}, {}, {}, "1")
+    whole = page.render_page(settings, results, summary, {}, "", shown, origin, explored)
+    assert smaller_page(whole, {"axis": sizes}, 30) == whole
+    text = smaller_page(whole, {"axis": sizes}, 80)
+    assert "text of Q1" in whole
+    assert "text of Q1" not in text
+    assert "text of Q2" in text
+    assert "a\xa0&amp;\xa0b:\xa0600; c:\xa045; d:\xa090" in whole
+    assert "a\xa0&amp;\xa0b:\xa0600; c:\xa0hidden; d:\xa0hidden" in text
+    assert "Hidden: pairs of fewer respondents or valid answers than 80." in text
+    assert "Pairs of fewer than 80 respondents" in text
+    assert "groups of fewer than 80" in text
+    assert "fewer than 30 respondents" not in text
+    assert "answers than 30" not in text
 
 
 def test_headline_fits_a_terminal() -> None:

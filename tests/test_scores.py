@@ -155,6 +155,14 @@ def run_fairness(folder: Path, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     return io.read_table(files["fairness"], tables.FAIRNESS), groups
 
 
+def test_all_groups_that_tie_are_named(tmp_path: Path) -> None:
+    pairs = crossed()
+    for value in (0.0, 1.0):
+        inequality, _ = run_fairness(tmp_path, scores_table(pairs, np.full(len(pairs), value)))
+        ages = inequality[inequality["level"] == "age"]
+        assert {*ages["best_group"], *ages["worst_group"]} == {"old; young"}
+
+
 def test_best_and_worst_group_are_found(tmp_path: Path) -> None:
     pairs = crossed()
     rng = np.random.default_rng(1)

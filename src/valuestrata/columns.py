@@ -2,6 +2,9 @@
 
 from valuestrata.contracts import Column
 
+TIED = "; "
+"""Between the names of groups that tie."""
+
 
 def share(name: str, meaning: str) -> Column:
     """A column of numbers from 0 to 1 that may be missing."""

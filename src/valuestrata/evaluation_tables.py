@@ -109,7 +109,11 @@ DISPARITIES = Contract(
         Column("n", "int", low=0, meaning="pairs that entered"),
         Column("missing", "int", low=0, meaning="pairs left out because they have no value"),
         Column("n_groups", "int", low=0, meaning="groups compared"),
-        Column("worst_group", "text", meaning="group with the worst score"),
+        Column(
+            "worst_group",
+            "text",
+            meaning="groups with the worst score, by '; ' where they tie",
+        ),
     ),
 )
 

@@ -327,8 +327,16 @@ FAIRNESS = Contract(
         Column("n_groups", "int", low=0, meaning="groups compared"),
         *_NULL,
         number("reachable", "the statistic of a model that knows all populations' modal answers"),
-        Column("best_group", "text", meaning="group with the best score"),
-        Column("worst_group", "text", meaning="group with the worst score"),
+        Column(
+            "best_group",
+            "text",
+            meaning="groups with the best score, by '; ' where they tie",
+        ),
+        Column(
+            "worst_group",
+            "text",
+            meaning="groups with the worst score, by '; ' where they tie",
+        ),
     ),
 )
 

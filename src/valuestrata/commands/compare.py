@@ -29,6 +29,7 @@ from valuestrata.report.settings import ComparisonSettings, comparison_settings
 from valuestrata.study.load import load_files
 from valuestrata.study.study import BASE, Study
 
+CONFIG = ["config.yaml"]
 SHOWN = ("accuracy", "nmae", "wasserstein", "refusal", "win_rate")
 
 
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         nargs="+",
-        default=["config.yaml"],
+        default=CONFIG,
         metavar="FILE",
         help="study file and overlays that runs are of (config.yaml)",
     )
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     if all(folders):
         pairs = _of_folders(Path(names[0]), Path(names[1]))
     else:
-        pairs = _of_runs(load_files(arguments.config, Path(), files=False), *names)
+        pairs = _of_runs(_study_of_runs(arguments.config, names), *names)
     asked = [pair for pair in pairs if arguments.split in (None, pair[0].run[2])]
     if not asked:
         on = f" {arguments.split!r}" if arguments.split else ""
@@ -117,6 +118,16 @@ def _read_study(folder: Path) -> Study:
         return Study.from_json((folder / paths.STUDY).read_text(encoding="utf-8"))
     except ValueError:
         raise InputError(f"{folder / paths.STUDY}: not a study that snakemake wrote") from None
+
+
+def _study_of_runs(config: Sequence[str], names: tuple[str, str]) -> Study:
+    """The study that runs are of; without its default file, the names are what is wrong."""
+    if config == CONFIG and not Path(*CONFIG).exists():
+        raise InputError(
+            f"{' and '.join(dict.fromkeys(names))}: no folder of results here; if these are runs, "
+            f"name their study with --config, as there is no {CONFIG[0]} in this folder"
+        )
+    return load_files(config, Path(), files=False)
 
 
 def _of_folders(first: Path, second: Path) -> Iterator[tuple[ComparedRun, ComparedRun]]:

@@ -17,8 +17,8 @@ from valuestrata.publication import croissant, harness
 from valuestrata.publication.crate import REPOSITORY, CrateAbout, write_crate
 from valuestrata.publication.model_card import model_card
 from valuestrata.records import Record, read_record
-from valuestrata.report.explorer import without_small
 from valuestrata.report.phrases import caveat_sentence
+from valuestrata.report.smaller_page import smaller_page
 from valuestrata.stages.hardware import hardware_lines
 from valuestrata.stages.usage import USAGE
 from valuestrata.study.study import Study
@@ -154,7 +154,9 @@ def _export_results(arguments: argparse.Namespace, study: Study, authors: dict[s
     with io.replacing_folder(arguments.output, about) as folder:
         shutil.copytree(results / "report", folder / "report")
         page = folder / "report/index.html"
-        io.write_text(without_small(page.read_text(encoding="utf-8"), arguments.min_n), page)
+        groups = io.read_json(results / paths.SUMMARY)["groups"]
+        text = smaller_page(page.read_text(encoding="utf-8"), groups, arguments.min_n)
+        io.write_text(text, page)
         _drop_small_ties(folder / "report/tables/ties.csv", arguments.min_n)
         _write_labels(results, folder, pairs)
         kept = {split: pd.MultiIndex.from_frame(frame[PAIR]) for split, frame in pairs.items()}

@@ -76,10 +76,20 @@ def disparities(
     return result
 
 
-def worst_index(sums: Floats, n: Floats, higher_is_better: bool) -> int:
-    """The group with the worst mean; the first of several."""
-    means = _means(sums, n)
-    return int(means.argmin() if higher_is_better else means.argmax())
+def worst_groups(sums: Floats, n: Floats, higher_is_better: bool) -> NDArray[np.intp]:
+    """The groups with the worst mean: several where they tie."""
+    return extremes(_means(sums, n) * (-1.0 if higher_is_better else 1.0))
+
+
+def extremes(values: Floats) -> NDArray[np.intp]:
+    """Where the greatest of values are; rounding is no difference.
+
+    >>> extremes(np.array([0.5, 0.1 + 0.2, 0.3, 0.1]) * -1).tolist()
+    [3]
+    >>> extremes(np.array([0.1 + 0.2, 0.3, 0.1])).tolist()
+    [0, 1]
+    """
+    return np.flatnonzero(values >= values.max() - 1e-12)
 
 
 def _means(sums: Floats, n: Floats) -> Floats:

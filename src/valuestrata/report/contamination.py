@@ -12,7 +12,9 @@ import pandas as pd
 
 from valuestrata.report.comparison import Row
 from valuestrata.report.perturbed_answers import (
+    CHANGE,
     DISTANCES,
+    SHARE,
     Floats,
     PairAnswers,
     PairArrays,
@@ -57,7 +59,7 @@ def item_rows(items: pd.DataFrame, evaluation: Evaluation) -> list[Row]:
     for control, item in CONTROLS.items():
         gap = _column(wide, control) - _column(wide, item)
         likelier = np.where(np.isnan(gap), np.nan, gap > 0)
-        rows.append(tested_row(f"{control}_minus_item", gap, cluster, evaluation))
+        rows.append(tested_row(f"{control}_minus_item", gap, cluster, evaluation, None))
         rows.append(mean_row(f"likelier_than_{control}", likelier, cluster, evaluation, True))
     return rows
 
@@ -108,9 +110,9 @@ def national_rows(
         chance = distance(name, once, uniform, national)[kept]
         chance = np.where(np.isnan(near), np.nan, chance)
         for metric, values in ((NATIONAL, near), (UNIFORM, flat), (FLAT, chance)):
-            rows.append(mean_row(f"{name}_{metric}", values, cluster, evaluation))
+            rows.append(mean_row(f"{name}_{metric}", values, cluster, evaluation, bounds=SHARE))
         for metric, gaps in ((AGAINST_UNIFORM, near - flat), (AGAINST_FLAT, near - chance)):
-            rows.append(tested_row(f"{name}_{metric}", gaps, cluster, evaluation))
+            rows.append(tested_row(f"{name}_{metric}", gaps, cluster, evaluation, CHANGE))
     return rows
 
 

@@ -1,6 +1,6 @@
 """The tables of the page: cells of formatted numbers with n and missing beneath. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from valuestrata.report.runs import (
 )
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
+HIDDEN = f":{NO_BREAK}hidden"
 MAIN = ("accuracy", "nmae", "wasserstein", "refusal", "invalid", "truncated", "failed")
 OF_DISTRIBUTIONS = (
     "wasserstein",
@@ -69,7 +70,8 @@ NOT_IN_DIFFERENCES = (
 class Cell:
     """A cell: its text, its interval, and small print beneath; grey where it is doubtful.
 
-    `key` is what rows are sorted by where the text does not begin with it.
+    `key` is what rows are sorted by where the text does not begin with it; `people`, of a
+    row's first cell, the people that the row is about: an export drops rows of few.
     """
 
     text: str
@@ -77,6 +79,7 @@ class Cell:
     small: str = ""
     is_doubtful: bool = False
     key: float | None = None
+    people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -320,13 +323,23 @@ def respondents_table(summary: dict[str, Any], axes: dict[str, str], min_n: int)
     rows = []
     n_hidden = 0
     for axis, groups in summary["groups"].items():
-        hidden = {group for group, n in groups.items() if n < min_n}
-        if len(hidden) == 1 and len(groups) > 1:
-            hidden.add(min(groups.keys() - hidden, key=lambda group: (groups[group], group)))
-        n_hidden += len(hidden)
-        sizes = (f"{g}: {'hidden' if g in hidden else count(n)}" for g, n in groups.items())
-        shown = "; ".join(size.replace(" ", NO_BREAK) for size in sizes)
+        shown = sizes_line(groups, min_n)
+        n_hidden += HIDDEN in shown
         rows.append((Cell(axes.get(axis, axis)), Cell(shown)))
-    note = f"Hidden: groups of fewer than {min_n}, and one that would give such a group away."
     columns = ("Axis", "Respondents")
-    return Table("Respondents by group", columns, tuple(rows), note=note if n_hidden else "")
+    note = hidden_groups(min_n) if n_hidden else ""
+    return Table("Respondents by group", columns, tuple(rows), note=note)
+
+
+def hidden_groups(min_n: int) -> str:
+    """What is said of groups whose sizes are hidden."""
+    return f"Hidden: groups of fewer than {min_n}, and one that would give such a group away."
+
+
+def sizes_line(groups: Mapping[str, int], min_n: int) -> str:
+    """The groups of an axis with their respondents."""
+    hidden = {group for group, n in groups.items() if n < min_n}
+    if len(hidden) == 1 and len(groups) > 1:
+        hidden.add(min(groups.keys() - hidden, key=lambda group: (groups[group], group)))
+    sizes = (f"{g}{HIDDEN}" if g in hidden else f"{g}: {count(n)}" for g, n in groups.items())
+    return "; ".join(size.replace(" ", NO_BREAK) for size in sizes)

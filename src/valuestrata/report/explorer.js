@@ -14,6 +14,7 @@
   let survey;
   let prompts;
   let run;
+  let turns = 0; // selections so far
   let shown = 0; // index of the pair in sight
   let listed = [];
 
@@ -29,22 +30,29 @@
     if (groupOf) select.append(...groups.values());
   }
 
-  async function chooseSplit() {
-    const split = field("split").value;
-    options(field("run"), runs[split].map((entry) => ({ title: entry.name })));
-    survey = await part(`survey-${split}`);
-    const named = (entry) => ({ ...entry, title: `${entry.name} (n ${entry.n})` });
-    options(field("subgroup"), survey.subgroups.map(named), "stratum");
-    const asked = (entry) => ({ ...entry, title: entry.topic ? `${entry.id}: ${entry.topic}` : entry.id });
-    options(field("question"), survey.questions.map(asked), "block");
-    await chooseRun();
+  function chooseSplit() {
+    options(field("run"), runs[field("split").value].map((entry) => ({ title: entry.name })));
+    return chooseRun();
   }
 
+  /** Show the chosen run once all of it is there, unless another was chosen in the meantime. */
   async function chooseRun() {
-    const entry = runs[field("split").value][Number(field("run").value)];
-    [run, prompts] = await Promise.all([part(entry.part), part(entry.prompts)]);
+    const turn = ++turns;
+    const split = field("split").value;
+    const entry = runs[split][Number(field("run").value)];
+    const parts = await Promise.all([`survey-${split}`, entry.part, entry.prompts].map(part));
+    if (turn !== turns) return;
+    if (survey !== parts[0]) nameQuestions(parts[0]);
+    [survey, run, prompts] = parts;
     choosePair();
     list();
+  }
+
+  function nameQuestions({ subgroups, questions }) {
+    const named = (entry) => ({ ...entry, title: `${entry.name} (n ${entry.n})` });
+    options(field("subgroup"), subgroups.map(named), "stratum");
+    const asked = (entry) => ({ ...entry, title: entry.topic ? `${entry.id}: ${entry.topic}` : entry.id });
+    options(field("question"), questions.map(asked), "block");
   }
 
   function choosePair() {

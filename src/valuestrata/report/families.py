@@ -25,31 +25,51 @@ QUESTIONS, QUESTIONS_BY_STRATUM, BLOCKS = "questions", "questions by stratum", "
 
 
 def with_q_values(
-    frame: pd.DataFrame, keys: Sequence[str], p: str = "p_value", q: str = "q_value"
+    frame: pd.DataFrame,
+    keys: Sequence[str],
+    p: str = "p_value",
+    q: str = "q_value",
+    test: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The frame with q-values of a column of p-values, in families that agree in `keys`."""
+    """The frame with q-values of a column of p-values, in families that agree in `keys`.
+
+    `test` names the test of each row: rows of a family with one name, as a contrast and its mirror
+    image, count as one. Without it each row is a test.
+    """
     adjusted = np.full(len(frame), np.nan)
     values = frame[p].astype("float64").to_numpy()
+    names = _test_codes(frame, test)
     for rows in _families(frame, keys):
-        adjusted[rows] = q_values(values[rows])
+        _, first, row_of = np.unique(names[rows], return_index=True, return_inverse=True)
+        adjusted[rows] = q_values(values[rows[first]])[row_of]
     return frame.assign(**{q: adjusted})
 
 
+def _test_codes(frame: pd.DataFrame, test: Sequence[str] | None) -> np.ndarray:
+    return np.arange(len(frame)) if test is None else pd.factorize(np.asarray(test, object))[0]
+
+
 def with_smallest_gaps(
-    frame: pd.DataFrame, keys: Sequence[str], confidence_level: float
+    frame: pd.DataFrame,
+    keys: Sequence[str],
+    confidence_level: float,
+    test: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The frame with the difference that each test finds in 80% of studies.
 
     That is (t of the test + t of the power) standard errors. The level of the test is divided by
     the size of its family, as that of Benjamini and Hochberg is for the only difference in it.
+    `test` as in `with_q_values`.
     """
     gaps = np.full(len(frame), np.nan)
     error = frame["std_error"].astype("float64").to_numpy()
     df = np.maximum(frame["questions"].astype("float64").to_numpy() - 1, 1)
     tested = frame["p_value"].notna().to_numpy() & (error > 0)
+    names = _test_codes(frame, test)
     for rows in _families(frame, keys):
         valid = rows[tested[rows]]
-        gaps[valid] = smallest_gap(error[valid], df[valid], len(valid), confidence_level)
+        size = len(np.unique(names[valid]))
+        gaps[valid] = smallest_gap(error[valid], df[valid], size, confidence_level)
     return frame.assign(smallest_gap=gaps)
 
 

@@ -15,6 +15,7 @@ from valuestrata.report.families import BY_AXIS, BY_SUBGROUP, with_q_values, wit
 from valuestrata.report.grids import SUBGROUPS, Grid, Side, grid_of, sides
 from valuestrata.report.runs import ModelVariant, llm_runs
 from valuestrata.report.settings import ContrastSettings
+from valuestrata.survey.tally import subgroup_groups
 
 Floats = NDArray[np.float64]
 CONTRASTED = (*CEILED, "refusal", ANSWERED)
@@ -177,10 +178,42 @@ def adjusted_contrasts(frame: pd.DataFrame, confidence_level: float) -> pd.DataF
     family = np.where(frame["level"] == SUBGROUPS, BY_SUBGROUP, BY_AXIS)
     frame = frame.assign(family=pd.array(family, dtype="string"))
     keys = ["model", "variant", "split", "family", *METRIC, "reading"]
-    return with_smallest_gaps(with_q_values(frame, keys), keys, confidence_level)
+    test = names_of_tests(frame, keys)
+    return with_smallest_gaps(with_q_values(frame, keys, test=test), keys, confidence_level, test)
 
 
 def adjusted_consistency(frame: pd.DataFrame) -> pd.DataFrame:
     """CONSISTENCY with families: a variant's contrasts over all axes."""
     frame = frame.assign(family=pd.array([BY_AXIS] * len(frame), dtype="string"))
-    return with_q_values(frame, ["variant", "split", "family", *METRIC, "reading"])
+    keys = ["variant", "split", "family", *METRIC, "reading"]
+    return with_q_values(frame, keys, test=names_of_tests(frame, keys))
+
+
+def names_of_tests(frame: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """Which test each contrast is: one name for all that compare the same two sides.
+
+    Of two groups each is the other's rest, and the ends of the axis, too: one test, in two signs.
+    """
+    if not len(frame):
+        return []
+    peers = np.where(frame["level"] == SUBGROUPS, frame["group"].map(_stratum), frame["level"])
+    frame = frame.assign(peers=peers, is_rest=frame["contrast"] == "rest")
+    within = [*keys, "peers"]
+    groups = frame["group"].where(frame["is_rest"])
+    sizes = groups.groupby([frame[key] for key in within], dropna=False).transform("nunique")
+    columns = (frame[name] for name in ("peers", "group", "other_group", "is_rest"))
+    return [
+        _test_name(str(of), str(group), str(other), bool(is_rest), int(size))
+        for of, group, other, is_rest, size in zip(*columns, sizes, strict=True)
+    ]
+
+
+def _test_name(of: str, group: str, other: str, is_rest: bool, size: int) -> str:
+    if size == 2:
+        return of
+    return "\t".join([of, *([group] if is_rest else sorted([group, other]))])
+
+
+def _stratum(subgroup: str) -> str:
+    """The axes of a subgroup's name."""
+    return "&".join(sorted(subgroup_groups(subgroup)))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from valuestrata.columns import TIED
 from valuestrata.metrics import disparity
 from valuestrata.metrics.contrasts import totals
 from valuestrata.metrics.inequality_change import inequality_changes, joint_p
@@ -50,8 +51,8 @@ def disparities_split(
                 possible = int((member @ np.isfinite(could)).sum())
                 key |= {"metric": metric, "n": size, "missing": possible - size}
                 key |= {"n_groups": len(scored)}
-                worst = disparity.worst_index(sums[scored], n[scored], higher)
-                key |= {"worst_group": names[scored[worst]]}
+                worst = disparity.worst_groups(sums[scored], n[scored], higher)
+                key |= {"worst_group": TIED.join(names[i] for i in scored[worst])}
                 rows += [{**key, **vars(each)} for each in measured]
     return rows
 

@@ -20,6 +20,8 @@ from valuestrata.survey.tally import subgroup_groups
 from valuestrata.tables import PAIR
 
 AGREEMENT, ARGMAX_AGREEMENT = "agreement", "argmax_agreement"
+SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
+"""Bounds of a share or a distance, and of a difference of two."""
 CHANGES = ("answered", "accuracy", "nmae", "accuracy_all_pairs", "argmax_accuracy")
 """Metrics whose change is tested: perturbed minus unperturbed."""
 OF_LIKELIEST = ("accuracy", "nmae", "accuracy_all_pairs")
@@ -170,11 +172,12 @@ def compared(
     for name in CHANGES if with_probabilities else OF_LIKELIEST:
         expected = pairs.is_ordinal if name == "nmae" else np.ones(len(both), dtype=bool)
         gap = (after[name] - before[name])[expected]
-        rows.append(tested_row(name, gap, pairs.cluster[expected], evaluation))
+        rows.append(tested_row(name, gap, pairs.cluster[expected], evaluation, CHANGE))
     for name in DISTANCES if with_probabilities else ():
         moved = distance(name, pairs, first.distribution, second.distribution)
         expected = pairs.is_ordinal if name == "wasserstein" else np.ones(len(both), dtype=bool)
-        rows.append(mean_row(name, moved[expected], pairs.cluster[expected], evaluation))
+        cluster = pairs.cluster[expected]
+        rows.append(mean_row(name, moved[expected], cluster, evaluation, bounds=SHARE))
     return rows
 
 
@@ -246,20 +249,37 @@ def mean_row(
     cluster: NDArray[np.intp],
     evaluation: Evaluation,
     is_rate: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> Row:
-    """The mean of the finite values [n] with its interval; n and missing."""
+    """The mean of the finite values [n] with its interval; n and missing.
+
+    `bounds` are the least and the greatest possible value, where there are some: they give an
+    interval where no value differs from another.
+    """
     resampling = (evaluation.n_resamples, evaluation.confidence_level, evaluation.seed)
     n = int(np.isfinite(values).sum())
-    value, low, high = resample.mean_with_interval(values, cluster, *resampling, is_rate)
+    value, low, high = resample.mean_with_interval(values, cluster, *resampling, is_rate, bounds)
     numbers = {"value": value, "ci_low": low, "ci_high": high}
     return {"metric": metric, **numbers, "n": n, "missing": len(values) - n}
 
 
-def tested_row(metric: str, gaps: Floats, cluster: NDArray[np.intp], evaluation: Evaluation) -> Row:
-    """The mean of paired differences [n] with interval, and the test that it is 0."""
-    row = mean_row(metric, gaps, cluster, evaluation)
+def tested_row(
+    metric: str,
+    gaps: Floats,
+    cluster: NDArray[np.intp],
+    evaluation: Evaluation,
+    bounds: tuple[float, float] | None,
+) -> Row:
+    """The mean of paired differences [n] with interval, and the test that it is 0.
+
+    `bounds` as in `mean_row`. Where nothing varies and nothing bounds the differences there is no
+    interval, but of copies, which differ by 0.
+    """
+    row = mean_row(metric, gaps, cluster, evaluation, bounds=bounds)
     if not row["n"]:
         return row
+    if bounds is None and row["value"] != 0 and np.ptp(gaps[np.isfinite(gaps)]) < 1e-12:
+        row |= {"ci_low": np.nan, "ci_high": np.nan}
     test = resample.sign_flip(gaps, cluster, evaluation.n_resamples, evaluation.seed)
     effect = contrasts.clustered_mean_effect(gaps, cluster)
     spread = {"questions": int(effect.questions[0]), "std_error": float(effect.error[0])}

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata.metrics.power import Design, label_share, matched_design, respondents_for
-from valuestrata.report.grids import SUBGROUPS, Grid, grid_of, sides
+from valuestrata.report.grids import SUBGROUPS, Grid, Side, grid_of, sides
 from valuestrata.report.runs import baseline_runs, llm_runs, tuned_runs
 from valuestrata.report.settings import ContrastSettings
 from valuestrata.tables import PAIR
@@ -157,7 +157,7 @@ def _of_groups(
     assumed: Assumptions,
 ) -> list[Finds]:
     every = sides(grid, axes, settings.ordered_axes, settings.reference_groups)
-    n_axes = sum(side.level != SUBGROUPS for side in every)
+    n_axes = _n_tests([side for side in every if side.level != SUBGROUPS])
     rows = []
     for level in dict.fromkeys([*(s.level for s in every if s.level != SUBGROUPS), SUBGROUPS]):
         compared = [side for side in every if side.level == level and side.contrast == "rest"]
@@ -173,8 +173,13 @@ def _of_groups(
         name = f"{level}: a group against the rest"
         if level == SUBGROUPS:
             name = "a subgroup against the rest of its stratum"
-        rows.append(Finds(name, len(compared) if level == SUBGROUPS else n_axes, designs))
+        rows.append(Finds(name, _n_tests(compared) if level == SUBGROUPS else n_axes, designs))
     return rows
+
+
+def _n_tests(compared: Sequence[Side]) -> int:
+    """How many tests these are: a comparison and its mirror image are one."""
+    return len({frozenset((side.first.tobytes(), side.second.tobytes())) for side in compared})
 
 
 def win_rate_design(

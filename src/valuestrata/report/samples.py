@@ -17,7 +17,6 @@ N_SAMPLES = 3
 MAX_LENGTH = 320
 MIN_N = 30
 """Fewest valid answers and respondents of a pair whose texts are shown."""
-SMALL_CELLS = f"Pairs of fewer than {MIN_N} respondents or valid answers are not shown."
 COUNTS = {"answer": "Answers", "refusal": "Refusals", "truncated": "Unfinished thoughts"}
 COUNTS |= {"invalid": "Empty", "failed": "Failed"}
 CUT_NOTE = " (cut at its token limit)"
@@ -30,8 +29,17 @@ def large_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         pairs: stratum, subgroup, question, n and respondents of each.
+
+    Returns:
+        the three names, and `people`, the smaller of the two sizes.
     """
-    return pairs.loc[(pairs["n"] >= MIN_N) & (pairs["respondents"] >= MIN_N), PAIR]
+    people = pairs[["n", "respondents"]].min(axis=1)
+    return pairs[PAIR].assign(people=people)[people >= MIN_N]
+
+
+def small_cells(min_n: int) -> str:
+    """What is said of the pairs whose texts are not shown."""
+    return f"Pairs of fewer than {min_n} respondents or valid answers are not shown."
 
 
 def texts_table(
@@ -96,11 +104,14 @@ def samples_table(
             text = _shortened(text) + CUT_NOTE * (row.get("finish_reason") == CUT)
             judged = [scores.get((run, j), {}).get(pair, NONE) for j in settings.judges]
             asked = ". ".join(filter(None, [pair[2], str(row.get("prompt") or "")]))
-            names = (Cell(cell_label(pair[1]), small=asked), Cell(label(run, settings)))
+            names = (
+                Cell(cell_label(pair[1]), small=asked, people=row.get("people")),
+                Cell(label(run, settings)),
+            )
             rows.append((*names, Cell(text), *map(Cell, judged)))
     judges = (f"Score by {judge}" for judge in settings.judges)
     columns = ("Persona, question", "Run", "Answer", *judges)
-    return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2, note=SMALL_CELLS)
+    return Table(f"Sample answers, {split}", columns, tuple(rows), heads=2, note=small_cells(MIN_N))
 
 
 def _pair(row: Mapping[str, object]) -> Pair:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from valuestrata.columns import TIED
 from valuestrata.io import records
 from valuestrata.report.comparison import ALL_PAIRS, ANSWERED, UPPER_BOUND, Metric
 from valuestrata.report.display import NO_BREAK, OF_TEXTS, Cell, Table, cell
@@ -225,7 +226,9 @@ def _disparity(row: dict[str, Any]) -> Cell:
     null = f"null {decimal(float(row['null_p5']))} to {decimal(float(row['null_p95']))}"
     small = f"without noise {decimal(float(row['corrected']))}, {null}"
     if row["statistic"] == "worst_group":
-        small = f"{cell_label(str(row['worst_group']))}; {small}"
+        names = str(row["worst_group"]).split(TIED)
+        tied = f" and {len(names) - 1} that tie" if len(names) > 1 else ""
+        small = f"{cell_label(names[0])}{tied}; {small}"
     return Cell(decimal(float(row["value"])), small=small)
 
 

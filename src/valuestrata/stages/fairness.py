@@ -9,8 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from valuestrata import io, paths, tables
+from valuestrata.columns import TIED
 from valuestrata.contracts import frame_of
 from valuestrata.metrics.between_groups import Spread, spread
+from valuestrata.metrics.disparity import extremes
 from valuestrata.metrics.fairness import (
     STATISTICS,
     EqualGroups,
@@ -176,14 +178,16 @@ class Measured:
         compared = [group for group in groups if group["n"]]
         if len(compared) < 2:
             return []
+        means = np.array([group["value"] for group in compared])
         sign = 1.0 if HIGHER_IS_BETTER[self.metric] else -1.0
-        ranked = sorted(compared, key=lambda group: sign * float(group["value"]))
+        ends = {end: extremes(sign * means * end) for end in (1.0, -1.0)}
+        best, worst = (TIED.join(compared[i]["group"] for i in ends[end]) for end in ends)
         about = {
             "n": sum(group["n"] for group in groups),
             "missing": sum(group["missing"] for group in groups),
             "n_groups": len(compared),
-            "best_group": ranked[-1]["group"],
-            "worst_group": ranked[0]["group"],
+            "best_group": best,
+            "worst_group": worst,
         }
         member = self.member[self.has_score]
         rows = []
@@ -191,7 +195,6 @@ class Measured:
         nulls = equal_groups(
             group_scores(self.values, member), evaluation.n_resamples, evaluation.seed
         )
-        means = np.array([group["value"] for group in compared])
         within_reach = np.array([group["reachable"] for group in compared])
         for name, statistic in STATISTICS.items():
             numbers = (float(statistic(means)), *corrected[name])
