@@ -269,7 +269,7 @@ def test_the_head_of_a_long_table_is_printed_on_every_page(browser: Browser, url
     pdf = base64.b64decode(
         tab.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
     )
-    colour = re.compile(rb"\.0039\d* \.0078\d* \.0117\d* rg")
+    colour = re.compile(rb"\.0039\d* \.0078\d* \.011[78]\d* rg")
     assert sum(bool(colour.search(text)) for text in _texts(pdf)) > 5
     tab.close()
 

@@ -38,6 +38,7 @@ from valuestrata.report.perturbed_answers import (
     compared,
     following,
     of_partners,
+    tested_row,
 )
 from valuestrata.report.tables import report_tables
 from valuestrata.stages import ask_perturbed, perturb, predict, sensitivity
@@ -219,6 +220,19 @@ def number_of(*messages: str) -> int:
 def is_exactly(row: Mapping[str, Any], value: float, n: int) -> None:
     """A value without width: every question says the same."""
     assert (row["value"], row["ci_low"], row["ci_high"], row["n"]) == (value, value, value, n)
+
+
+def test_where_nothing_varies_an_interval_is_that_of_as_many_observations_as_questions() -> None:
+    cluster, evaluation = np.repeat(np.arange(40), 3), Evaluation(n_resamples=50)
+    for bounds in ((-1.0, 1.0), None):
+        for value, low, high in ((1.0, 0.82, 1.0), (-0.5, -0.55, -0.36), (0.0, 0.0, 0.0)):
+            row = tested_row("accuracy", np.full(120, value), cluster, evaluation, bounds)
+            assert row["value"] == value
+            ends = (row["ci_low"], row["ci_high"])
+            if bounds is None and value:
+                assert np.isnan(ends).all()
+            else:
+                assert ends == pytest.approx((low, high), abs=0.02)
 
 
 def test_a_model_that_ignores_persona_order_and_wording_shows_no_change(
