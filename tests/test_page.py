@@ -256,8 +256,67 @@ def test_print_cuts_no_column_and_leaves_the_page_as_it_was(browser: Browser, ur
     tab.close()
 
 
+def test_the_head_of_a_long_table_is_printed_on_every_page(browser: Browser, url: str) -> None:
+    tab = opened(browser, url)
+    tab.js(
+        "document.head.append(make('style', {textContent: 'thead tr { background: #010203;"
+        " print-color-adjust: exact }'}));"
+        "{ const body = document.querySelector('#answer tbody'), row = body.rows[0];"
+        "document.querySelectorAll('thead').forEach((head) => head !== body.previousElementSibling"
+        " && head.remove());"
+        "for (let i = 0; i < 150; i++) body.append(row.cloneNode(true)); }"
+    )
+    pdf = base64.b64decode(
+        tab.send("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
+    )
+    colour = re.compile(rb"\.0039\d* \.0078\d* \.011[78]\d* rg")
+    assert sum(bool(colour.search(text)) for text in _texts(pdf)) > 5
+    tab.close()
+
+
+def test_of_two_selections_in_flight_the_later_one_is_shown(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Runs of other names and answers, whose parts come in another order than they were chosen."""
+    text = page_text()
+    start = text.index('id="data-explorer">') + len('id="data-explorer">')
+    end = text.index("<", start)
+    content = json.loads(text[start:end])
+    (entry,) = content["runs"]["ood"]
+    entries = [{**entry, "name": f"run {i}", "part": f"part-{i}"} for i in range(3)]
+    content["runs"]["ood"] = [entry, *entries]
+    path = tmp_path / "index.html"
+    path.write_text(text[:start] + json.dumps(content) + text[end:], encoding="utf-8")
+    tab = opened(browser, f"file://{path}")
+    tab.js(
+        "unpack('run-0').then((text) => { window.seen = JSON.parse(text); });"
+        "window.late = {};"
+        "unpack = (name) => new Promise((done) => { late[name] = (answer) =>"
+        " done(JSON.stringify({ ...seen, answer: seen.answer.map(() => answer) })); });"
+    )
+    tab.wait(lambda: tab.js("'seen' in window"))
+    shown = "document.getElementById('pair').innerText"
+    for i in (1, 2, 3):
+        tab.js(
+            "{ const run = document.getElementById('explorer').elements.run;"
+            f"run.value = {i}; run.onchange(); }}"
+        )
+    for part, answer, sees in ((1, 71, False), (2, 72, True), (0, 73, False)):
+        tab.js(f"late['part-{part}']({answer}); new Promise((done) => setTimeout(done, 50))")
+        if sees:
+            tab.wait(lambda: "Its answer: 72" in tab.js(shown))
+        assert (f"Its answer: {answer}" in tab.js(shown)) == sees
+    assert tab.problems() == []
+    tab.close()
+
+
 def _media_boxes(pdf: bytes) -> list[bytes]:
-    """The page sizes that a PDF names, in its plain and its compressed objects."""
+    """The page sizes that a PDF names."""
+    return [box for text in _texts(pdf) for box in re.findall(rb"/MediaBox ?\[[^\]]*\]", text)]
+
+
+def _texts(pdf: bytes) -> list[bytes]:
+    """A PDF as it is, and each of its compressed objects."""
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, flags=re.DOTALL)
     texts = [pdf]
     for stream in streams:
@@ -265,7 +324,7 @@ def _media_boxes(pdf: bytes) -> list[bytes]:
             texts.append(zlib.decompress(stream))
         except zlib.error:
             continue
-    return [box for text in texts for box in re.findall(rb"/MediaBox ?\[[^\]]*\]", text)]
+    return texts
 
 
 def test_the_page_forbids_itself_every_request() -> None:

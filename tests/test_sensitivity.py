@@ -39,6 +39,7 @@ from valuestrata.report.perturbed_answers import (
     following,
     of_partners,
 )
+from valuestrata.report.perturbed_answers import tested_row as row_of_test
 from valuestrata.report.tables import report_tables
 from valuestrata.stages import ask_perturbed, perturb, predict, sensitivity
 from valuestrata.stages.job import Job, expected
@@ -225,6 +226,19 @@ def is_exactly(row: Mapping[str, Any], value: float, n: int) -> None:
     assert far == value if is_copy else 0 < abs(far - value) < 1
 
 
+def test_where_nothing_varies_an_interval_is_that_of_as_many_observations_as_questions() -> None:
+    cluster, evaluation = np.repeat(np.arange(40), 3), Evaluation(n_resamples=50)
+    for bounds in ((-1.0, 1.0), None):
+        for value, low, high in ((1.0, 0.82, 1.0), (-0.5, -0.55, -0.36), (0.0, 0.0, 0.0)):
+            row = row_of_test("accuracy", np.full(120, value), cluster, evaluation, bounds)
+            assert row["value"] == value
+            ends = (row["ci_low"], row["ci_high"])
+            if bounds is None and value:
+                assert np.isnan(ends).all()
+            else:
+                assert ends == pytest.approx((low, high), abs=0.02)
+
+
 def test_a_model_that_ignores_persona_order_and_wording_shows_no_change(
     shown: Callable[..., Shown],
 ) -> None:
@@ -301,7 +315,9 @@ def test_a_model_that_follows_the_persona_changes_where_people_differ_and_nowher
         assert rows[name, "agreement"]["value"] == 1
     dropped = rows["persona_dropped", "agreement"]
     assert (dropped["n"], dropped["missing"], dropped["note"]) == (0, 18, sensitivity.NO_ANSWER)
-    is_exactly(rows["persona_dropped", "answered"], -1.0, 18)
+    dropped = rows["persona_dropped", "answered"]
+    assert (dropped["value"], dropped["ci_low"], dropped["n"]) == (-1.0, -1.0, 18)
+    assert -0.2 < dropped["ci_high"] < 0  # six questions that agree are six observations
     assert rows["persona_dropped", "accuracy_all_pairs"]["value"] == -1
     # probabilities are there whatever is written: code 2 in place of the mode
     assert rows["persona_dropped", "argmax_agreement"]["value"] == pytest.approx(1 / 3)

@@ -176,8 +176,9 @@ def compared(
     for name in DISTANCES if with_probabilities else ():
         moved = distance(name, pairs, first.distribution, second.distribution)
         expected = pairs.is_ordinal if name == "wasserstein" else np.ones(len(both), dtype=bool)
-        cluster = pairs.cluster[expected]
-        rows.append(mean_row(name, moved[expected], cluster, evaluation, bounds=SHARE))
+        moved, cluster = moved[expected], pairs.cluster[expected]
+        bounds = SHARE if np.nansum(moved) else None  # copies are at no distance, exactly
+        rows.append(mean_row(name, moved, cluster, evaluation, bounds=bounds))
     return rows
 
 
