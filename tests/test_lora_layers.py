@@ -91,6 +91,11 @@ def test_what_is_not_plain_lora_is_left_to_peft() -> None:
     theirs, ours = pair(torch.float32, lora_bias=True, target_modules=["first"])
     assert not any(isinstance(m, LoraLinear) for m in ours.modules())
     theirs, ours = pair(torch.float32)
+    for each in (theirs, ours):
+        each.base_model.set_adapter([])
+    assert torch.equal(ours(IDS), theirs(IDS))
+    for each in (theirs, ours):
+        each.base_model.set_adapter("default")
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(ours(IDS), theirs(IDS))
     for each in (theirs, ours):

@@ -17,7 +17,7 @@ class LoraLinear(lora.Linear):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """[..., in] -> [..., out]."""
-        (name, *others) = self.active_adapters
+        (name, *others) = self.active_adapters or [""]
         if (
             self.disable_adapters or self.merged or others or args or kwargs or x.dim() < 2
             or name not in self.lora_A or name in self.lora_variant
