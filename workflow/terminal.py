@@ -9,13 +9,14 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
 import snakemake.exceptions
 from snakemake.dag import DAG
 from snakemake.logging import DefaultFormatter, logger
+from snakemake.persistence import PersistenceBase
 
 JOB_LOGS: dict[int, list[str]] = {}
 """Log files of a failed job by its id, an executor's own among them."""
@@ -71,6 +72,16 @@ def remake_stale_outputs(
         dag.forcefiles.update(path for path in firsts if path and is_stale(str(path)))
 
     DAG.check_incomplete = check
+
+
+def hide_inputs(paths: Container[str], inputs_of: Any = PersistenceBase._input) -> None:
+    """Leave some inputs out of what Snakemake records of a job: they come and go.
+
+    It would run a job again because it has an input more, or less, even an ancient one.
+    """
+    PersistenceBase._input = lambda persistence, job: [
+        path for path in inputs_of(persistence, job) if path not in paths
+    ]
 
 
 def refuse_jobs(

@@ -40,6 +40,7 @@ rule predict:
         pairs=pairs_as_asked,
         weights=weights,
         adapter=adapter,
+        answered=answered,
     output:
         f"{RUN}/predictions.parquet",
     log:
@@ -106,6 +107,7 @@ rule generate:
         diversity=rules.diversity.output.diversity if DRAWS_BY_CONFLICT else [],
         weights=weights,
         adapter=adapter,
+        answered=answered,
     output:
         f"{RUN}/texts.parquet",
     log:
@@ -175,6 +177,7 @@ if asked_runs(STUDY):
             wordings=WORDINGS if probes_items(STUDY) else [],
             weights=weights,
             adapter=adapter,
+            answered=answered,
         output:
             perturbed=expand(
                 f"{RESULTS}/runs/{{{{model}}}}/{{{{variant}}}}/{{{{split}}}}/perturbed/{{name}}.parquet",
@@ -204,3 +207,31 @@ if asked_runs(STUDY):
             "valuestrata ask_perturbed --study {input.study:q} --model {wildcards.model} "
             "--variant {wildcards.variant} --split {wildcards.split} --threads {threads} "
             "--gpus {params.gpus} 2> {log:q}"
+
+
+if STUDY.one_load:
+
+    rule answer:
+        input:
+            study=STUDY_FILE,
+            files=inputs_of_load,
+        output:
+            f"{RESULTS}/answered/{{model}}/{{variant}}.json",
+        log:
+            f"{RESULTS}/logs/answer/{{model}}/{{variant}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/answer/{{model}}/{{variant}}.tsv"
+        conda:
+            environment
+        threads: config_of("threads")
+        resources:
+            gpu=gpus,
+            mem_mb=config_of("mem_mb"),
+            runtime=config_of("runtime"),
+        params:
+            gpus=required_gpus,
+        message:
+            "{wildcards.model}/{wildcards.variant} answers all that it is asked, after one load"
+        shell:
+            "valuestrata answer --study {input.study:q} --model {wildcards.model} "
+            "--variant {wildcards.variant} --threads {threads} --gpus {params.gpus} 2> {log:q}"

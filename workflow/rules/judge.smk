@@ -11,6 +11,7 @@ rule judge:
         reference=reference,
         shown=survey_answers(lambda wildcards: [wildcards.split]),
         weights=weights,
+        answered=answered,
     output:
         f"{RUN}/verdicts/{{judge}}.parquet",
     log:
@@ -68,6 +69,7 @@ rule probe:
         texts=probed_texts,
         shown=survey_answers(probed_splits),
         weights=weights,
+        answered=answered,
     output:
         f"{RESULTS}/probes/{{judge}}.parquet",
     log:

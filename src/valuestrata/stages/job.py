@@ -49,7 +49,7 @@ class Job(Generic[S]):
     """One run of a stage: its settings, its files by name, its record and its other options.
 
     `study` is for what no result depends on: a service's pace, its prices, the budget. `backend`
-    takes the place of the model's own.
+    takes the place of the model's own, `open_model` that of the way in which it is opened.
     """
 
     settings: S
@@ -58,6 +58,7 @@ class Job(Generic[S]):
     options: argparse.Namespace = field(default_factory=argparse.Namespace)
     study: Study | None = None
     backend: Any = None
+    open_model: Any = None
 
     def path(self, name: str) -> str:
         """The one file of a name."""

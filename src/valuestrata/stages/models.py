@@ -106,7 +106,7 @@ def open_job_model(job: Job[Any]) -> Backend:
     if study is not None and isinstance(model, OpenAIModel):
         model = study.model(asked_model(run))
     adapter = next(iter(job.paths("adapter")), None)
-    backend = open_model(model, job.options.threads, adapter)
+    backend: Backend = (job.open_model or open_model)(model, job.options.threads, adapter)
     if study is not None and isinstance(backend, MeteredBackend):
         node = {"stage": job.record.stage, **run}
         backend.charge_to(Path(at(study, paths.LEDGER)), node, study.budget)

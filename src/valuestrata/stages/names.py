@@ -22,6 +22,7 @@ STAGES = {
     "human_agreement": "compare annotators with each other and with judges",
     "perturb": "word a sample of pairs in perturbed prompts",
     "ask_perturbed": "answer perturbed prompts, and score the wordings of items",
+    "answer": "make all tables of a model, or of one of its adapters, after one load",
     "score": "score predictions pair by pair",
     "fairness": "measure inequality over subgroups and axes",
     "compare": "put all runs side by side, with paired tests",

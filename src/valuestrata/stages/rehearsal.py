@@ -21,6 +21,7 @@ from valuestrata.inference.counting import CountingBackend
 from valuestrata.inference.ledger import Tokens
 from valuestrata.records import Record
 from valuestrata.stages import clean
+from valuestrata.stages.ahead import ASKING
 from valuestrata.stages.job import Job, stage_module
 from valuestrata.stages.models import asked_model
 from valuestrata.stages.nodes import DONE, Graph, Node
@@ -29,8 +30,6 @@ from valuestrata.study.study import Study, dump
 from valuestrata.survey import readers
 from valuestrata.survey.groups import Group, Groups
 
-ASKING = ("predict", "generate", "judge", "probe", "ask_perturbed")
-"""Stages that ask a model."""
 WEIGHTS = ("weights", "adapter")
 """Inputs that nothing is read from here."""
 FEWEST_RESAMPLES = 10

@@ -83,6 +83,13 @@ class Study(Part):
     recipes: FrozenMap[RecipeName, AnyRecipe] = Field(
         default=EMPTY, description="Ways of fine-tuning; a recipe's name is the variant it makes."
     )
+    one_load: bool = Field(
+        default=False,
+        description=(
+            "Whether each local model, each of its adapters and each judge is loaded once for all "
+            "that it is asked, by one job, and not once for each table. Tables are the same."
+        ),
+    )
     prediction: Prediction = Field(
         default=Prediction(), description="The structured questionnaire."
     )
