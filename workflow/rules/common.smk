@@ -1,5 +1,4 @@
 # Glue between the study and the rules: the checked study, what a node is made of, what jobs ask for.
-import contextlib
 import re
 import shlex
 import sys
@@ -13,7 +12,7 @@ sys.path.insert(0, str(SOURCE))
 
 from valuestrata.errors import InputError
 from valuestrata.study.load import load
-from valuestrata.study.models import LocalModel, VllmModel
+from valuestrata.study.models import VllmModel
 from valuestrata.study.perturbed import (
     asked_runs,
     compared_runs,
@@ -92,39 +91,25 @@ def is_stale(path):
     """Whether an output is there and is not what the study and the code ask for."""
     from valuestrata.stages import job
 
-    if path in ANSWERED:
-        return any(not Path(made).exists() or is_stale(made) for made in ANSWERED[path])
-    return not path.endswith("study.json") and job.is_stale(STUDY, path)
+    return not (path.endswith("study.json") or path in ANSWERED) and job.is_stale(STUDY, path)
 
 
-def answered_by_load():
-    """Of each model that is loaded once for several tables, what says so, and the tables.
-
-    Snakemake runs all jobs behind a file that it has to make, but not those behind an ancient one
-    that is there: where tables are, it begins as an empty file.
-    """
+def answered_files():
+    """Of each model that is loaded once for several tables, the file that says that they are made."""
     if not (IS_MAIN and STUDY.one_load):
-        return {}
+        return set()
     from valuestrata.stages import answer
 
-    tables = {}
-    for load in answer.loads(STUDY):
-        path = answer.outputs(STUDY, *load)["answered"]
-        tables[path] = answer.tables_of(STUDY, load)
-        if not Path(path).exists() and any(Path(made).exists() for made in tables[path]):
-            with contextlib.suppress(OSError):  # results that may only be read
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                Path(path).touch()
-    return tables
+    return {answer.outputs(STUDY, *load)["answered"] for load in answer.loads(STUDY)}
 
 
-ANSWERED = answered_by_load()
+ANSWERED = answered_files()
 
 
 def answered(wildcards):
     """What says that a node's model has answered all that it is asked; none where it loads alone.
 
-    Never a reason to run: a node that is not done takes what was made ahead of it.
+    It is never a reason to run (workflow/terminal.py).
     """
     name = model_of(wildcards)
     is_judge = hasattr(wildcards, "judge")

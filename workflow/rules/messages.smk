@@ -5,7 +5,7 @@ import terminal
 
 if IS_MAIN:
     terminal.set_up(workflow, is_stale, missing_gpu)
-    terminal.hide_inputs(ANSWERED)
+    terminal.run_ahead(ANSWERED)
 
 
 onstart:
