@@ -104,6 +104,7 @@ def run_ahead(
         if wanted.intersection(makers):
             await update_needrun(dag, *arguments, **options)
         dag._needrun -= {*makers} - wanted
+        dag._len = len(dag._finished | dag._needrun)
         for job, after, files in ties:
             dag._dependencies[after][job] = dag.depending[job][after] = files
         for job in dag.needrun_jobs():
