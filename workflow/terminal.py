@@ -90,23 +90,22 @@ def run_ahead(
 
     async def update(dag: Any, *arguments: Any, **options: Any) -> None:
         makers = [job for job in dag.jobs if any(path in marks for path in job.output)]
-        ties = [
-            (job, after, dag.depending[job].pop(after))
-            for job in makers
-            for after in [*dag.depending[job]]
-        ]
-        for job, after, _ in ties:
-            del dag._dependencies[after][job]
+        before = [(job, maker) for maker in makers for job in dag._dependencies[maker]]
+        after = [(maker, job) for maker in makers for job in dag.depending[maker]]
+        files = {tie: _cut(dag, *tie) for tie in before + after}
         await update_needrun(dag, *arguments, **options)
-        waiting = Counter(job for job, after, _ in ties if dag.needrun(after))
-        wanted = {job for job, n in waiting.items() if n > 1} | {*dag.targetjobs}
-        dag.forcefiles.update(path for job in makers if job in wanted for path in job.output)
-        if wanted.intersection(makers):
+        waiting = Counter(maker for maker, job in after if dag.needrun(job))
+        wanted = {job for job, n in waiting.items() if n > 1} | ({*makers} & {*dag.targetjobs})
+        if wanted:
+            dag.forcefiles.update(path for maker in wanted for path in maker.output)
+            for tie in before:
+                if tie[1] in wanted:
+                    _tie(dag, *tie, files[tie])
             await update_needrun(dag, *arguments, **options)
         dag._needrun -= {*makers} - wanted
         dag._len = len(dag._finished | dag._needrun)
-        for job, after, files in ties:
-            dag._dependencies[after][job] = dag.depending[job][after] = files
+        for tie in before + after:
+            _tie(dag, *tie, files[tie])
         for job in dag.needrun_jobs():
             dag._n_until_ready[job] = sum(map(dag.needrun, dag._dependencies[job]))
 
@@ -115,6 +114,16 @@ def run_ahead(
         PersistenceBase._input = lambda persistence, job: [
             path for path in inputs_of(persistence, job) if path not in marks
         ]
+
+
+def _cut(dag: Any, first: Any, second: Any) -> Any:
+    """Take away that a job needs another one's files; returns the files."""
+    del dag._dependencies[second][first]
+    return dag.depending[first].pop(second)
+
+
+def _tie(dag: Any, first: Any, second: Any, files: Any) -> None:
+    dag._dependencies[second][first] = dag.depending[first][second] = files
 
 
 def refuse_jobs(
