@@ -124,27 +124,30 @@ def test_adding_a_prompt_variant_asks_in_it_and_reruns_nothing_else(graph: Graph
 def test_adding_a_second_prompt_variant_leaves_the_first_alone(graph: Graph) -> None:
     """And a model that is not asked in it is left alone, too."""
     both = "prompt_variants: {listed: {persona: list, order: question}, malay: {template: malay}}\n"
-    done = graph.run(
-        *graph.overlay(PROMPT_VARIANT),
-        "results/mini/runs/tiny/sft+listed/ood/scores/age_group-x-religion.parquet",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    pairs = io.read_table(graph.results / "pairs/ood+listed.parquet", tables.PAIRS)
-    assert pairs["closed_prompt"].str.startswith("Answer every question as a person").all()
-    run = graph.results / "runs/tiny"
-    for variant in ("sft", "sft+listed"):
-        predictions = io.read_table(run / variant / "ood/predictions.parquet", tables.PREDICTIONS)
-        assert set(predictions["adapter"]) == {
-            adapter_digest(graph.results / "models/tiny/sft/adapter")
-        }
-    assert set(predictions["adapter"]) != {""}
-    second = graph.planned(*graph.overlay(both), "all")
-    assert "tiny/sft+listed answers ood" not in second.messages
-    assert "tiny/sft+malay answers ood" in second.messages
-    fewer = graph.planned(
-        *graph.overlay(both + "models: {tiny: {prompt_variants: [listed]}}\n"), "all"
-    )
-    assert not [m for m in fewer.messages if "malay" in m]
+    with graph.restored():
+        done = graph.run(
+            *graph.overlay(PROMPT_VARIANT),
+            "results/mini/runs/tiny/sft+listed/ood/scores/age_group-x-religion.parquet",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        pairs = io.read_table(graph.results / "pairs/ood+listed.parquet", tables.PAIRS)
+        assert pairs["closed_prompt"].str.startswith("Answer every question as a person").all()
+        run = graph.results / "runs/tiny"
+        for variant in ("sft", "sft+listed"):
+            predictions = io.read_table(
+                run / variant / "ood/predictions.parquet", tables.PREDICTIONS
+            )
+            assert set(predictions["adapter"]) == {
+                adapter_digest(graph.results / "models/tiny/sft/adapter")
+            }
+        assert set(predictions["adapter"]) != {""}
+        second = graph.planned(*graph.overlay(both), "all")
+        assert "tiny/sft+listed answers ood" not in second.messages
+        assert "tiny/sft+malay answers ood" in second.messages
+        fewer = graph.planned(
+            *graph.overlay(both + "models: {tiny: {prompt_variants: [listed]}}\n"), "all"
+        )
+        assert not [m for m in fewer.messages if "malay" in m]
 
 
 def test_the_report_shows_a_prompt_variant_s_runs_beside_the_study_s_own(graph: Graph) -> None:
