@@ -388,7 +388,7 @@ def trained_anew(
     tuned = lora.add_lora(network, RECIPE)
     try:
         if is_compiled:
-            compile_layers(tuned, learned, chat.pad)
+            compile_layers(tuned, learned, chat.pad, objective)
         measure = partial(trained, tuned, dealt, objective)
         row = with_flex(tuned, measure) if is_flex else measure()
         if not (is_compiled or is_flex):
