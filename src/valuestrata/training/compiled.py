@@ -16,9 +16,7 @@ from valuestrata.training.objective import Objective
 log = logging.getLogger(__name__)
 
 
-def compile_layers(
-    tuned: Any, examples: Sequence[Example], pad: int, objective: Objective
-) -> None:
+def compile_layers(tuned: Any, examples: Sequence[Example], pad: int, objective: Objective) -> None:
     """Compile each layer of the decoder, once for batches of any shape.
 
     Weights and names stay as they are. The first examples are read before and after, and a gradient
