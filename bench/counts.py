@@ -101,6 +101,15 @@ def _by_mask(indices: Any) -> bool:
 
 
 @contextmanager
+def counting(counts: StepCounts, *of_device: torch.Tensor) -> Iterator[None]:
+    """Count what is done within the block; some tensors are the device's from the start."""
+    for tensor in of_device:
+        setattr(tensor, MADE, True)
+    with _Operations(counts), _Reads(counts):
+        yield
+
+
+@contextmanager
 def counted(network: Any) -> Iterator[StepCounts]:
     """Count what `loop.train` does with a network's steps within the block.
 

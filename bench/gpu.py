@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -83,10 +84,19 @@ def measure(
         if "work" in parts:
             yield from until(deadline, gpu_work.units(network, chat, shape, Path(folder)))
         if "stages" in parts:
-            weights = questionnaire.save(network, chat, Path(folder) / "weights")
+            weights = Path(folder) / "weights"
+
+            def save() -> Row:
+                questionnaire.save(network, chat, weights)
+                return {}
+
+            unsaved = gpu_work.attempt(save)
             del network  # the stages and vLLM have the device to themselves
-            gpu_work.free(where)
-            yield from until(deadline, gpu_stages.units(shape, Path(folder), weights, where))
+            unsaved |= gpu_work.attempt(lambda: gpu_work.free(where) or {})
+            units = gpu_stages.units(shape, Path(folder), weights, where)
+            if unsaved:
+                units = [replace(unit, measure=lambda: unsaved) for unit in units]
+            yield from until(deadline, units)
 
 
 def until(deadline: float, units: Sequence[Unit]) -> Iterator[Row]:

@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pandas as pd
 import torch
 
 from bench import data, questionnaire
-from bench.gpu_work import OURS, Row, Shape, Unit
+from bench.gpu_work import OURS, TEXT_TOKENS, Row, Shape, Unit, text_prompts
 from valuestrata import io, tables
+from valuestrata.inference.local import load_chat
 from valuestrata.inference.protocol import Sampling
+from valuestrata.inference.vllm import VllmBackend
 from valuestrata.records import Record
 from valuestrata.study.models import VllmModel
 from valuestrata.study.study import Study
@@ -43,13 +46,17 @@ def units(shape: Shape, folder: Path, weights: Path, where: torch.device) -> lis
         more = ["--variant", variant, "--split", "ood", "--cache", str(folder / "cache" / variant)]
         return stage(folder, "predict", files, more, shape.pairs[1], variant)
 
-    about: Row = {"work": "scoring", "tool": "vLLM, backend of ours", "order": "persona"}
+    about: Row = {"tool": "vLLM, backend of ours", "order": "persona", "batch": None}
+    layout = f"{TEXT_TOKENS} tokens each"
     return [
         tune("plain"),
         predict("plain"),
         predict("base"),
         tune("shared"),
-        Unit({**about, "batch": None}, partial(vllm_row, weights, shape.pairs[1], where)),
+        Unit({**about, "work": "scoring"}, partial(vllm_scores, weights, shape, where)),
+        Unit(
+            {**about, "work": "texts", "layout": layout}, partial(vllm_texts, weights, shape, where)
+        ),
     ]
 
 
@@ -82,23 +89,40 @@ def stage(
     return Unit(about, run)
 
 
-def vllm_row(weights: Path, pairs: int, where: torch.device) -> Row:
+def vllm_scores(weights: Path, shape: Shape, where: torch.device) -> Row:
     """Scoring by the backend vllm, once its engine has started."""
     if not importlib.util.find_spec("vllm"):
         return {"skipped": "vllm is not installed"}
-    from valuestrata.inference.local import load_chat
-    from valuestrata.inference.vllm import VllmBackend
+    asked = [a.request for a in questionnaire.ask("persona", 48, 214)][: shape.pairs[1]]
+    model = _engine(weights, where)
+    return _timed(len(asked), lambda: model.score(asked, 8))
 
+
+def vllm_texts(weights: Path, shape: Shape, where: torch.device) -> Row:
+    """Texts by the same engine, to the prompts of the row of ours."""
+    if not importlib.util.find_spec("vllm"):
+        return {"skipped": "vllm is not installed"}
+    asked = [a.request.messages for a in text_prompts(shape, "persona")]
+    model = _engine(weights, where)
+    return _timed(len(asked), lambda: model.generate(asked, Sampling(TEXT_TOKENS)))
+
+
+@cache
+def _engine(weights: Path, where: torch.device) -> VllmBackend:
+    """The backend vllm with its engine running: one fills a GPU."""
     dtype = "bfloat16" if where.type == "cuda" else "float32"
     config = VllmModel(backend="vllm", model=str(weights), dtype=dtype)
     model = VllmBackend(config, load_chat(config))
-    asked = [a.request for a in questionnaire.ask("persona", 48, 214)][:pairs]
-    messages = [request.messages for request in asked[:8]]
-    model.generate(messages, Sampling(4))  # the engine starts at the first call
+    asked = [a.request.messages for a in questionnaire.ask("persona", 2, 4)]
+    model.generate(asked, Sampling(4))  # the engine starts at the first call
+    return model
+
+
+def _timed(n: int, work: Callable[[], Any]) -> Row:
     begun = time.perf_counter()
-    model.score(asked, 8)
+    work()
     seconds = time.perf_counter() - begun
-    return {"samples_per_s": len(asked) / seconds, "seconds": seconds}
+    return {"samples_per_s": n / seconds, "seconds": seconds}
 
 
 def write_study(folder: Path, shape: Shape, weights: Path, where: torch.device) -> None:

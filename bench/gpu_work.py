@@ -114,7 +114,7 @@ def attempt(measure: Callable[[], Row]) -> Row:
     """What is measured, or why it is not: what fails must not end the measuring."""
     try:
         return measure()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # other people's engines may want to end the process
         return {"skipped": f"failed: {forward.first_line(error)}"}
 
 
@@ -311,9 +311,14 @@ def padded_forward(network: Any, batches: Sequence[Sequence[Any]], chat: Chat) -
 # Texts ---------------------------------------------------------------------------------------
 
 
+def text_prompts(shape: Shape, order: str) -> list[Asked]:
+    """What texts are written to, by ours and by vLLM."""
+    return questionnaire.ask(order, shape.personas, shape.questions)[: shape.texts]
+
+
 def texts(network: Any, chat: Chat, shape: Shape, order: str) -> list[Unit]:
     """Texts of a network that writes none of the options: after their scores, and open-ended."""
-    asked = questionnaire.ask(order, shape.personas, shape.questions)[: shape.texts]
+    asked = text_prompts(shape, order)
     items = items_of(chat, asked)
 
     def write(how: Callable[[TransformersBackend, Sequence[int]], Any]) -> Row:
@@ -388,7 +393,7 @@ def trained_anew(
     tuned = lora.add_lora(network, RECIPE)
     try:
         if is_compiled:
-            compile_layers(tuned, learned, chat.pad)
+            compile_layers(tuned, learned, chat.pad, objective)
         measure = partial(trained, tuned, dealt, objective)
         row = with_flex(tuned, measure) if is_flex else measure()
         if not (is_compiled or is_flex):
@@ -487,26 +492,26 @@ def trainer_times(
 
     where = network.device
     settings = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-    tuned = get_peft_model(network, settings)
-    if more.get("gradient_checkpointing"):
-        tuned.enable_input_require_grads()
     arguments = model_peers.settings(scratch / "trained", RATE, batch, 1)
     arguments |= {"bf16": where.type == "cuda", "use_cpu": where.type == "cpu"}
-    peer = make(tuned, chat, learned, arguments, **more)
     ends: list[float] = []
 
     class Clock(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(finished(where))
 
-    peer.add_callback(Clock())
-    free(where)
+    tuned = get_peft_model(network, settings)
     try:
+        if more.get("gradient_checkpointing"):
+            tuned.enable_input_require_grads()
+        peer = make(tuned, chat, learned, arguments, **more)
+        peer.add_callback(Clock())
+        free(where)
         peer.train()
         return [after - before for before, after in pairwise(ends)], peak_gib(where)
     finally:  # as the network was before; both of the trainer's hooks may be there
         tuned.gradient_checkpointing_disable()
-        tuned.unload().get_input_embeddings()._forward_hooks.clear()
+        tuned.unload().eval().get_input_embeddings()._forward_hooks.clear()
 
 
 # Gates ---------------------------------------------------------------------------------------
@@ -515,24 +520,32 @@ def trainer_times(
 def gates(chat: Chat, shape: Shape, where: torch.device) -> list[Row]:
     """Errors of ours against fp64, beside those of a plain pass in the same dtype.
 
-    On two layers of the shape: all 32 in fp64 would fill the device.
+    On two layers of the shape: all 32 in fp64 would fill the device. Where even the reference
+    fails, a row says why, and the measuring goes on.
     """
+    rows: list[Row] = []
+
+    def judge() -> Row:
+        for row in _gates(chat, shape, where):
+            rows.append(row)
+        return {}
+
+    failed = attempt(judge)
+    free(where)
+    return rows + [{"work": "what comes next", "unit": "", **failed}] * bool(failed)
+
+
+def _gates(chat: Chat, shape: Shape, where: torch.device) -> Iterator[Row]:
     network = make_network(replace(shape, layers=min(2, shape.layers)), where)
     ours = partial(scoring_gate, network, chat, shape)
-    rows = [
-        gate("scoring", "nats", ours),
-        gate("scoring, flex", "nats", partial(with_flex, network, ours)),
-    ]
-    del ours
+    yield gate("scoring", "nats", ours)
+    yield gate("scoring, flex", "nats", partial(with_flex, network, ours))
     tuned = lora.add_lora(network, RECIPE)
     with torch.no_grad():
         for parameter in tuned.parameters():
             if parameter.requires_grad:
                 parameter += 0.01 * torch.randn_like(parameter)
-    rows += training_gates(tuned, chat, shape)
-    del network, tuned
-    free(where)
-    return rows
+    yield from training_gates(tuned, chat)
 
 
 def gate(work: str, unit: str, measure: Callable[[], Row]) -> Row:
@@ -576,14 +589,13 @@ def _option_logprobs(network: Any, item: forests.PrefixItem) -> torch.Tensor:
     return torch.stack(results)
 
 
-def training_gates(tuned: Any, chat: Chat, shape: Shape) -> list[Row]:
+def training_gates(tuned: Any, chat: Chat) -> Iterator[Row]:
     """Gradients of the mean loss of a batch, in either layout."""
     batch = questionnaire.examples(questionnaire.ask("persona", 2, 3), chat)
     inputs = completion.collate(batch, chat.pad)
     exactly = models.exact(tuned)
     expected = models.gradients(exactly, _plain_loss(exactly, inputs))
     plain = models.relative(models.gradients(tuned, _plain_loss(tuned, inputs)), expected)
-    rows = []
     for layout, _, objective, is_flex in layouts(chat.pad):
         collated = {k: v.to(tuned.device) for k, v in objective.collate(batch).items()}
 
@@ -593,8 +605,7 @@ def training_gates(tuned: Any, chat: Chat, shape: Shape) -> list[Row]:
             return {"ours": ours, "plain": plain}
 
         chosen = partial(with_flex, tuned, measure) if is_flex else measure
-        rows.append(gate(f"training, {layout}", "of the gradient's norm", chosen))
-    return rows
+        yield gate(f"training, {layout}", "of the gradient's norm", chosen)
 
 
 def _plain_loss(network: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,9 +1,11 @@
 """The benchmark's peers give the answers that they are timed for, on a small survey."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from bench import (
     survey,
     timing,
 )
+from valuestrata.inference.protocol import Sampling
 
 QUICK = timing.Size.quick()
 
@@ -210,8 +213,7 @@ def test_the_whole_gpu_bench_runs_through_on_a_cpu(tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 for row in stages)
     predicted = [row for row in stages if row["work"] == "predict"]
     assert all(0 < row["first_s"] < row["seconds"] for row in predicted)
-    vllm = rows[-1]
-    assert vllm.get("skipped") or vllm["samples_per_s"] > 0
+    assert all(row.get("skipped") or row["samples_per_s"] > 0 for row in rows[-2:])
     lines = done.stdout.splitlines()
     assert lines[-len(rows) :] == [gpu.line(row) for row in rows]
     assert len(lines) == 3 + len(written["gates"]) + len(rows)
@@ -250,6 +252,92 @@ def test_a_measurement_that_fails_ends_no_other(
     for words in ("NOT EQUAL", "scoring, left out: failed: no kernel", "left out: failed: Runtime"):
         assert words in text
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_trainer_that_cannot_be_made_leaves_the_network_as_it_was(
+    bench: models.Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shape = gpu_work.SHAPES["tiny"]
+    network = gpu_work.make_network(shape, torch.device("cpu"))
+    names = [name for name, _ in network.named_modules()]
+
+    def exits(*_: object, **__: object) -> None:
+        raise SystemExit("no such setting")
+
+    spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: name in ("trl", "datasets") or spec(name)
+    )
+    for tool in ("hf_trainer", "trl_trainer"):
+        monkeypatch.setattr(gpu_work.model_peers, tool, exits)
+    units = gpu_work.trainers(network, bench.chat, shape, "persona", 4, tmp_path)
+    rows = list(gpu.until(float("inf"), units))
+    assert [row["skipped"] for row in rows] == ["failed: SystemExit: no such setting"] * 3
+    assert [name for name, _ in network.named_modules()] == names
+    assert not network.training
+
+
+def test_a_reference_that_fails_ends_the_gates_alone(
+    bench: models.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(models, "gradients", full)
+    gates = gpu_work.gates(bench.chat, gpu_work.SHAPES["tiny"], torch.device("cpu"))
+    assert [gate.get("equal") for gate in gates] == [True, None, None]
+    assert gates[-1]["skipped"] == "failed: OutOfMemoryError: CUDA out of memory"
+    monkeypatch.setattr(gpu_work, "make_network", full)
+    (gate,) = gpu_work.gates(bench.chat, gpu_work.SHAPES["tiny"], torch.device("cpu"))
+    assert "left out: failed: OutOfMemoryError" in gpu.gate_line(gate)
+
+
+def test_weights_that_cannot_be_saved_are_why_there_are_no_stages(
+    bench: models.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(questionnaire, "save", full)
+    shape, cpu = gpu_work.SHAPES["tiny"], torch.device("cpu")
+    rows = list(gpu.measure(("stages",), bench.chat, shape, cpu, float("inf")))
+    assert {row["skipped"] for row in rows} == {"failed: OSError: No space left on device"}
+    assert [row["work"] for row in rows] == [
+        "finetune", "predict", "predict", "finetune", "scoring", "texts",
+    ]  # fmt: skip
+
+
+def test_vllm_scores_and_writes_by_one_engine_what_ours_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engines: list[Any] = []
+
+    class Engine:
+        def __init__(self, *_: object) -> None:
+            engines.append(self)
+            self.asked: list[tuple[int, int]] = []
+
+        def score(self, requests: list[object], max_new_tokens: int) -> None:
+            self.asked.append((len(requests), max_new_tokens))
+
+        def generate(self, messages: list[object], sampling: Sampling) -> None:
+            self.asked.append((len(messages), sampling.max_new_tokens))
+
+    shape, cpu = gpu_work.SHAPES["tiny"], torch.device("cpu")
+    units = gpu_stages.units(shape, tmp_path, tmp_path, cpu)[-2:]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    rows = list(gpu.until(float("inf"), units))
+    assert [row["skipped"] for row in rows] == ["vllm is not installed"] * 2
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(gpu_stages, "VllmBackend", Engine)
+    monkeypatch.setattr(gpu_stages, "load_chat", lambda _: None)
+    gpu_stages._engine.cache_clear()
+    rows = list(gpu.until(float("inf"), units))
+    gpu_stages._engine.cache_clear()
+    assert all(row["samples_per_s"] > 0 for row in rows)
+    (engine,) = engines
+    texts = len(gpu_work.text_prompts(shape, "persona"))
+    assert engine.asked == [(8, 4), (shape.pairs[1], 8), (texts, gpu_work.TEXT_TOKENS)]
 
 
 def test_without_a_gpu_the_gpu_bench_says_so(

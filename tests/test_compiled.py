@@ -10,6 +10,7 @@ from tests.toys import chat
 from tests.tuning import distance, recipe, tune, weights
 from valuestrata.errors import InputError
 from valuestrata.training.compiled import compile_layers
+from valuestrata.training.completion import CompletionObjective
 from valuestrata.training.methods import code_of
 
 
@@ -39,8 +40,13 @@ def test_what_cannot_be_compiled_or_comes_out_otherwise_is_one_line(
         with torch.no_grad():
             layer.input_layernorm.weight[0] += 5
 
+    def only_read(layer: Any, **_: Any) -> None:
+        """As a compiler that fails on gradients alone."""
+        layer.register_forward_hook(lambda *_: fail() if torch.is_grad_enabled() else None)
+
     for wrong, problem in (
         (broken, r"torch cannot compile the network \(RuntimeError: no compiler\)"),
+        (only_read, r"torch cannot compile the network \(RuntimeError: no compiler\)"),
         (off, r"compiled layers are off by [\d.]+ nats"),
     ):
         with monkeypatch.context() as patch:
@@ -53,7 +59,14 @@ def test_what_cannot_be_compiled_or_comes_out_otherwise_is_one_line(
             return self
 
     with pytest.raises(InputError, match="no list of layers"):
-        compile_layers(Bare(), [], 0)
+        compile_layers(Bare(), [], 0, CompletionObjective(0))
+
+    experts = toys.network("Qwen3Moe", chat("llama").tokenizer)
+    with pytest.raises(
+        InputError,
+        match=r"^recipe: compile_layers: LoRA on experts .* leave it out, or tune the other layers",
+    ):
+        tune(recipe(compile_layers=True, lora_dropout=0.0), network=experts)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.counts import StepCounts, counting
 from tests import toys
 from tests.test_forward import MOST, backend, naive_text, network
 from valuestrata.inference import transformers as transformers_backend
@@ -94,6 +95,22 @@ def test_a_step_is_one_pass_over_the_rows_that_go_on_and_copies_no_cache(
     assert sum(rows) == sum(len(text) - 1 for text in texts)
     assert len(places) == len({layer for layer, _ in places}) == 2  # one place a layer, for good
     assert 0 < sum(moved) <= 2 * len(prompts)
+
+
+def test_a_step_waits_for_nothing() -> None:
+    """transformers would ask the device, once a kind of layers, whether a mask hides anything."""
+    for architecture in ("Llama", "Gemma2", "Gemma3", "Qwen3Moe"):
+        net = network(architecture)
+        for lengths in ((9, 9), (9, 4)):
+            prompts = [tuple(range(10, 10 + n)) for n in lengths]
+            batch, logits = decoding.after_prompts(net, prompts, 0, 3)
+            batch.token = decoding.greedy(logits)
+            counts = StepCounts()
+            with torch.no_grad(), counting(counts, batch.token, batch.mask, batch.position):
+                for _ in range(2):
+                    batch.token = decoding.greedy(decoding.read_token(net, batch))
+            assert counts.kernels > 0
+            assert counts.waits == 0, (architecture, lengths)
 
 
 def test_texts_that_leave_the_options_are_written_together_whatever_pass_they_come_from(

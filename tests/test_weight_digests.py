@@ -151,6 +151,11 @@ def test_a_memory_that_cannot_be_read_or_written_costs_time_alone(
         assert weight_digests.content_of(path) == digest
     monkeypatch.setenv("XDG_CACHE_HOME", str(path))  # a file, in which there is no folder
     assert weight_digests.content_of(path) == digest
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda name: name)  # a user who has no home
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert weight_digests.content_of(path) == digest
 
 
 def test_several_may_ask_at_once(tmp_path: Path, reads: list[Path]) -> None:

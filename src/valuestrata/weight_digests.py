@@ -30,16 +30,16 @@ def content_of(path: Path | str) -> str:
     before = _state(path)
     if path.suffix != SUFFIX or before[0] < LARGE:
         return file_digest(path)
-    memory = _folder() / f"{text_digest([str(path)])[:32]}.json"
+    name = f"{text_digest([str(path)])[:32]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(memory.read_text(encoding="utf-8"))
+        kept = json.loads((_folder() / name).read_text(encoding="utf-8"))
         if tuple(kept["state"]) == before:
             return str(kept["sha256"])
     digest = file_digest(path)
     changed = max(before[1:3]) / 1e9
     if _state(path) == before and time.time() - changed > SETTLED:
         with contextlib.suppress(OSError):  # a home that may only be read, or is full
-            _write(memory, json.dumps({"state": before, "sha256": digest}))
+            _write(_folder() / name, json.dumps({"state": before, "sha256": digest}))
     return digest
 
 
@@ -50,9 +50,16 @@ def _state(path: Path) -> tuple[int, int, int, int, int]:
 
 
 def _folder() -> Path:
-    """Where digests are remembered."""
+    """Where digests are remembered.
+
+    Raises:
+        OSError: this user has no home, as in some containers.
+    """
     home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    try:
+        base = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise FileNotFoundError(*error.args) from None
     return base / "valuestrata" / "weights"
 
 

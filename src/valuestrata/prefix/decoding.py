@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from valuestrata.prefix import plain
 from valuestrata.prefix.forests import Ints, Tokens
+from valuestrata.prefix.padding import known_padding
 
 STEPS = 8
 """Steps of a GPU between two looks at which rows have ended; each look waits for the device."""
@@ -91,12 +92,14 @@ class Batch:
         mask: which places count, of each row [n, P + R]; those to come do.
         position: of the next token in its own sequence [n].
         token: the last one, which was not read yet [n].
+        is_padded: whether a place of the mask may not count; the host knows it, and never asks.
     """
 
     cache: Any
     mask: torch.Tensor
     position: torch.Tensor
     token: torch.Tensor
+    is_padded: bool
 
     @property
     def filled(self) -> int:
@@ -174,7 +177,11 @@ def after_stems(parts: Sequence[Stems], room: int, device: torch.device) -> Batc
         layers.append(layer)
     tokens = torch.tensor([token for part in parts for token in part.tokens])
     return Batch(
-        Cache(layers=layers), mask.long().to(device), lengths.to(device), tokens.to(device)
+        Cache(layers=layers),
+        mask.long().to(device),
+        lengths.to(device),
+        tokens.to(device),
+        is_padded=bool((lengths < places).any()),
     )
 
 
@@ -186,6 +193,7 @@ def after_prompts(
     The batch's `token` is still to be chosen from them.
     """
     longest = max(map(len, prompts))
+    is_padded = min(map(len, prompts)) < longest
     ids = torch.full((len(prompts), longest), pad)
     mask = torch.ones((len(prompts), longest + room), dtype=torch.long)
     for row, prompt in enumerate(prompts):
@@ -194,26 +202,28 @@ def after_prompts(
     ids, mask = ids.to(network.device), mask.to(network.device)
     positions = (mask[:, :longest].cumsum(dim=1) - 1).clamp(min=0)
     cache = Cache(layer_class_to_replicate=partial(_Slots, longest + room))
-    out = network(
-        input_ids=ids,
-        attention_mask=mask[:, :longest],
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        **plain.keep_last(network, 1),
-    )
-    return Batch(cache, mask, positions[:, -1] + 1, ids[:, -1]), out.logits[:, -1]
+    with known_padding(is_padded):
+        out = network(
+            input_ids=ids,
+            attention_mask=mask[:, :longest],
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **plain.keep_last(network, 1),
+        )
+    return Batch(cache, mask, positions[:, -1] + 1, ids[:, -1], is_padded), out.logits[:, -1]
 
 
 def read_token(network: Any, batch: Batch) -> torch.Tensor:
     """Read the last token of every row; the logits behind it [n, V]."""
-    out = network(
-        input_ids=batch.token[:, None],
-        attention_mask=batch.mask[:, : batch.filled + 1],
-        position_ids=batch.position[:, None],
-        past_key_values=batch.cache,
-        use_cache=True,
-    )
+    with known_padding(batch.is_padded):
+        out = network(
+            input_ids=batch.token[:, None],
+            attention_mask=batch.mask[:, : batch.filled + 1],
+            position_ids=batch.position[:, None],
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
     batch.position = batch.position + 1
     logits: torch.Tensor = out.logits[:, -1]
     return logits

@@ -2,10 +2,12 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from valuestrata import io, paths, tables
@@ -138,8 +140,8 @@ def _predictions(
             "answer": pd.array([code for _, code in parsed], dtype="Int64"),
             "codes": pairs["codes"],
             "logprobs": logprobs,
-            "distribution": [None if v is None else softmax(v) for v in logprobs],
-            "non_option_mass": [np.nan if v is None else _non_option_mass(v) for v in logprobs],
+            "distribution": _of_rows(softmax, logprobs, None),
+            "non_option_mass": _of_rows(_non_option_mass, logprobs, np.nan),
             "unread_mass": np.array([r.written.unread_mass for r in replies], dtype=np.float64),
             "passes": [reply.passes for reply in replies],
             "prompt_tokens": pd.array([reply.prompt_tokens for reply in replies], dtype="Int64"),
@@ -172,6 +174,24 @@ def _note_on_logprobs(model: LanguageModel, replies: Sequence[Reply]) -> str:
     return "; ".join(parts)
 
 
-def _non_option_mass(logprobs: list[float]) -> float:
+def _non_option_mass(logprobs: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Probability mass that fell on no option; 1 - sum would round a small one away."""
-    return max(0.0, float(-np.expm1(logsumexp(logprobs))))
+    mass: NDArray[np.float64] = np.maximum(0.0, -np.expm1(logsumexp(logprobs, axis=axis)))
+    return mass + 0.0  # no -0.0
+
+
+def _of_rows(
+    compute: Callable[..., Any], rows: Sequence[Sequence[float] | None], missing: object
+) -> list[Any]:
+    """What `compute` makes of each row of log-probabilities, `missing` where there is none.
+
+    Rows of one length are computed at once: one by one, they take seconds in a study's node.
+    """
+    results: list[Any] = [missing] * len(rows)
+    lengths = [-1 if row is None else len(row) for row in rows]
+    for length in {*lengths} - {-1}:
+        places = [i for i, n in enumerate(lengths) if n == length]
+        made = compute(np.array([rows[i] for i in places]), axis=1)
+        for i, value in zip(places, made, strict=True):
+            results[i] = value
+    return results

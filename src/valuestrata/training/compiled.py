@@ -4,23 +4,29 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from valuestrata.errors import InputError
+from valuestrata.inference import runtime
 from valuestrata.prefix import forward, plain
 from valuestrata.training import outcome
 from valuestrata.training.examples import Example
+from valuestrata.training.objective import Objective
 
 log = logging.getLogger(__name__)
 
 
-def compile_layers(tuned: Any, examples: Sequence[Example], pad: int) -> None:
+def compile_layers(tuned: Any, examples: Sequence[Example], pad: int, objective: Objective) -> None:
     """Compile each layer of the decoder, once for batches of any shape.
 
-    Weights and names stay as they are. The first examples are read before and after.
+    Weights and names stay as they are. The first examples are read before and after, and a gradient
+    is computed once, since a compiler may fail there alone.
 
     Args:
         tuned: the network with its adapter.
         examples: what it will learn.
         pad: fills up short rows.
+        objective: how it will learn it.
 
     Raises:
         InputError: torch cannot compile the layers, or they give other logits then.
@@ -33,6 +39,9 @@ def compile_layers(tuned: Any, examples: Sequence[Example], pad: int) -> None:
         layer.compile(dynamic=True)
     try:
         after = outcome.probe_logits(tuned, examples, pad)
+        _try_gradient(tuned, examples[: outcome.PROBE], objective)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # of torch, of a compiler, or of an architecture yet to come
         raise InputError(
             f"recipe: compile_layers: torch cannot compile the network "
@@ -44,3 +53,13 @@ def compile_layers(tuned: Any, examples: Sequence[Example], pad: int) -> None:
             f"recipe: compile_layers: compiled layers are off by {nats:.2g} nats; leave it out"
         )
     log.info("%d layers compiled; log-probabilities the same to %.1g nats", len(layers), nats)
+
+
+def _try_gradient(tuned: Any, examples: Sequence[Example], objective: Objective) -> None:
+    """Learn from examples as in a step, and forget it."""
+    tuned.train()
+    batch = runtime.to_device(objective.collate(examples), tuned.device)
+    losses, _ = objective.losses(tuned, batch)
+    losses.mean().backward()
+    tuned.zero_grad(set_to_none=True)
+    tuned.eval()

@@ -85,7 +85,7 @@ def finetune(
         padding=not objective.reads_forests,
     )
     if "compile" in code:
-        load(code["compile"])(tuned, train, pad)
+        load(code["compile"])(tuned, train, pad, objective)
     before = outcome.probe_logits(tuned, train, pad)
     batches = partial(load(code["batches"]), train, recipe.batch_size, recipe.epochs, recipe.seed)
     accumulated = recipe.gradient_accumulation_steps

@@ -13,7 +13,7 @@ import torch
 
 from valuestrata.errors import InputError
 from valuestrata.inference import architectures
-from valuestrata.study.recipes import ALL_LINEAR, Recipe
+from valuestrata.study.recipes import ALL_LINEAR, Recipe, SupervisedRecipe
 
 RENAMED = {"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 """Layers that PEFT 0.21 takes for experts in a network with fused ones, but not their tensors."""
@@ -58,7 +58,7 @@ def find_targets(network: Any, names: str | Sequence[str]) -> Targets:
 
 
 def check_targets(targets: Targets, recipe: Recipe, dtype: torch.dtype) -> None:
-    """Refuse LoRA on tensors where it would be rounded, dropped out or quantized.
+    """Refuse LoRA on tensors where it would be rounded, dropped out, quantized or compiled.
 
     Raises:
         InputError: one line that names the layers that can be tuned.
@@ -72,6 +72,11 @@ def check_targets(targets: Targets, recipe: Recipe, dtype: torch.dtype) -> None:
         raise InputError(
             f"recipe: lora_dropout: {where} takes no dropout; set lora_dropout: 0, or tune the "
             f"other layers, {rest}"
+        )
+    if isinstance(recipe, SupervisedRecipe) and recipe.compile_layers:
+        raise InputError(
+            f"recipe: compile_layers: {where} is added to the weights anew in each pass, which "
+            f"torch does not compile; leave it out, or tune the other layers, {rest}"
         )
     if recipe.quantize != "none":
         raise InputError(
