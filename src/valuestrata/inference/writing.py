@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat, TokenizedPrompt
 from valuestrata.inference.protocol import Sampling
 from valuestrata.prefix import decoding, forests, forward, plain
@@ -201,29 +202,34 @@ class GumbelNoise:
         seeds = [text_digest([str(sampling.seed), prompt.digest]) for prompt in prompts]
         self._generators = [torch.Generator().manual_seed(int(seed[:15], 16)) for seed in seeds]
         self._sampling = sampling
-        self._waits = torch.empty(0, 0, 0)
+        self._noise = torch.empty(0, 0, 0)
         self._taken = 0
 
     def __call__(self, logits: torch.Tensor, rows: torch.Tensor, _: int = 0) -> torch.Tensor:
         """The token drawn for each row [n] from its logits [n, V]; rows: numbers of prompts [n]."""
-        return self._noisy(logits, rows.cpu()).argmax(dim=-1)
+        return self._noisy(logits, rows).argmax(dim=-1)
 
     def add_to(self, _: Any, logits: torch.Tensor) -> torch.Tensor:
         """Logits of all prompts with noise [n, V], as transformers' own loop wants them."""
-        return self._noisy(logits, torch.arange(len(logits)))
+        return self._noisy(logits, torch.arange(len(logits), device=logits.device))
 
     def _noisy(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        if self._taken == self._waits.shape[1]:
-            self._draw(rows.tolist(), logits.shape[1])
-        waits = self._waits[rows, self._taken]
+        if self._taken == self._noise.shape[1]:
+            self._draw(rows.tolist(), logits)
+        noise = self._noise[rows, self._taken]
         self._taken += 1
-        return logits.float() / self._sampling.temperature - waits.log().to(logits.device)
+        return logits.float() / self._sampling.temperature + noise
 
-    def _draw(self, rows: Sequence[int], vocabulary: int) -> None:
-        """Draw for the next steps of some prompts: the same numbers as step by step."""
-        n_prompts = len(self._generators)
+    def _draw(self, rows: Sequence[int], logits: torch.Tensor) -> None:
+        """Draw for the next steps of some prompts: the same numbers as step by step.
+
+        All of them go to the logits' device together, so that not every token waits for its own.
+        """
+        n_prompts, vocabulary = len(self._generators), logits.shape[1]
         steps = max(1, DRAWN // (n_prompts * vocabulary))
         steps = min(steps, decoding.STEPS, self._sampling.max_new_tokens)
-        self._waits, self._taken = torch.empty(n_prompts, steps, vocabulary), 0
+        waits = torch.ones(n_prompts, steps, vocabulary)
         for row in rows:
-            self._waits[row].exponential_(generator=self._generators[row])
+            waits[row].exponential_(generator=self._generators[row])
+        noise = waits.log_().neg_()
+        self._noise, self._taken = runtime.to_device_async(noise, logits.device), 0

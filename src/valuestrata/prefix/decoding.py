@@ -256,7 +256,7 @@ def write(
     rows = torch.arange(len(rooms), device=device)
     stops = torch.tensor(sorted(ends), device=device)
     written = torch.full((len(rooms), max(rooms, default=0)), -1, device=device)
-    look = STEPS if device.type == "cuda" else 1
+    look = 1 if device.type == "cpu" else STEPS
     ended = torch.isin(batch.token, stops) | (room <= 0)
     for step in range(written.shape[1]):
         if step % look == 0:
