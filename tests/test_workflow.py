@@ -167,7 +167,9 @@ def test_the_report_shows_a_prompt_variant_s_runs_beside_the_study_s_own(graph: 
 
 def test_one_load_runs_before_the_nodes_of_a_model_and_reruns_none(graph: Graph) -> None:
     """Two jobs that wait for one model are answered together, and the graph stays what it is."""
-    assert graph.planned(*graph.overlay("one_load: true\n"), "all").idle
+    idle = graph.planned(*graph.overlay("one_load: true\n"), "all")
+    assert idle.idle
+    assert "missing provenance" not in idle.text
     each = graph.planned(*graph.overlay(PROMPT_VARIANT), "all")
     one_load = graph.overlay("one_load: true\n" + PROMPT_VARIANT)
     plan = graph.planned(*one_load, "all")

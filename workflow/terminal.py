@@ -102,6 +102,8 @@ def run_ahead(
                 if tie[1] in wanted:
                     _tie(dag, *tie, files[tie])
             await update_needrun(dag, *arguments, **options)
+        for maker in {*makers} - wanted:
+            dag.reason(maker).no_metadata = False  # of one that never had to run
         dag._needrun -= {*makers} - wanted
         dag._len = len(dag._finished | dag._needrun)
         for tie in before + after:
