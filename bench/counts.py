@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -25,10 +26,18 @@ WAITS = {
     aten.masked_select.default,
     aten.equal.default,
     aten._unique2.default,
+    aten.unique_consecutive.default,
+    aten.unique_dim.default,
+    aten.bincount.default,
+    aten.repeat_interleave.Tensor,
 }
+TAKES, PUTS = aten.index.Tensor, {aten.index_put_.default, aten.index_put.default}
+"""They wait where they are given a mask: how much they take or write hangs on it."""
 FREE = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::_unsafe_view"}
 """No views, and yet they launch nothing."""
-READS = {torch.Tensor.cpu, torch.Tensor.tolist, torch.Tensor.numpy}
+READS = {
+    torch.Tensor.cpu, torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__,
+}  # fmt: skip
 MADE = "_made_in_a_step"
 
 
@@ -49,22 +58,30 @@ class StepCounts:
 
 
 class _Operations(TorchDispatchMode):
-    """Counts operations while it is on."""
+    """Counts operations while it is on: kernels within a step, what waits or casts beside it, too.
+
+    Attributes:
+        in_step: whether a step is being taken.
+        is_aside: whether the host is at its own work, which counts for nothing.
+    """
 
     def __init__(self, counts: StepCounts) -> None:
         super().__init__()
         self.counts = counts
         self.in_lora = 0
+        self.in_step = self.is_aside = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        self.counts.kernels += _launches(func)
-        waits = func in WAITS or (func is aten.index.Tensor and _by_mask(args[1]))
-        # what no operation of the step has made is the host's own
-        self.counts.waits += waits and hasattr(args[0], MADE)
-        for tensor in made if isinstance(made, (tuple, list)) else (made,):
-            if isinstance(tensor, torch.Tensor):
-                setattr(tensor, MADE, True)
+        if self.is_aside:
+            return made
+        self.counts.kernels += self.in_step and _launches(func)
+        # what was not made of the device's is the host's own
+        self.counts.waits += _waits(func, args) and hasattr(args[0], MADE)
+        if not _is_of_host(func, args):
+            for tensor in made if isinstance(made, (tuple, list)) else (made,):
+                if isinstance(tensor, torch.Tensor):
+                    setattr(tensor, MADE, True)
         if func is aten._to_copy.default and self.in_lora:
             self.counts.casts += args[0].is_floating_point() and made.dtype != args[0].dtype
         return made
@@ -81,13 +98,38 @@ class _Operations(TorchDispatchMode):
 class _Reads(TorchFunctionMode):
     """Counts calls that copy to the host: on a CPU they are no operations."""
 
-    def __init__(self, counts: StepCounts) -> None:
+    def __init__(self, operations: _Operations) -> None:
         super().__init__()
-        self.counts = counts
+        self.operations = operations
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts.waits += func in READS and hasattr(args[0], MADE)
-        return func(*args, **(kwargs or {}))
+        more = kwargs or {}
+        if not self.operations.is_aside and _reads(func, args, more):
+            self.operations.counts.waits += hasattr(args[0], MADE)
+        return func(*args, **more)
+
+
+def _is_of_host(func: Any, args: Any) -> bool:
+    """Whether an operation gives the host's own numbers: of a list, or another view of such."""
+    return func is aten.lift_fresh.default or (func.is_view and not hasattr(args[0], MADE))
+
+
+def _waits(func: Any, args: Any) -> bool:
+    """Whether the host has to know an operation's result before it can go on."""
+    if func in PUTS:  # one number of the host's is filled in without asking
+        is_number = args[2].numel() == 1 and not hasattr(args[2], MADE)
+        return _by_mask(args[1]) and not is_number
+    return func in WAITS or (func is TAKES and _by_mask(args[1]))
+
+
+def _reads(func: Any, args: Any, more: Any) -> bool:
+    """Whether a call copies a tensor to the host: by a name of its own, or by `to("cpu")`.
+
+    `to` some tensor's own device, which is the CPU here, would copy nothing on a GPU.
+    """
+    if func is not torch.Tensor.to:
+        return func in READS
+    return "cpu" in (g for g in (*args[1:2], more.get("device")) if isinstance(g, str))
 
 
 def _launches(func: Any) -> bool:
@@ -105,7 +147,9 @@ def counting(counts: StepCounts, *of_device: torch.Tensor) -> Iterator[None]:
     """Count what is done within the block; some tensors are the device's from the start."""
     for tensor in of_device:
         setattr(tensor, MADE, True)
-    with _Operations(counts), _Reads(counts):
+    operations = _Operations(counts)
+    operations.in_step = True
+    with operations, _Reads(operations):
         yield
 
 
@@ -115,24 +159,33 @@ def counted(network: Any) -> Iterator[StepCounts]:
 
     The optimiser is the fused one, as on a GPU: torch's default on a CPU counts its steps on the
     host.
-    Collating is the host's own work and no part of it; what is read together after some steps
-    counts as one synchronisation.
+    Collating, weighting and what is measured at some steps are the host's own work and no part of
+    it; what is read together after some steps counts as one synchronisation.
     """
     counts = StepCounts()
-    operations, reads = _Operations(counts), _Reads(counts)
+    operations = _Operations(counts)
     start, backward = loop._Run.start, loop._backward
     finish, read = loop._Run.finish_step, loop._Run.read_steps
 
+    def aside(work: Any, *given: Any) -> Any:
+        was, operations.is_aside = operations.is_aside, True
+        try:
+            return work(*given)
+        finally:
+            operations.is_aside = was
+
     def fused_start(*given: Any) -> Any:
-        run = start(*given)
+        run = aside(start, *given)
+        weights = partial(aside, run.weighting.weights)  # made of losses that were read
+        stack.enter_context(patch.object(run.weighting, "weights", weights))
         for group in run.optimizer.param_groups:
             group["fused"] = True
         return run
 
     def count(work: Any, *given: Any) -> Any:
-        begun = time.perf_counter()
-        with operations, reads:
-            result = work(*given)
+        begun, operations.in_step = time.perf_counter(), True
+        result = work(*given)
+        operations.in_step = False
         counts.seconds += time.perf_counter() - begun
         return result
 
@@ -142,7 +195,7 @@ def counted(network: Any) -> Iterator[StepCounts]:
 
     def counted_read(run: Any) -> None:
         counts.reads += bool(run.unread)
-        read(run)
+        aside(read, run)
 
     with ExitStack() as stack:
         for layer in (m for m in network.modules() if hasattr(m, "lora_A")):
@@ -155,4 +208,8 @@ def counted(network: Any) -> Iterator[StepCounts]:
         stack.enter_context(patch.object(loop, "_backward", lambda *g: count(backward, *g)))
         stack.enter_context(patch.object(loop._Run, "finish_step", counted_finish))
         stack.enter_context(patch.object(loop._Run, "read_steps", counted_read))
+        for name in ("_collate_microbatches", "_evaluate"):
+            stack.enter_context(patch.object(loop, name, partial(aside, getattr(loop, name))))
+        stack.enter_context(operations)
+        stack.enter_context(_Reads(operations))
         yield counts

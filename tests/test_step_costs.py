@@ -1,15 +1,17 @@
 """What a training step asks of a GPU, counted without one; masters in fp32 of weights in bf16."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.counts import StepCounts, counted
+from bench.counts import StepCounts, counted, counting
 from tests import toys
 from tests.test_checkpoint import killed_at
 from tests.toys import chat
@@ -116,6 +118,87 @@ def test_the_counts_see_casts_and_waits() -> None:
     layers = sum(hasattr(m, "lora_A") for m in tuned.modules())
     assert counts.casts >= 2 * layers
     assert counts.waits == 4
+
+
+def test_every_way_to_ask_the_device_is_seen() -> None:
+    ways: list[Callable[[torch.Tensor], Any]] = [
+        float, bool, torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.cpu,
+        lambda t: t.to("cpu"), lambda t: t.to(device="cpu"), np.asarray,
+        torch.nonzero, lambda t: t[None][t[None] > 0], torch.unique,
+        lambda t: torch.bincount(t[None].long()),
+        lambda t: torch.repeat_interleave(t[None], t[None].long()),
+        lambda t: t[None].clone().index_put_((t[None] > 0,), t + 1),
+    ]  # fmt: skip
+    for way in ways:
+        counts, number = StepCounts(), torch.tensor(1.0)
+        with counting(counts, number):
+            way(number)
+        assert counts.waits == 1, way
+    counts, number = StepCounts(), torch.tensor([1.0])
+    with counting(counts, number):  # these ask for nothing
+        number[number > 0] = 0.0
+        torch.where(number > 0, number, 0.0).to(torch.float64)
+    assert counts.waits == 0
+
+
+def test_what_the_loop_does_between_its_steps_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the last losses before the next step."""
+    seed = loop._seed_step
+    network, seen = torch.nn.Linear(1, 1), []
+
+    def reading(*given: Any) -> None:
+        seed(*given)
+        if seen:
+            seen[-1].cpu()
+
+    monkeypatch.setattr(loop, "_seed_step", reading)
+    reply = examples(chat("llama"), toys.pairs())[:3]
+    settings = OptimizerSettings(1e-2, 20, 0.1, 0.0, 1.0)
+    keep = Halves.losses
+    monkeypatch.setattr(
+        Halves, "losses", lambda *a: [made := keep(*a), seen.append(made[0].detach())][0]
+    )
+    with counted(network) as counts:
+        loop.train(network, iter([reply] * 20), settings, Halves())
+    assert counts.waits == 19
+
+
+def test_the_optimiser_launches_as_much_for_many_parameters_as_for_few() -> None:
+    """On a GPU, where AdamW is one kernel; adapters of 8B are 448 tensors."""
+    launched = []
+    for n in (2, 9):
+        parameters = [torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16)) for _ in range(n)]
+        optimizer = MasterAdamW(parameters, 1e-2, 0.1)
+        optimizer.param_groups[0]["fused"] = True
+        for _ in range(2):
+            counts = StepCounts()
+            with counting(counts):
+                for _pass in range(3):
+                    for p in parameters:
+                        p.grad = p.detach()
+                    optimizer.collect()
+                optimizer.step()
+        launched.append(counts.kernels)
+    assert launched[0] == launched[1] < 20
+
+
+def test_on_a_gpu_inputs_are_pinned_and_adamw_is_one_kernel() -> None:
+    class Input(SimpleNamespace):
+        def pin_memory(self) -> "Input":
+            return Input(pinned=True)
+
+        def to(self, where: torch.device, non_blocking: bool = False) -> bool:
+            return self.pinned and non_blocking
+
+    assert runtime.to_device_async(Input(pinned=False), torch.device("cuda"))
+
+    class OnGpu(torch.nn.Parameter):
+        is_cuda = True
+
+    for dtype in (torch.float32, torch.bfloat16):
+        weights = [OnGpu(torch.ones(2, dtype=dtype))]
+        assert MasterAdamW(weights, 1e-2, 0.0).defaults["fused"] is True
+    assert MasterAdamW([torch.nn.Parameter(torch.ones(2))], 1e-2, 0.0).defaults["fused"] is None
 
 
 def test_every_tensor_of_a_step_goes_to_the_device_without_waiting(

@@ -42,8 +42,11 @@ class MasterAdamW(torch.optim.AdamW):
             return
         grads = [torch.empty_like(master) for _, master, _ in fresh]
         torch._foreach_copy_(grads, [grad for _, _, grad in fresh])
-        for (p, master, _), grad in zip(fresh, grads, strict=True):
-            master.grad = grad if master.grad is None else master.grad.add_(grad)
+        sums = [(m.grad, grad) for (_, m, _), grad in zip(fresh, grads, strict=True)]
+        if more := [(total, grad) for total, grad in sums if total is not None]:
+            torch._foreach_add_(*map(list, zip(*more, strict=True)))
+        for (p, master, _), (total, grad) in zip(fresh, sums, strict=True):
+            master.grad = grad if total is None else total
             p.grad = None
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
