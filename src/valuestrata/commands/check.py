@@ -146,17 +146,25 @@ def grouped(files: list[str]) -> list[list[str]]:
 
 def described(study: Study) -> str:
     """What a study is, in one line."""
-    splits = ", ".join(f"{name} ({len(study.strata(name))} strata)" for name in study.splits)
-    variants = f", {len(study.prompt_variants)} prompt variants" if study.prompt_variants else ""
+    from valuestrata.report.phrases import plural
+
+    splits = ", ".join(
+        f"{name} ({len(strata)} {'stratum' if len(strata) == 1 else 'strata'})"
+        for name in study.splits
+        for strata in [study.strata(name)]
+    )
+    n_variants = len(study.prompt_variants)
+    variants = f", {plural(n_variants, 'prompt variant')}" if n_variants else ""
     if study.sensitivity:
         names = ", ".join(perturbed_splits(study))
-        variants += f", {len(study.sensitivity.perturbations)} perturbations of {names}"
+        n_perturbations = len(study.sensitivity.perturbations)
+        variants += f", {plural(n_perturbations, 'perturbation')} of {names}"
     n_writing = len(study.generation_runs())
     texts = f", {n_writing} of which write open-ended answers" if n_writing else ""
     return (
         f"study {study.name}: {study.survey.name}; axes {', '.join(study.axes)}; splits {splits}; "
-        f"{len(study.models)} models, {len(study.recipes)} recipes, {len(study.judges)} judges"
-        f"{variants}; {len(study.runs())} runs{texts}"
+        f"{plural(len(study.models), 'model')}, {plural(len(study.recipes), 'recipe')}, "
+        f"{plural(len(study.judges), 'judge')}{variants}; {plural(len(study.runs()), 'run')}{texts}"
     )
 
 
