@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from tests import toys
 from tests.asking import generate, predict
@@ -179,4 +180,15 @@ def test_what_is_wrong_with_weights_that_load_meanwhile_is_one_line(
 
     monkeypatch.setattr(transformers, "load_network", refusing)
     with pytest.raises(InputError, match=r"^model.safetensors: is damaged$"):
+        predict(tmp_path, toys.model(base))
+
+
+def test_a_full_gpu_is_one_line_though_weights_load_meanwhile(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch more")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(InputError, match=r"weights do not fit into the GPU's free memory; use "):
         predict(tmp_path, toys.model(base))

@@ -135,10 +135,25 @@ def load_network(model: LocalModel, quantize: str = "none", notes: list[str] | N
     quantized.check_8bit(model, network)
     # penalties and samplers that the model ships with would enter generated texts alone
     network.generation_config = GenerationConfig()
-    network = (network if options["device_map"] else network.to(device())).eval()
+    network = (network if options["device_map"] else _on_device(network, model)).eval()
     if model.forest_attention == "flex":
         _use_flex(model, network)
     return network
+
+
+def _on_device(network: Any, model: LocalModel) -> Any:
+    """The network where everything runs.
+
+    Raises:
+        InputError: it is larger than the GPU's memory.
+    """
+    try:
+        return network.to(device())
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{model.model}: its weights do not fit into the GPU's free memory; use device_map: "
+            "auto with more GPUs, quantize: 8bit, or a smaller model"
+        ) from None
 
 
 def _use_flex(model: LocalModel, network: Any) -> None:
