@@ -13,40 +13,41 @@ from typing import Literal
 
 from valuestrata.prompting import answer_words as words
 from valuestrata.prompting.options import Options
+from valuestrata.prompting.patterns import late
 from valuestrata.prompting.plain_text import STRUCK
 
 _WORDS = "|".join(sorted(map(re.escape, words.NUMBER_WORDS), key=len, reverse=True))
-_NUMBER = re.compile(rf"(?P<digits>[-+]?\d+)|(?P<word>(?i:{_WORDS}))|(?P<roman>[IVX]{{2,4}})")
-_LEFT = re.compile(r"(?:[\s\"'(\[{]|#(?=\d))*")
-_NOUN_KEY = re.compile("|".join(f"(?:{key})" for key in words.NOUN_KEYS), re.I)
-_VERB_KEYS = [re.compile(key, re.I) for key in words.VERB_KEYS]
-_BEFORE_NOUN = re.compile(words.BEFORE_NOUN, re.I)
-_FILLER = re.compile(words.FILLER, re.I)
-_TAMIL_CHOICE = re.compile(words.TAMIL_CHOICE)
-_OPENING = re.compile(words.BULLET + words.SPEAKER, re.I)
-_LEAD_IN = re.compile(words.LEAD_IN, re.I)
-_CODE_NOUN = re.compile(rf"(?:the )?{words.CODE_NOUN} ?[#:.;]? ?", re.I)
-_ENDS_IN_NOUN = re.compile(rf"{words.CODE_NOUN}\s*$", re.I)
-_AFFIRMED = re.compile(words.AFFIRMED, re.I)
-_NEGATED = re.compile(words.NEGATED, re.I)
-_QUOTED = re.compile(words.QUOTED, re.I)
-_OTHERS = re.compile(words.OTHERS, re.I)
-_FIRST_PERSON = re.compile(r"\b(?:i|my|me|saya)\b|我", re.I)
-_CHANGE = re.compile(words.CHANGE, re.I | re.M)
-_WEAK = re.compile(words.WEAK, re.I)
-_HEDGED = re.compile(rf"['\"]?{words.HEDGED}", re.I)
-_GOES_ON = re.compile(words.GOES_ON, re.I)
-_CHOICE = re.compile(
+_NUMBER = late(rf"(?P<digits>[-+]?\d+)|(?P<word>(?i:{_WORDS}))|(?P<roman>[IVX]{{2,4}})")
+_LEFT = late(r"(?:[\s\"'(\[{]|#(?=\d))*")
+_NOUN_KEY = late("|".join(f"(?:{key})" for key in words.NOUN_KEYS), re.I)
+_VERB_KEYS = [late(key, re.I) for key in words.VERB_KEYS]
+_BEFORE_NOUN = late(words.BEFORE_NOUN, re.I)
+_FILLER = late(words.FILLER, re.I)
+_TAMIL_CHOICE = late(words.TAMIL_CHOICE)
+_OPENING = late(words.BULLET + words.SPEAKER, re.I)
+_LEAD_IN = late(words.LEAD_IN, re.I)
+_CODE_NOUN = late(rf"(?:the )?{words.CODE_NOUN} ?[#:.;]? ?", re.I)
+_ENDS_IN_NOUN = late(rf"{words.CODE_NOUN}\s*$", re.I)
+_AFFIRMED = late(words.AFFIRMED, re.I)
+_NEGATED = late(words.NEGATED, re.I)
+_QUOTED = late(words.QUOTED, re.I)
+_OTHERS = late(words.OTHERS, re.I)
+_FIRST_PERSON = late(r"\b(?:i|my|me|saya)\b|我", re.I)
+_CHANGE = late(words.CHANGE, re.I | re.M)
+_WEAK = late(words.WEAK, re.I)
+_HEDGED = late(rf"['\"]?{words.HEDGED}", re.I)
+_GOES_ON = late(words.GOES_ON, re.I)
+_CHOICE = late(
     rf"\d+[\s)\]\"'>]*(?:[-–~/|&;,+]|\b{words.OR}\b|{words.OR})[\s(\[\"'<]*(?:[a-z]+ )?-?\d", re.I
 )
-_CLOSERS = re.compile(r"['\"]*(?P<bracket> ?[)\]}]+)?['\"]*")
-_SPOILED = re.compile(rf"\W{{0,3}}\?| ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
-_DELIMITER = re.compile(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
-_NOT_LABELS = re.compile(rf" ?(?:{words.OR}|of|%)(?!\w)", re.I)
-_AFTER_LABEL = re.compile(r"[)\]\"']*(?:[.!;,:–]|-) ?| (?:because|since|kerana)\b", re.I)
-_AFTER_WORD = re.compile(r"[)\]\"']*[.!]\s|,? (?:because|since|kerana)\b", re.I)
-_ALONE_AGAIN = re.compile(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
-_LIST_MARK = re.compile(r"\s*[-*•]? ?(?P<code>\d{1,9})[.)] (?=\S)")
+_CLOSERS = late(r"['\"]*(?P<bracket> ?[)\]}]+)?['\"]*")
+_SPOILED = late(rf"\W{{0,3}}\?| ?[%°?$€£+~/^&@<>|\\_{STRUCK}]|[\w]|[.,:']\d|-\S|[-–] ?\d")
+_DELIMITER = late(r" ?(?:[.!;,:=…]+|[-–](?= |[^\W\d])|->|→|(?=[(\[{]))+ ?")
+_NOT_LABELS = late(rf" ?(?:{words.OR}|of|%)(?!\w)", re.I)
+_AFTER_LABEL = late(r"[)\]\"']*(?:[.!;,:–]|-) ?| (?:because|since|kerana)\b", re.I)
+_AFTER_WORD = late(r"[)\]\"']*[.!]\s|,? (?:because|since|kerana)\b", re.I)
+_ALONE_AGAIN = late(r"\W*(?:[a-z']+[ ,.]+){0,4}-?\d+\W*", re.I)
+_LIST_MARK = late(r"\s*[-*•]? ?(?P<code>\d{1,9})[.)] (?=\S)")
 _NEAR, _FAR = 40, 400
 """Characters before a key in which a word belongs to it: right before it, or in its sentence."""
 _SHORT_LABEL = 6

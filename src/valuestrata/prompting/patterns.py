@@ -1,6 +1,8 @@
-"""Long alternatives of regular expressions, written one a line."""
+"""Regular expressions: long alternatives written one a line, and patterns compiled when used."""
 
 import re
+from functools import cached_property
+from typing import Any, cast
 
 _CONTINUED = re.compile(r"\\\n *")
 
@@ -19,3 +21,24 @@ def any_of(lines: str) -> str:
     """
     whole = _CONTINUED.sub("", lines)
     return f"(?:{'|'.join(line.strip() for line in whole.strip().splitlines())})"
+
+
+class _LatePattern:
+    def __init__(self, text: str, flags: int) -> None:
+        self.text, self.flags_given = text, flags
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        return re.compile(self.text, self.flags_given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.compiled, name)
+
+
+def late(text: str, flags: int = 0) -> re.Pattern[str]:
+    """`re.compile` that is done on first use: who plans a run imports all stages and reads no text.
+
+    >>> late("no[nt]e?", re.I).findall("None, not")
+    ['None', 'not']
+    """
+    return cast(re.Pattern[str], _LatePattern(text, flags))

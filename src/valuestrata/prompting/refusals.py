@@ -12,25 +12,26 @@ from dataclasses import dataclass
 from valuestrata.prompting import refusal_forms as forms
 from valuestrata.prompting import refusal_short as short
 from valuestrata.prompting import refusal_words as words
+from valuestrata.prompting.patterns import late
 from valuestrata.prompting.refusal_score import refusal_score
 
 _FLAGS = re.IGNORECASE | re.MULTILINE
-_REFUSAL = re.compile(
+_REFUSAL = late(
     "|".join(
         (*words.ENGLISH, *forms.FORMS, *words.MANDARIN, *words.MALAY, *words.TAMIL, *short.SHORT)
     ),
     _FLAGS,
 )
-_MACHINE = re.compile("|".join((*words.MACHINE, *forms.ARTEFACT)), _FLAGS)
-_CONTRAST = re.compile(words.CONTRAST, _FLAGS)
-_PERSONA = re.compile(words.PERSONA, _FLAGS)
-_QUOTED = re.compile(
+_MACHINE = late("|".join((*words.MACHINE, *forms.ARTEFACT)), _FLAGS)
+_CONTRAST = late(words.CONTRAST, _FLAGS)
+_PERSONA = late(words.PERSONA, _FLAGS)
+_QUOTED = late(
     r"""\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|«[^»\n]*»|(?<!\w)'(?=\w)(?:[^'\n]|'(?=\w)){1,600}+'"""
 )
-_IDIOM = re.compile(short.IDIOM, _FLAGS)
-_SUPPOSED = re.compile(words.SUPPOSED + r"[^.!?\n]*\Z", _FLAGS)
-_WORD = re.compile(r"[^\W\d]{2,}|[\u4e00-\u9fff]")
-_ANSWER_IN_QUOTES = re.compile(words.ANSWER_IN_QUOTES, _FLAGS)
+_IDIOM = late(short.IDIOM, _FLAGS)
+_SUPPOSED = late(words.SUPPOSED + r"[^.!?\n]*\Z", _FLAGS)
+_WORD = late(r"[^\W\d]{2,}|[\u4e00-\u9fff]")
+_ANSWER_IN_QUOTES = late(words.ANSWER_IN_QUOTES, _FLAGS)
 _CURLY = str.maketrans({"\u2019": "'", "\u2018": "'", "`": "'", "，": ", ", "。": ". ", "：": ": "})
 
 MIN_WORDS = 3

@@ -4,44 +4,42 @@ import re
 from dataclasses import dataclass
 
 from valuestrata.prompting import verdict_words as words
+from valuestrata.prompting.patterns import late
 
-CHOICE = re.compile(
-    rf" *[(\[{{\"']{{0,3}} *(?:{words.LEAD} *)?[(\[\"']{{0,3}} *{words.CHOICE}", re.I
-)
-VERB = re.compile(rf" *[)\]\"']{{0,3}} *{words.VERB}(?!\w)", re.I)
-_CLOSERS = re.compile(r"[ )\]}\"']*")
-_END = re.compile(
+CHOICE = late(rf" *[(\[{{\"']{{0,3}} *(?:{words.LEAD} *)?[(\[\"']{{0,3}} *{words.CHOICE}", re.I)
+VERB = late(rf" *[)\]\"']{{0,3}} *{words.VERB}(?!\w)", re.I)
+_CLOSERS = late(r"[ )\]}\"']*")
+_END = late(
     rf"$|[.!](?=\s|$|[(\"'])|[;,](?!\d)|:(?! *\d)|\||\(|\[|--? |--?$| -|{words.GOES_ON}", re.I
 )
-_COMPARED = re.compile(
+_COMPARED = late(
     rf" *(?P<sign>>+|<+|=+) *(?:{words.NOUN} ?)?(?P<other>[12]|(?-i:[AB]))(?!\w)", re.I
 )
-_BARE_NEXT = re.compile(
+_BARE_NEXT = late(
     rf"[\s.,;:/|&()\[\]\"'-]*(?:or |and |vs\.? )?(?:maybe |perhaps |possibly |even )?"
     rf"(?:{words.CHOICE}|\d{{1,2}})"
     r"[\s.)\]\"']*(?:$|[,;]|(?:or|and)\b)",
     re.I,
 )
-_STATED = re.compile(
+_STATED = late(
     rf"(?:(?:{words.NOUN}) ?(?P<a>[12一二]|(?-i:[AB]))|(?<![a-z\d.,])(?P<b>[12])"
     r"|the (?P<c>first|second)(?: one)?)"
     rf" ?{words.VERB}"
     rf"|prefer(?:red)? (?:the )?(?:{words.NOUN} )?(?P<d>[12]|(?-i:[AB])|first|second)(?!\w)",
     re.I,
 )
-CORRECTION = re.compile(words.CORRECTION, re.I)
-_CONCESSION = re.compile(words.CONCESSION, re.I)
-_LISTED = re.compile(
+CORRECTION = late(words.CORRECTION, re.I)
+_CONCESSION = late(words.CONCESSION, re.I)
+_LISTED = late(
     rf" *(?P<sign>[:=(-])[^\n]*?(?:[;,.|/)]|\b(?:and|while|vs)\b) *(?:{words.NOUN} ?)?"
     r"(?P<other>[12]|(?-i:[AB])) *(?P=sign)(?!\d)",
     re.I,
 )
 """What follows an answer that is listed, not chosen: `: cold; Answer 2: warm`."""
-_BEATEN = re.compile(r"[12AB一二]$", re.I)
-_CROSSED = re.compile(r"[ )\]]*[✗✘❌✖👎]")
+_BEATEN = late(r"[12AB一二]$", re.I)
+_CROSSED = late(r"[ )\]]*[✗✘❌✖👎]")
 _SAME = {"a": "1", "b": "2", "first": "1", "second": "2", "one": "1", "two": "2"}
 _SAME |= {"一": "1", "二": "2"}
-_ORDINALS = [name for name in CHOICE.groupindex if re.match("one|two", name)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,8 @@ def named(match: re.Match[str]) -> str:
     """1, 2 or tie."""
     if match["tie"]:
         return "tie"
-    if ordinal := next((name for name in _ORDINALS if match[name]), ""):
+    given = [name for name, text in match.groupdict().items() if text]
+    if ordinal := next((name for name in given if name.startswith(("one", "two"))), ""):
         return "1" if ordinal.startswith("one") else "2"
     return _same(match["named"] or match["bare"] or match["alone"])
 

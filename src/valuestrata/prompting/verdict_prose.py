@@ -9,37 +9,34 @@ from dataclasses import dataclass
 from itertools import islice
 
 from valuestrata.prompting import verdict_words as words
+from valuestrata.prompting.patterns import late
 from valuestrata.prompting.verdict_choices import CHOICE, VERB, Verdict, is_contradicted, named
 
-_GIVEN = re.compile(
+_GIVEN = late(
     r"(?:(?:so|in (?:sum|summary|short)|finally|(?:my )?(?:final )?verdicts?)[:,] )?"
     r"(?:i(?:'d| would)? )?(?:(?:give|award|call|assign|mark|judge) )?",
     re.I,
 )
-_LINK = re.compile(
+_LINK = late(
     r" *(?:[:=,]|-+>?)? *(?:(?:(?:is|are) (?:won|taken|carried) by|(?:is|are) (?:given|awarded) to"
     r"|belongs? to|points? to|prefers?|comes? out(?: as)?|ends? in|to|is|are|was|were|seems?) )?",
     re.I,
 )
-_WINS = re.compile(
-    r" (?:wins|takes|leads|carries|gets|is (?:\w+ )?ahead)(?: (?:on|in|for))? ", re.I
-)
-_OVER = re.compile(
-    rf" (?:than|over) (?:the other|(?P<other>(?:{words.NOUN})? ?[12AB]))(?!\w)", re.I
-)
-_REGARDING = re.compile(r" (?:(?:on|for|in|at|regarding|in terms of|across) )?(?:the )?", re.I)
-_JOINT = re.compile(r" ?(?:, and|,|/|&|and|as well as) ", re.I)
-_EACH = re.compile(
+_WINS = late(r" (?:wins|takes|leads|carries|gets|is (?:\w+ )?ahead)(?: (?:on|in|for))? ", re.I)
+_OVER = late(rf" (?:than|over) (?:the other|(?P<other>(?:{words.NOUN})? ?[12AB]))(?!\w)", re.I)
+_REGARDING = late(r" (?:(?:on|for|in|at|regarding|in terms of|across) )?(?:the )?", re.I)
+_JOINT = late(r" ?(?:, and|,|/|&|and|as well as) ", re.I)
+_EACH = late(
     r"(?:(?:on|for|in|across) )?(?:all|every|each)(?: of)?(?: the)?(?: (?:two|three|four|five|six"
     r"|\d|single))? (?:dimensions?|criteri(?:a|on)|aspects?|categor(?:y|ies)|respects?)(?!\w)",
     re.I,
 )
-_BREAK = re.compile(
+_BREAK = late(
     r" *(?:(?P<ends>[.!](?= |$)|;|$)|[,|]| /(?= )|(?=(?:and|while|but|whereas) ))"
     r" *(?:(?:and|while|but|whereas|then) )?",
     re.I,
 )
-_NUMBER = re.compile(r"\(?\d{1,2}[.)] +")
+_NUMBER = late(r"\(?\d{1,2}[.)] +")
 
 
 @dataclass(frozen=True)

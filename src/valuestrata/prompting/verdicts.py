@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from valuestrata.prompting import verdict_words as words
+from valuestrata.prompting.patterns import late
 from valuestrata.prompting.verdict_choices import CORRECTION, Verdict, choice_at, named
 from valuestrata.prompting.verdict_json import json_fields
 from valuestrata.prompting.verdict_prose import sentence_claims
@@ -29,8 +30,8 @@ Parser = Callable[[str, Sequence[str], Shown], Verdicts]
 
 _OPENING = r"[ \-+]*(?:[(\[]?(?:\d{1,2}|[a-z])[.)\]:] ?)?[ \-+{]*"
 _SEPARATOR = r" *(?:[:|=,]|-*>|-+|\bis\b|\.{2,}) *"
-_SECTION = re.compile(rf"[ \-\d.)]*{words.SECTION} *:", re.I)
-_SECTION_ENDS = re.compile(
+_SECTION = late(rf"[ \-\d.)]*{words.SECTION} *:", re.I)
+_SECTION_ENDS = late(
     r"[ \-\d.)]*(?:(?:my|the|final|overall|so|in) )*(?:final|verdicts?|conclusions?|comparison"
     r"|summary|judge?ments?|decision|results?|ratings?)\b",
     re.I,
