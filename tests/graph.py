@@ -21,11 +21,15 @@ from valuestrata.study.yaml import read_yaml
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ["Snakefile", "workflow", "src", "envs", "profiles", "studies/codebooks"]
 FLAGS = ["--cores", "2", "--scheduler", "greedy", "--max-checksum-file-size", "1000000000"]
+NOT_OF_A_RUN = ("SNAKEMAKE_PROFILE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+"""A profile of the user's must not take part; code that is compiled anew is half of a dry run."""
 
 SERVER = """
-import json, os, sys
+import gc, json, os, sys
 import pandas, pyarrow.parquet, pydantic, scipy.sparse, scipy.special
+import smart_open, snakemake.report.html_reporter
 from snakemake.cli import main
+gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
     if child := os.fork():
@@ -105,8 +109,8 @@ class Graph:
         return [sys.executable, "-m", "snakemake", *FLAGS, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """The environment of a run; a profile of the user's must not take part."""
-        kept = {k: v for k, v in os.environ.items() if k not in ("SNAKEMAKE_PROFILE", "PYTHONPATH")}
+        """The environment of a run."""
+        kept = {k: v for k, v in os.environ.items() if k not in NOT_OF_A_RUN}
         return {**kept, "OMP_NUM_THREADS": "1"}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

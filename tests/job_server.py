@@ -5,6 +5,7 @@ environment as JSON, with the files that its input, output and errors go to.
 """
 
 import array
+import gc
 import importlib
 import json
 import os
@@ -82,6 +83,7 @@ def serve(address: str) -> None:
     """Say that everything is imported, then do jobs until ended."""
     for name in IMPORTS:
         importlib.import_module(name)
+    gc.freeze()  # a fork looks through its own objects alone
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()

@@ -90,7 +90,7 @@ def read_yaml(path: Path | str) -> Any:
     Raises:
         InputError: one line with the path, the line where there is one, and what is wrong.
     """
-    return parse(_read_text(path), path)
+    return parse(read_text(path), path)
 
 
 def parse(text: str, path: Path | str = "text") -> Any:
@@ -119,7 +119,8 @@ def resolve(text: str) -> Any:
     return text
 
 
-def _read_text(path: Path | str) -> str:
+def read_text(path: Path | str) -> str:
+    """The text of a file; raises InputError as `read_yaml` does."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -318,7 +319,7 @@ def _merge_exactly(base: Any, overlay: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _read_as_snakemake(path: Path | str) -> Mapping[Any, Any]:
     """JSON where it is JSON, else YAML 1.1."""
-    text = _read_text(path)
+    text = read_text(path)
     try:
         raw = json.loads(text)
     except ValueError:

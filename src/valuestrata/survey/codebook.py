@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputError
-from valuestrata.study.yaml import read_yaml
+from valuestrata.study.yaml import parse, read_text
 
 MEASUREMENT_LEVELS = ("ordinal", "nominal")
 _REQUIRED = {"text", "block", "measurement_level", "scale", "labels"}
@@ -95,8 +96,13 @@ def recoded(question: Question, recode: Mapping[int, int | None]) -> Question:
     )
 
 
-def _read(path: Path | str) -> dict[str, Any]:
-    raw = read_yaml(path)
+def _read(path: Path | str) -> Mapping[str, Any]:
+    return _parse(read_text(path), path)
+
+
+@lru_cache(maxsize=1)  # several checks of a study read its codebook, one after the other
+def _parse(text: str, path: Path | str) -> Mapping[str, Any]:
+    raw = parse(text, path)
     if not isinstance(raw, dict) or not isinstance(raw.get("questions"), dict):
         raise InputError(f"{path}: a codebook is a mapping with the key `questions`")
     return raw
