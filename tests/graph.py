@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ for line in sys.stdin:
         main()
 """
 """Forks a process for each run of snakemake, so that it is imported once: half of a dry run."""
+
+ALONE = "import sys; sys.executable = {python!r}; from snakemake.cli import main; main()"
 
 
 class Server:
@@ -93,20 +96,25 @@ class Graph:
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-                shutil.copytree(source, target, ignore=ignore)
+                shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
             else:
                 shutil.copy2(source, target)
         text = yaml.safe_dump(self.study, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+    def copy(self, folder: Path, **changes: Any) -> "Graph":
+        """The study in another folder with all that was made of it, and with some keys changed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Graph(folder, self.server, {**self.study, **changes})
 
     @property
     def results(self) -> Path:
         """Where the study's artefacts lie."""
         return self.folder / "results" / self.study["study"]
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, jobs_by: Path | str = sys.executable) -> list[str]:
         """The command line of a run, for a process that is started for it."""
-        return [sys.executable, "-m", "snakemake", *FLAGS, *arguments]
+        return [sys.executable, "-c", ALONE.format(python=str(jobs_by)), *FLAGS, *arguments]
 
     def environment(self) -> dict[str, str]:
         """The environment of a run."""
@@ -118,6 +126,19 @@ class Graph:
         command = ["snakemake", *FLAGS, *arguments]
         return self.server.run(command, self.folder, self.environment())
 
+    def run_by_hand(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command line `valuestrata ...` outside of snakemake, as a person would."""
+        python = shlex.quote(str(self.server.forks.python))
+        return subprocess.run(
+            command.replace("valuestrata", f"{python} -m valuestrata", 1),
+            shell=True,
+            cwd=self.folder,
+            env={**self.environment(), "PYTHONPATH": "src"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def planned(self, *arguments: str) -> "Plan":
         """What a dry run would do."""
         done = self.run("--dry-run", *arguments)
@@ -126,15 +147,24 @@ class Graph:
 
     @contextmanager
     def edited(self, path: str, old: str, new: str) -> Iterator[None]:
-        """A file of the copy with some text replaced, for as long as the block runs."""
-        file = self.folder / path
-        before = file.read_text(encoding="utf-8")
+        """A file of the copy with some text replaced, for as long as the block runs.
+
+        What is known of the code as it was is kept for when it is so again.
+        """
+        file, code = self.folder / path, self.results / "code"
+        before, times = file.read_text(encoding="utf-8"), file.stat()
+        digests = {path: path.read_bytes() for path in code.glob("*.json")}
         assert old in before, f"{path}: {old!r} is not there"
         file.write_text(before.replace(old, new), encoding="utf-8")
         try:
             yield
         finally:
             file.write_text(before, encoding="utf-8")
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+            for newer in code.glob("*.json"):
+                newer.unlink()
+            for digest, content in digests.items():
+                digest.write_bytes(content)
 
     @contextmanager
     def restored(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -77,15 +78,16 @@ def test_words_rerun_nothing(graph: Graph) -> None:
 
 
 def test_code_that_no_stage_reaches_reruns_nothing(graph: Graph) -> None:
-    """In modules that all stages share."""
+    """In modules that all stages share, all at once."""
     edits = [
         ("src/valuestrata/io.py", '"valuestrata.caveat", b""', '"valuestrata.caveat", b" "'),
         ("src/valuestrata/records.py", "-> not set", "-> unset"),
         ("src/valuestrata/stages/job.py", 'or "the study"', 'or "this study"'),
     ]
-    for edit in edits:
-        with graph.edited(*edit):
-            assert graph.planned().idle, edit
+    with ExitStack() as open_edits:
+        for edit in edits:
+            open_edits.enter_context(graph.edited(*edit))
+        assert graph.planned().idle
 
 
 def test_an_edited_function_reruns_what_reaches_it_and_what_follows(graph: Graph) -> None:
@@ -172,7 +174,7 @@ def test_an_adapter_whose_job_outlived_its_snakemake_is_remade(graph: Graph) -> 
         log = graph.results / "logs/finetune/tiny/sft.log"
         log.unlink(missing_ok=True)
         run = subprocess.Popen(
-            graph.command(target),
+            graph.command(target, jobs_by=graph.server.forks.python),
             cwd=graph.folder,
             env=graph.environment(),
             stdout=subprocess.DEVNULL,
@@ -207,21 +209,9 @@ def test_a_stage_refuses_an_input_that_was_made_otherwise(graph: Graph) -> None:
     text = study.read_text(encoding="utf-8")
     try:
         study.write_text(text.replace('"epochs": 4', '"epochs": 9'), encoding="utf-8")
-        command = [
-            graph.command()[0],
-            "-m",
-            "valuestrata",
-            "predict",
-            "--study",
-            "results/mini/study.json",
-        ]
-        done = subprocess.run(
-            [*command, "--model", "tiny", "--variant", "sft", "--split", "ood"],
-            cwd=graph.folder,
-            env={**graph.environment(), "PYTHONPATH": "src"},
-            capture_output=True,
-            text=True,
-            check=False,
+        done = graph.run_by_hand(
+            "valuestrata predict --study results/mini/study.json "
+            "--model tiny --variant sft --split ood"
         )
     finally:
         study.write_text(text, encoding="utf-8")
@@ -231,14 +221,7 @@ def test_a_stage_refuses_an_input_that_was_made_otherwise(graph: Graph) -> None:
 
 
 def valuestrata(graph: Graph, *arguments: str) -> str:
-    done = subprocess.run(
-        [graph.command()[0], "-m", "valuestrata", *arguments],
-        cwd=graph.folder,
-        env={**graph.environment(), "PYTHONPATH": "src"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = graph.run_by_hand(shlex.join(["valuestrata", *arguments]))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

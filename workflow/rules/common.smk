@@ -1,4 +1,5 @@
 # Glue between the study and the rules: the checked study, what a node is made of, what jobs ask for.
+import gc
 import re
 import shlex
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
+gc.freeze()  # Snakemake itself stays: to look for garbage in it takes a tenth of a dry run
 ROOT = Path(str(workflow.current_basedir)).parents[1]  # the repository, also where it is a module
 SOURCE = ROOT / "src"
 sys.path.insert(0, str(SOURCE))
