@@ -27,7 +27,7 @@ NOT_OF_A_RUN = ("SNAKEMAKE_PROFILE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 SERVER = """
 import gc, json, os, sys
-import pandas, pyarrow.parquet, pydantic, scipy.sparse, scipy.special
+import pandas, pyarrow.parquet, pydantic.main, pydantic.types, scipy.sparse, scipy.special
 import smart_open, snakemake.report.html_reporter
 from snakemake.cli import main
 gc.freeze()

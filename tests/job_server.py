@@ -18,11 +18,14 @@ from typing import Any
 
 IMPORTS = [
     "pandas",
-    "pyarrow.parquet",
-    "pydantic",
+    "pyarrow.dataset",
+    "pydantic.main",
+    "pydantic.types",
     "scipy.sparse",
     "scipy.stats",
     "sklearn.linear_model",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
     "peft",
     "transformers.models.llama.modeling_llama",
     "transformers.models.qwen2.modeling_qwen2",

@@ -16,6 +16,7 @@ cannot differ.
 
 import argparse
 import contextlib
+import gc
 import importlib
 import inspect
 import json
@@ -126,13 +127,25 @@ def _source_state() -> str:
     return text_digest(f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in states)[:16]
 
 
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @cache
 def _code_of(folder: Path, entries: tuple[str, ...], state: str) -> Mapping[str, str]:
     path = folder / f"{state}-{text_digest(entries)[:16]}.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        code = definition_digests(entries)
+        with _no_garbage_collection():  # syntax trees are many objects, and none is garbage
+            code = definition_digests(entries)
     if folder.parent.is_dir():  # a dry run before the first run leaves nothing behind
         with contextlib.suppress(OSError):  # results that may only be read
             for older in set(folder.glob("*.json")) - set(folder.glob(f"{state}-*.json")):
