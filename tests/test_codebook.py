@@ -73,3 +73,13 @@ def test_words_of_prompt_files_and_rubrics_stay_text(
     path = tmp_path / "typed.yaml"
     path.write_text(json.dumps(content).replace('"on"', "on").replace('"no"', "no"))
     assert judging.rubric(str(path)).dimensions == {"on": "no"}
+
+
+def test_an_edited_codebook_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "codebook.yaml"
+    keys = "text: A?, block: b, measurement_level: ordinal, scale: [1, 2], labels: {}"
+    text = f"questions: {{Q: {{{keys}}}}}"
+    for shown in ("A?", "B?"):
+        path.write_text(text.replace("A?", shown), encoding="utf-8")
+        assert codebook.load(path)["Q"].text == shown
+        assert codebook.columns(path) == {}

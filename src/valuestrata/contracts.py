@@ -93,13 +93,15 @@ def _checked(series: pd.Series, column: Column, table: str) -> pd.Series:
         )
     except (TypeError, ValueError) as error:
         raise ContractError(f"{where}: not {column.dtype}: {error}") from None
+    missing = typed.isna()
+    n_missing = int(missing.sum())
+    present: Any = typed[~missing] if n_missing else typed
     if column.dtype in _LISTS:
-        wrong = next((v for v in typed.dropna() if not _is_list(v, _LISTS[column.dtype])), None)
+        wrong = next((v for v in present if not _is_list(v, _LISTS[column.dtype])), None)
         if wrong is not None:
             raise ContractError(f"{where}: {wrong!r} is not a list of {column.dtype}")
-    if not column.optional and typed.isna().any():
-        raise ContractError(f"{where}: {int(typed.isna().sum())} values are missing")
-    present: Any = typed.dropna()
+    if not column.optional and n_missing:
+        raise ContractError(f"{where}: {n_missing} values are missing")
     if column.values is not None:
         unknown = set(present) - set(column.values)
         if unknown:
