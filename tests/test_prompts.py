@@ -1,6 +1,8 @@
 """Prompts and answers: what is asked, and what is made of what comes back."""
 
+import copy
 import doctest
+import pickle
 import re
 import time
 from string import Formatter
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.graph import ROOT
 from tests.toys import PROMPT
-from valuestrata.prompting import answers, judging, prompts
+from valuestrata.prompting import answers, judging, patterns, prompts
 from valuestrata.prompting.answers import free_outcome, parse
 from valuestrata.prompting.settings import prompt_settings, rubric_id, template_id
 from valuestrata.study.load import load_files
@@ -27,10 +29,19 @@ QUESTIONS = [
 
 
 def test_examples_in_docstrings_hold() -> None:
-    for module in (prompts, answers, judging):
+    for module in (prompts, answers, judging, patterns):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0
+
+
+def test_a_pattern_that_is_compiled_late_is_one_and_so_are_its_copies() -> None:
+    late = patterns.late(r"(?P<word>no)t?", re.I)
+    copies = [copy.copy(late), copy.deepcopy(late), pickle.loads(pickle.dumps(late))]
+    for pattern in (late, *copies):
+        assert (pattern.pattern, pattern.flags) == (r"(?P<word>no)t?", re.I | re.U)
+        assert pattern.groupindex == {"word": 1}
+        assert pattern.sub("-", "NOT, no") == "-, -"
 
 
 # ---- prompts

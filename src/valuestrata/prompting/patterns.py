@@ -31,6 +31,10 @@ class _LatePattern:
     def compiled(self) -> re.Pattern[str]:
         return re.compile(self.text, self.flags_given)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a bare copy has no text yet, and would look for it in the pattern of that text
+        return late, (self.text, self.flags_given)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.compiled, name)
 
