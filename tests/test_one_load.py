@@ -10,9 +10,11 @@ import pytest
 from tests import toys, tuning, world
 from valuestrata import io, paths
 from valuestrata import tables as table_contracts
+from valuestrata.commands.check import described
 from valuestrata.inference import local, transformers
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.lending import ModelLender
+from valuestrata.prefix import forests, forward, plain
 from valuestrata.records import read_record
 from valuestrata.stages import ahead, answer
 from valuestrata.stages.job import expected, stage_module
@@ -182,6 +184,15 @@ def test_each_job_sees_a_model_of_its_own(tmp_path: Path) -> None:
         assert backend.entries == transformers.TransformersBackend.entries
         networks.append(backend.network)
     assert networks[0] is networks[1]
+    # prompts of one job that the network reads wrong say nothing of the next one's
+    base = plain.base_of(networks[0])
+    items = [forests.PrefixItem((5, 6, 7), ((8,), (9,)))]
+    for way in (forward._ONE_PASS, forward._DECODED):
+        way.verdicts[base] = forward._Verdict(10**6, "it fails")
+    assert forward.check_forests(networks[0], items) == "it fails"
+    lender.open_model(model, 1, adapter)
+    assert forward.check_forests(networks[0], items) == ""
+    assert forward.check_decoding(networks[0], [(5, 6, 7)], 2) == ""
     other: Any = lender.open_model(model, 1)
     assert other.network is not networks[0]
 
@@ -205,3 +216,11 @@ def test_models_that_share_nothing_are_no_load(tmp_path: Path) -> None:
     assert set(answer.loads(judged)) == {LOAD, ("j", "base")}
     assert len(answer.loads(small_study(base, splits={"ood": single}, generation=None))) == 0
     assert len(answer.loads(small_study(base, models={"gpt": services}))) == 0
+
+
+def test_check_counts_one_of_a_kind_as_one(tmp_path: Path) -> None:
+    single = {"role": "test", "strata": ["sex"]}
+    small = small_study(tmp_path / "m", splits={"ood": single}, prompt_variants=LISTED)
+    shown = described(small)
+    assert "splits ood (1 stratum); 1 model, 0 recipes, 0 judges, 1 prompt variant" in shown
+    assert "splits train (1 stratum), ood (1 stratum); " in described(small_study(tmp_path / "m"))

@@ -1,7 +1,8 @@
 """A local model that several jobs of one process ask, one after another, after one load.
 
 Each job sees what a model of its own would show it: the notes that were taken while the weights
-were loaded, and none of another job's work; and how far the adapter moves its own first prompt.
+were loaded, and none of another job's work; how far the adapter moves its own first prompt; and
+whether the network reads the job's own prompts right.
 """
 
 import importlib
@@ -11,6 +12,7 @@ from typing import cast
 from valuestrata.inference.backends import BACKENDS
 from valuestrata.inference.local import LocalBackend
 from valuestrata.inference.protocol import LoadCheck, Messages
+from valuestrata.prefix import forward
 from valuestrata.study.models import TransformersModel, VllmModel
 
 
@@ -23,8 +25,11 @@ class SharedBackend(LocalBackend):
     _notes_at_load: list[str] | None = None
 
     def begin_job(self) -> None:
-        """Forget what the job before has noted."""
+        """Forget what the job before has noted, and what its prompts showed of the network."""
         self._load_check = None
+        network = getattr(self, "_network", None)  # vLLM's engine has none that is judged
+        if network is not None:
+            forward.forget_verdicts(network)
         if self._notes_at_load is not None:
             self.notes[:] = self._notes_at_load
 

@@ -154,6 +154,12 @@ def check_continuation(network: Any, prompts: Sequence[Tokens], new_tokens: int)
     return _judge_texts(_CONTINUED, network, prompts, new_tokens)
 
 
+def forget_verdicts(network: Any) -> None:
+    """Judge a network anew, by the sequences of whoever asks it next."""
+    for way in (_ONE_PASS, _FLEX, _PADDED, _WRITTEN, _DECODED, _CONTINUED):
+        way.verdicts.pop(plain.base_of(network), None)
+
+
 def _judge_texts(way: _Way, network: Any, prompts: Sequence[Tokens], new_tokens: int) -> str:
     """The verdict on a way to write texts, by prompts with what may follow them."""
     longest, shortest = max(prompts, key=len), min(prompts, key=len)
