@@ -183,7 +183,7 @@ def second_device() -> Iterator[torch.device]:
 
 
 def sees() -> dict[str, Any]:
-    """Whether tensors of two devices are refused, and how many waits of three are counted."""
+    """Whether tensors of two devices are refused, and how many waits of four are counted."""
     WAITS.clear()
     with second_device() as device:
         there, here = torch.arange(3.0).to(device), torch.arange(3)
@@ -191,11 +191,8 @@ def sees() -> dict[str, Any]:
             refused = there + here is None
         except RuntimeError:
             refused = True
-        assert [there.tolist(), float(there.sum()), there[here > 0].tolist()[0]] == [
-            [0, 1, 2],
-            3,
-            1,
-        ]
+        numbers = [there.tolist(), float(there.sum()), there[here > 0].tolist()]
+        assert numbers == [[0, 1, 2], 3, [1, 2]]
     return {"refused": refused, "waits": sum(WAITS.values())}
 
 
