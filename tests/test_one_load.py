@@ -11,6 +11,7 @@ from tests import toys, tuning, world
 from valuestrata import io, paths
 from valuestrata import tables as table_contracts
 from valuestrata.commands.check import described
+from valuestrata.errors import InputError
 from valuestrata.inference import local, transformers
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.lending import ModelLender
@@ -195,6 +196,32 @@ def test_each_job_sees_a_model_of_its_own(tmp_path: Path) -> None:
     assert forward.check_decoding(networks[0], [(5, 6, 7)], 2) == ""
     other: Any = lender.open_model(model, 1)
     assert other.network is not networks[0]
+
+
+def test_what_cannot_be_made_is_left_to_its_own_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where the first thing asked fails, as broken weights do, no other is tried."""
+    monkeypatch.chdir(tmp_path)
+    study = small_study(tmp_path / "m")
+    results, refused, tried = write_inputs(study, tmp_path), {"generate"}, []
+
+    def make(job: Any, study: Study, stage: str, run: Any, lender: Any) -> bool:
+        tried.append(stage)
+        if stage in refused:
+            raise InputError("its prompts are too long")
+        return True
+
+    monkeypatch.setattr(answer, "_answer", make)
+    assert answer_all(study) == 0
+    path = results / "answered/toy/base.json"
+    assert tried == [stage for stage, _ in answer.loads(study)[LOAD]]
+    assert io.read_json(path)["left"] == ["generate toy/base/ood"]
+    refused.update(tried)
+    tried.clear()
+    assert answer_all(study) == 0
+    assert tried == ["predict"]
+    assert len(io.read_json(path)["left"]) == len(answer.loads(study)[LOAD])
 
 
 def test_models_that_share_nothing_are_no_load(tmp_path: Path) -> None:

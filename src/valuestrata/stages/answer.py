@@ -96,15 +96,15 @@ def run(job: Job[Settings]) -> None:
     assert job.study is not None
     lender, load = ModelLender(), job.record.run
     nodes = loads(job.study)[load["model"], load["variant"]]
-    n_answered, left = 0, []
-    for stage, named in nodes:
-        shown = f"{stage} {'/'.join(named.values())}"
+    left = [f"{stage} {'/'.join(named.values())}" for stage, named in nodes]
+    n_answered = 0
+    for shown, (stage, named) in zip([*left], nodes, strict=True):
         try:
             n_answered += _answer(job, job.study, stage, named, lender)
+            left.remove(shown)
             log.info("%s: done", shown)
         except InputError as error:
             log.warning("%s: left to its own job: %s", shown, error)
-            left.append(shown)
             if not n_answered:  # it may be the weights: others need not try to load them here
                 break
     log.info("%d of %d tables were asked for here", n_answered, len(nodes))
