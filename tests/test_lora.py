@@ -16,7 +16,7 @@ from valuestrata.inference import hub, local
 from valuestrata.inference.local import load_chat
 from valuestrata.inference.transformers import TransformersBackend
 from valuestrata.study.models import TransformersModel
-from valuestrata.training import grpo, lora
+from valuestrata.training import grpo, loop, lora
 from valuestrata.training.examples import tuning_data
 
 
@@ -100,6 +100,17 @@ def test_a_loss_that_is_no_number_is_one_line(
         assert stage.run(tmp_path) == 2
         line = refusal(capsys.readouterr().err)
         assert "recipe: loss is nan at step 2; lower learning_rate" in line
+
+
+def test_a_full_gpu_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch more")
+
+    monkeypatch.setattr(loop, "_backward", full)
+    assert Stage(tmp_path, RECIPE, pairs=toys.pairs()).run(tmp_path) == 2
+    assert "raise gradient_accumulation_steps" in refusal(capsys.readouterr().err)
 
 
 @pytest.mark.slow

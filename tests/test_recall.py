@@ -17,7 +17,9 @@ from tests.asking import generate, predict
 from tests.graph import ROOT
 from valuestrata.errors import InputError
 from valuestrata.inference import recall, transformers
+from valuestrata.inference.backends import open_model
 from valuestrata.inference.chat import Chat, TokenizedPrompt
+from valuestrata.inference.protocol import Sampling
 from valuestrata.stages import models as model_stages
 
 AGAIN = """
@@ -186,9 +188,31 @@ def test_what_is_wrong_with_weights_that_load_meanwhile_is_one_line(
 def test_a_full_gpu_is_one_line_though_weights_load_meanwhile(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch more")
 
-    monkeypatch.setattr(torch.nn.Module, "to", full)
-    with pytest.raises(InputError, match=r"weights do not fit into the GPU's free memory; use "):
-        predict(tmp_path, toys.model(base))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "to", full)
+        with pytest.raises(InputError, match=r"weights do not fit into the GPU's free memory; use"):
+            predict(tmp_path, toys.model(base))
+    asked = toys.questions()[:2]
+    backend = open_model(toys.model(base), 1)
+    works = {
+        "_forward": lambda: backend.score(asked, 4),
+        "_writer": lambda: backend.generate([request.messages for request in asked], Sampling(4)),
+    }
+    for name, work in works.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, name, full if name == "_forward" else Full)
+            with pytest.raises(InputError, match=r"4096 tokens at once; lower max_batch_tokens"):
+                work()
+
+
+class Full:
+    """Writes texts where there is no room for any."""
+
+    def batches(self, ids: list[Any], _: int) -> list[list[int]]:
+        return [[*range(len(ids))]]
+
+    def write(self, *_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")

@@ -81,7 +81,7 @@ def _add_stage(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run_stage(options: argparse.Namespace) -> None:
-    from valuestrata.stages.ahead import take
+    from valuestrata.stages import ahead
     from valuestrata.stages.hardware import record_hardware
     from valuestrata.stages.job import make_job, run_keys, stage_module
     from valuestrata.study.study import Study
@@ -97,7 +97,7 @@ def _run_stage(options: argparse.Namespace) -> None:
     run = {key: getattr(options, key) for key in run_keys(stage)}
     other = dict(item.partition("=")[::2] for item in options.file)
     job = make_job(study, stage, run, options, other)
-    if take(study, job):
+    if ahead.take(study, job):
         logging.info("%s: made ahead, by `answer`", stage)
         return
     record_hardware(study.results, stage, run)

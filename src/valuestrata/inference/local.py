@@ -5,6 +5,8 @@ everything after that reads local files. Weights are read from safetensors alone
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -147,13 +149,24 @@ def _on_device(network: Any, model: LocalModel) -> Any:
     Raises:
         InputError: it is larger than the GPU's memory.
     """
-    try:
+    with memory_for(
+        f"{model.model}: its weights do not fit into the GPU's free memory; use device_map: "
+        "auto with more GPUs, quantize: 8bit, or a smaller model"
+    ):
         return network.to(device())
+
+
+@contextmanager
+def memory_for(advice: str) -> Iterator[None]:
+    """Work that a device may have too little memory for.
+
+    Raises:
+        InputError: it has; the advice says what to change.
+    """
+    try:
+        yield
     except torch.OutOfMemoryError:
-        raise InputError(
-            f"{model.model}: its weights do not fit into the GPU's free memory; use device_map: "
-            "auto with more GPUs, quantize: 8bit, or a smaller model"
-        ) from None
+        raise InputError(advice) from None
 
 
 def _use_flex(model: LocalModel, network: Any) -> None:

@@ -11,6 +11,7 @@ plain passes instead (prefix/forward.py).
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from valuestrata.inference import runtime
 from valuestrata.inference.chat import Chat
 from valuestrata.inference.constrained import constrained_option
 from valuestrata.inference.loading import check_applied, check_shift
-from valuestrata.inference.local import LocalBackend, device, load_network
+from valuestrata.inference.local import LocalBackend, device, load_network, memory_for
 from valuestrata.inference.notices import collect_warnings
 from valuestrata.inference.protocol import (
     Completion,
@@ -150,7 +151,8 @@ class TransformersBackend(LocalBackend):
             )
             for r in requests
         ]
-        scored = self.score_items(items, max_new_tokens)
+        with self._memory():
+            scored = self.score_items(items, max_new_tokens)
         return [
             ScoredReply(
                 written.text,
@@ -209,11 +211,19 @@ class TransformersBackend(LocalBackend):
         for part in writer.batches(ids, sampling.max_new_tokens):
             chosen = [rendered[i] for i in part]
             noise = GumbelNoise(chosen, sampling) if sampling.temperature > 0 else None
-            written = writer.write([ids[i] for i in part], sampling.max_new_tokens, noise)
+            with self._memory():
+                written = writer.write([ids[i] for i in part], sampling.max_new_tokens, noise)
             for i, tokens in zip(part, written, strict=True):
                 texts[i] = self.chat.completion(tokens, len(ids[i]))
             log.info("wrote %d of %d texts", len(texts), len(rendered))
         return [texts[i] for i in range(len(rendered))]
+
+    def _memory(self) -> AbstractContextManager[None]:
+        """For passes; one that does not fit ends in one line."""
+        return memory_for(
+            f"{self.model.model}: the GPU's memory is not enough for {self.model.max_batch_tokens} "
+            "tokens at once; lower max_batch_tokens of the model"
+        )
 
     def _writer(self) -> TextWriter:
         """What writes texts."""

@@ -228,6 +228,7 @@ class GumbelNoise:
         n_prompts, vocabulary = len(self._generators), logits.shape[1]
         steps = max(1, DRAWN // (n_prompts * vocabulary))
         steps = min(steps, decoding.STEPS, self._sampling.max_new_tokens)
+        self._noise = torch.empty(0, 0, 0)  # its memory goes before the next is copied
         waits = torch.ones(n_prompts, steps, vocabulary)
         for row in rows:
             waits[row].exponential_(generator=self._generators[row])

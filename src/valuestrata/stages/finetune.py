@@ -103,7 +103,11 @@ def run(job: Job[Settings]) -> None:
         network = local.load_network(settings.model, settings.recipe.quantize)
         finetune = load(settings.code["finetune"])
         try:
-            tuned, log = finetune(network, settings.recipe, settings.code, data, checkpoint)
+            with local.memory_for(
+                "recipe: the GPU's memory is not enough for its batches; raise "
+                "gradient_accumulation_steps, set gradient_checkpointing: true, or lower batch_size"
+            ):
+                tuned, log = finetune(network, settings.recipe, settings.code, data, checkpoint)
         except FloatingPointError as error:
             raise InputError(f"recipe: {error}") from None
         if is_first:

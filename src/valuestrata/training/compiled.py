@@ -15,6 +15,9 @@ from valuestrata.training.objective import Objective
 
 log = logging.getLogger(__name__)
 
+TRIED = 2
+"""Examples of the gradient that is tried: no more than any recipe has room for."""
+
 
 def compile_layers(tuned: Any, examples: Sequence[Example], pad: int, objective: Objective) -> None:
     """Compile each layer of the decoder, once for batches of any shape.
@@ -39,7 +42,7 @@ def compile_layers(tuned: Any, examples: Sequence[Example], pad: int, objective:
         layer.compile(dynamic=True)
     try:
         after = outcome.probe_logits(tuned, examples, pad)
-        _try_gradient(tuned, examples[: outcome.PROBE], objective)
+        _try_gradient(tuned, examples[:TRIED], objective)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # of torch, of a compiler, or of an architecture yet to come
