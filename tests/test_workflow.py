@@ -243,30 +243,31 @@ def test_annotations_of_people_reach_the_report_and_rerun_nothing_else(
     varied: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(varied.folder)
-    assert main(["annotate", "config.yaml"]) == 0
-    (path,) = (varied.results / "annotation").glob("*.key.json")
-    key = io.read_json(path)
-    ids = [item["sample_id"] for item in key["items"]]
-    choices = {i: dict.fromkeys(key["dimensions"], "ABA"[n % 3]) for n, i in enumerate(ids)}
-    given = [judged.annotations(key, name, choices, varied.folder) for name in ("ada", "ben")]
-    assert main(["agreement", "config.yaml", *map(str, given)]) == 0
-    assert set(varied.planned().jobs) == {"tables", "figures", "report", "all"}
-    done = varied.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    page = varied.results / "report/index.html"
-    assert "Judges against people" in page.read_text(encoding="utf-8")
-    assert varied.planned().idle
-    # verdicts that are no longer those that people were compared with
-    (verdicts,) = (varied.results / "runs/tiny/sft/ood/verdicts").glob("*.parquet")
-    record = read_record(verdicts)
-    assert record is not None
-    table = io.read_table(verdicts, tables.VERDICTS)
-    io.write_table(table[::-1], verdicts, tables.VERDICTS, record)
-    done = varied.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = page.read_text(encoding="utf-8")
-    assert "its verdicts have changed since" in text
-    assert "Judges against people" not in text
+    with varied.restored():
+        assert main(["annotate", "config.yaml"]) == 0
+        (path,) = (varied.results / "annotation").glob("*.key.json")
+        key = io.read_json(path)
+        ids = [item["sample_id"] for item in key["items"]]
+        choices = {i: dict.fromkeys(key["dimensions"], "ABA"[n % 3]) for n, i in enumerate(ids)}
+        given = [judged.annotations(key, name, choices, varied.folder) for name in ("ada", "ben")]
+        assert main(["agreement", "config.yaml", *map(str, given)]) == 0
+        assert set(varied.planned().jobs) == {"tables", "figures", "report", "all"}
+        done = varied.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        page = varied.results / "report/index.html"
+        assert "Judges against people" in page.read_text(encoding="utf-8")
+        assert varied.planned().idle
+        # verdicts that are no longer those that people were compared with
+        (verdicts,) = (varied.results / "runs/tiny/sft/ood/verdicts").glob("*.parquet")
+        record = read_record(verdicts)
+        assert record is not None
+        table = io.read_table(verdicts, tables.VERDICTS)
+        io.write_table(table[::-1], verdicts, tables.VERDICTS, record)
+        done = varied.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = page.read_text(encoding="utf-8")
+        assert "its verdicts have changed since" in text
+        assert "Judges against people" not in text
 
 
 def test_a_cluster_setting_reruns_nothing(graph: Graph) -> None:
