@@ -1,6 +1,8 @@
 """All tables of a model after one load: those of single jobs to the last bit, and none lost."""
 
 import copy
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -125,9 +127,21 @@ def test_one_load_makes_the_tables_of_single_jobs(
 
     # the nodes take their tables and load nothing; nothing is asked for again
     before = dict(asked)
+    monkeypatch.setattr(os, "replace", within_a_disk(os.replace))
     run_all(first)
     assert answer_all(first) == 0
     assert asked == before
+    made = [results / paths.AHEAD / Path(path).relative_to(first.results) for path in tables(first)]
+    assert all(path.exists() for path in made), "copies of what is done"
+    waiting = results / Path(next(iter(tables(first)))).relative_to(first.results)
+    waiting.rename(tmp_path / "waiting.parquet")
+    made[1].with_name(f".{made[1].name}.half").touch()
+    ahead.tidy(first)
+    left = [path for path in (results / paths.AHEAD).rglob("*") if path.is_file()]
+    assert left == made[:1]
+    (tmp_path / "waiting.parquet").rename(waiting)
+    ahead.tidy(first)
+    assert not (results / paths.AHEAD).exists()
     assert all(content == alone[path] for path, content in tables(first).items())
     graph = Graph(first)
     assert not any(lines_of(graph, node) for node in graph.nodes if node.stage in ahead.ASKING)
@@ -155,6 +169,17 @@ def test_one_load_makes_the_tables_of_single_jobs(
 
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def within_a_disk(replace: Any) -> Any:
+    """What `os.replace` is where each folder lies on a disk of its own."""
+
+    def replaced(old: Any, new: Any) -> None:
+        if Path(old).resolve().parent != Path(new).resolve().parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(old, new)
+
+    return replaced
 
 
 def lines_of(graph: Graph, node: Node) -> list[str]:

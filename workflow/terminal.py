@@ -79,14 +79,20 @@ def run_ahead(
     marks: Collection[str],
     update_needrun: Any = DAG.update_needrun,
     inputs_of: Any = PersistenceBase._input,
+    incomplete_of: Any = PersistenceBase.incomplete,
 ) -> None:
     """Have the job that makes a mark run before the jobs that want it, and for their sake alone.
 
     It runs where two of them have to, and is no reason for any of them to run: neither because it
     ran, nor because a job has a mark among its inputs that it did not have before. Snakemake has no
     such order between jobs. Ancient files come near, but a job behind one whose maker runs is not
-    looked at, even where its own output is missing. A test fails where this no longer works.
+    looked at, even where its own output is missing. A mark is never incomplete, as nothing is read
+    from it. A test fails where this no longer works.
     """
+
+    async def incomplete(persistence: Any, job: Any) -> Any:
+        is_maker = any(path in marks for path in job.output)
+        return [] if is_maker else await incomplete_of(persistence, job)
 
     async def update(dag: Any, *arguments: Any, **options: Any) -> None:
         makers = [job for job in dag.jobs if any(path in marks for path in job.output)]
@@ -113,6 +119,7 @@ def run_ahead(
 
     if marks:
         DAG.update_needrun = update
+        PersistenceBase.incomplete = incomplete
         PersistenceBase._input = lambda persistence, job: [
             path for path in inputs_of(persistence, job) if path not in marks
         ]

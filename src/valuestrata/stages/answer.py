@@ -99,9 +99,11 @@ def run(job: Job[Settings]) -> None:
     n_answered, left = 0, []
     for stage, named in nodes:
         shown = f"{stage} {'/'.join(named.values())}"
+        log.info("%s:", shown)
         try:
-            n_answered += _answer(job, job.study, stage, named, lender)
-            log.info("%s: done", shown)
+            is_new = _answer(job, job.study, stage, named, lender)
+            log.info("%s: %s", shown, "made" if is_new else "was there")
+            n_answered += is_new
         except InputError as error:
             log.warning("%s: left to its own job: %s", shown, error)
             left.append(shown)
