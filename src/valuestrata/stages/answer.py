@@ -99,10 +99,9 @@ def run(job: Job[Settings]) -> None:
     n_answered, left = 0, []
     for stage, named in nodes:
         shown = f"{stage} {'/'.join(named.values())}"
-        log.info("%s:", shown)
         try:
             is_new = _answer(job, job.study, stage, named, lender)
-            log.info("%s: %s", shown, "made" if is_new else "was there")
+            log.info("%s: done%s", shown, "" if is_new else " before")
             n_answered += is_new
         except InputError as error:
             log.warning("%s: left to its own job: %s", shown, error)
@@ -128,6 +127,7 @@ def _answer(
     node = make_job(study, stage, run, job.options, made)
     if ahead.are_made(made, node.record):
         return False
+    log.info("%s %s: begins", stage, "/".join(run.values()))  # the next line may be a crash
     record_hardware(study.results, stage, run)
     stage_module(stage).run(replace(node, open_model=lender.open_model))
     return True
