@@ -4,6 +4,7 @@ import copy
 import errno
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from tests import toys, tuning, world
 from valuestrata import io, paths
 from valuestrata import tables as table_contracts
+from valuestrata.errors import InputError
 from valuestrata.inference import local, transformers
 from valuestrata.inference.backends import open_model
 from valuestrata.inference.lending import ModelLender
@@ -209,6 +211,31 @@ def test_each_job_sees_a_model_of_its_own(tmp_path: Path) -> None:
     assert networks[0] is networks[1]
     other: Any = lender.open_model(model, 1)
     assert other.network is not networks[0]
+
+
+def test_a_refused_table_is_left_alone_and_weights_that_fail_are_tried_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = small_study(tmp_path / "m", prompt_variants=LISTED)
+    results = write_inputs(study, tmp_path)
+    n_nodes = len(answer.loads(study)[LOAD])
+    for fails, n_tried, n_left in (("train", n_nodes, 2), ("", 2, 2)):
+        tried: list[Any] = []
+        monkeypatch.setattr(answer, "_answer", partial(refuse, fails, tried))
+        assert answer_all(study) == 0
+        left = io.read_json(results / paths.ANSWERED.format(model="toy", variant="base"))["left"]
+        assert (len(tried), len(left)) == (n_tried, n_left)
+        assert all(fails in name for name in left)
+
+
+def refuse(fails: str, tried: list[Any], *asked: Any) -> bool:
+    """What refuses the runs of a split, or all runs for the same reason."""
+    run = asked[3]
+    tried.append(run)
+    if fails in run["split"]:
+        raise InputError(f"{run} is too long" if fails else "no weights")
+    return True
 
 
 def test_models_that_share_nothing_are_no_load(tmp_path: Path) -> None:

@@ -184,6 +184,8 @@ def test_one_load_runs_before_the_nodes_of_a_model_and_reruns_none(graph: Graph)
     folder = "results/mini/runs/tiny/base+listed"
     targets = [f"{folder}/{split}/predictions.parquet" for split in ("train", "ood")]
     assert graph.planned(*one_load, targets[0]).jobs == {"predict": 1, "pairs": 1}
+    part = graph.planned("--until", "generate", "-R", "predict", "generate", *one_load, "all")
+    assert part.jobs == {"generate": 2, "pairs": 2}
     with graph.restored():
         done = graph.run(*one_load, *targets)
         assert done.returncode == 0, done.stdout + done.stderr

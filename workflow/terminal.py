@@ -100,7 +100,8 @@ def run_ahead(
         after = [(maker, job) for maker in makers for job in dag.depending[maker]]
         files = {tie: _cut(dag, *tie) for tie in before + after}
         await update_needrun(dag, *arguments, **options)
-        waiting = Counter(maker for maker, job in after if dag.needrun(job))
+        kept = _kept(dag)
+        waiting = Counter(maker for maker, job in after if dag.needrun(job) and job in kept)
         wanted = {job for job, n in waiting.items() if n > 1} | ({*makers} & {*dag.targetjobs})
         if wanted:
             dag.forcefiles.update(path for maker in wanted for path in maker.output)
@@ -123,6 +124,13 @@ def run_ahead(
         PersistenceBase._input = lambda persistence, job: [
             path for path in inputs_of(persistence, job) if path not in marks
         ]
+
+
+def _kept(dag: Any) -> set[Any]:
+    """The jobs that `--until` and `--omit-from` leave."""
+    ends = {*dag.until_jobs()}
+    kept = {*dag.bfs(dag._dependencies, *ends)} if ends else {*dag.jobs}
+    return kept - {*dag.downstream_of_omitfrom()}
 
 
 def _cut(dag: Any, first: Any, second: Any) -> Any:

@@ -96,7 +96,7 @@ def run(job: Job[Settings]) -> None:
     assert job.study is not None
     lender, load = ModelLender(), job.record.run
     nodes = loads(job.study)[load["model"], load["variant"]]
-    n_answered, left = 0, []
+    n_answered, left, errors = 0, [], set()
     for stage, named in nodes:
         shown = f"{stage} {'/'.join(named.values())}"
         try:
@@ -106,8 +106,9 @@ def run(job: Job[Settings]) -> None:
         except InputError as error:
             log.warning("%s: left to its own job: %s", shown, error)
             left.append(shown)
-            if not n_answered:  # it may be the weights: others need not try to load them here
-                break
+            if not n_answered and str(error) in errors:
+                break  # it is the weights: others need not try to load them here
+            errors.add(str(error))
     log.info("%d of %d tables were asked for here", n_answered, len(nodes))
     content = {"tables": tables_of(job.study, (load["model"], load["variant"])), "left": left}
     io.write_json(content, job.path("answered"), job.record)
