@@ -1,7 +1,10 @@
 """All tables of a model after one load: those of single jobs to the last bit, and none lost."""
 
 import copy
+import errno
+import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +131,21 @@ def test_one_load_makes_the_tables_of_single_jobs(
 
     # the nodes take their tables and load nothing; nothing is asked for again
     before = dict(asked)
+    monkeypatch.setattr(os, "replace", within_a_disk(os.replace))
     run_all(first)
     assert answer_all(first) == 0
     assert asked == before
+    made = [results / paths.AHEAD / Path(path).relative_to(first.results) for path in tables(first)]
+    assert all(path.exists() for path in made), "copies of what is done"
+    waiting = results / Path(next(iter(tables(first)))).relative_to(first.results)
+    waiting.rename(tmp_path / "waiting.parquet")
+    made[1].with_name(f".{made[1].name}.half").touch()
+    ahead.tidy(first)
+    left = [path for path in (results / paths.AHEAD).rglob("*") if path.is_file()]
+    assert left == made[:1]
+    (tmp_path / "waiting.parquet").rename(waiting)
+    ahead.tidy(first)
+    assert not (results / paths.AHEAD).exists()
     assert all(content == alone[path] for path, content in tables(first).items())
     graph = Graph(first)
     assert not any(lines_of(graph, node) for node in graph.nodes if node.stage in ahead.ASKING)
@@ -158,6 +173,17 @@ def test_one_load_makes_the_tables_of_single_jobs(
 
 def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def within_a_disk(replace: Any) -> Any:
+    """What `os.replace` is where each folder lies on a disk of its own."""
+
+    def replaced(old: Any, new: Any) -> None:
+        if Path(old).resolve().parent != Path(new).resolve().parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(old, new)
+
+    return replaced
 
 
 def lines_of(graph: Graph, node: Node) -> list[str]:
@@ -198,30 +224,29 @@ def test_each_job_sees_a_model_of_its_own(tmp_path: Path) -> None:
     assert other.network is not networks[0]
 
 
-def test_what_cannot_be_made_is_left_to_its_own_job(
+def test_a_refused_table_is_left_alone_and_weights_that_fail_are_tried_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And where the first thing asked fails, as broken weights do, no other is tried."""
     monkeypatch.chdir(tmp_path)
-    study = small_study(tmp_path / "m")
-    results, refused, tried = write_inputs(study, tmp_path), {"generate"}, []
+    study = small_study(tmp_path / "m", prompt_variants=LISTED)
+    results = write_inputs(study, tmp_path)
+    n_nodes = len(answer.loads(study)[LOAD])
+    for fails, n_tried, n_left in (("train", n_nodes, 2), ("", 2, n_nodes)):
+        tried: list[Any] = []
+        monkeypatch.setattr(answer, "_answer", partial(refuse, fails, tried))
+        assert answer_all(study) == 0
+        left = io.read_json(results / paths.ANSWERED.format(model="toy", variant="base"))["left"]
+        assert (len(tried), len(left)) == (n_tried, n_left)
+        assert all(fails in name for name in left)
 
-    def make(job: Any, study: Study, stage: str, run: Any, lender: Any) -> bool:
-        tried.append(stage)
-        if stage in refused:
-            raise InputError("its prompts are too long")
-        return True
 
-    monkeypatch.setattr(answer, "_answer", make)
-    assert answer_all(study) == 0
-    path = results / "answered/toy/base.json"
-    assert tried == [stage for stage, _ in answer.loads(study)[LOAD]]
-    assert io.read_json(path)["left"] == ["generate toy/base/ood"]
-    refused.update(tried)
-    tried.clear()
-    assert answer_all(study) == 0
-    assert tried == ["predict"]
-    assert len(io.read_json(path)["left"]) == len(answer.loads(study)[LOAD])
+def refuse(fails: str, tried: list[Any], *asked: Any) -> bool:
+    """What refuses the runs of a split, or all runs for the same reason."""
+    run = asked[3]
+    tried.append(run)
+    if fails in run["split"]:
+        raise InputError(f"{run} is too long" if fails else "no weights")
+    return True
 
 
 def test_models_that_share_nothing_are_no_load(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The graph runs what a change of the study asks for, and nothing else."""
 
+import base64
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from tests.graph import Graph, Plan
 from valuestrata import io, tables
 from valuestrata.__main__ import main
 from valuestrata.inference.model_files import adapter_digest
+from valuestrata.paths import AHEAD
 from valuestrata.records import read_record
 from valuestrata.stages.nodes import nodes
 from valuestrata.study.load import load
@@ -182,12 +184,17 @@ def test_one_load_runs_before_the_nodes_of_a_model_and_reruns_none(graph: Graph)
     folder = "results/mini/runs/tiny/base+listed"
     targets = [f"{folder}/{split}/predictions.parquet" for split in ("train", "ood")]
     assert graph.planned(*one_load, targets[0]).jobs == {"predict": 1, "pairs": 1}
+    part = graph.planned("--until", "generate", "-R", "predict", "generate", *one_load, "all")
+    assert part.jobs == {"generate": 2, "pairs": 2}
     with graph.restored():
         done = graph.run(*one_load, *targets)
         assert done.returncode == 0, done.stdout + done.stderr
         for split in ("train", "ood"):
             log = graph.results / f"logs/predict/tiny/base+listed/{split}.log"
             assert "made ahead" in log.read_text(encoding="utf-8")
+        assert not (graph.results / AHEAD).exists()
+        mark = base64.urlsafe_b64encode(b"results/mini/answered/tiny/base.json").decode()
+        (graph.folder / ".snakemake" / "incomplete" / mark).touch()  # snakemake alone was killed
         assert graph.planned(*one_load, *targets).idle
         left = graph.planned(*one_load, "all")
         assert (left.jobs["predict"], left.jobs["answer"]) == (2, 1)

@@ -79,14 +79,20 @@ def run_ahead(
     marks: Collection[str],
     update_needrun: Any = DAG.update_needrun,
     inputs_of: Any = PersistenceBase._input,
+    incomplete_of: Any = PersistenceBase.incomplete,
 ) -> None:
     """Have the job that makes a mark run before the jobs that want it, and for their sake alone.
 
     It runs where two of them have to, and is no reason for any of them to run: neither because it
     ran, nor because a job has a mark among its inputs that it did not have before. Snakemake has no
     such order between jobs. Ancient files come near, but a job behind one whose maker runs is not
-    looked at, even where its own output is missing. A test fails where this no longer works.
+    looked at, even where its own output is missing. A mark is never incomplete, as nothing is read
+    from it. A test fails where this no longer works.
     """
+
+    async def incomplete(persistence: Any, job: Any) -> Any:
+        is_maker = any(path in marks for path in job.output)
+        return [] if is_maker else await incomplete_of(persistence, job)
 
     async def update(dag: Any, *arguments: Any, **options: Any) -> None:
         makers = [job for job in dag.jobs if any(path in marks for path in job.output)]
@@ -94,7 +100,8 @@ def run_ahead(
         after = [(maker, job) for maker in makers for job in dag.depending[maker]]
         files = {tie: _cut(dag, *tie) for tie in before + after}
         await update_needrun(dag, *arguments, **options)
-        waiting = Counter(maker for maker, job in after if dag.needrun(job))
+        kept = _kept(dag)
+        waiting = Counter(maker for maker, job in after if dag.needrun(job) and job in kept)
         wanted = {job for job, n in waiting.items() if n > 1} | ({*makers} & {*dag.targetjobs})
         if wanted:
             dag.forcefiles.update(path for maker in wanted for path in maker.output)
@@ -113,9 +120,17 @@ def run_ahead(
 
     if marks:
         DAG.update_needrun = update
+        PersistenceBase.incomplete = incomplete
         PersistenceBase._input = lambda persistence, job: [
             path for path in inputs_of(persistence, job) if path not in marks
         ]
+
+
+def _kept(dag: Any) -> set[Any]:
+    """The jobs that `--until` and `--omit-from` leave."""
+    ends = {*dag.until_jobs()}
+    kept = {*dag.bfs(dag._dependencies, *ends)} if ends else {*dag.jobs}
+    return kept - {*dag.downstream_of_omitfrom()}
 
 
 def _cut(dag: Any, first: Any, second: Any) -> Any:

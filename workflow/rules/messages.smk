@@ -21,6 +21,10 @@ onstart:
 
 onsuccess:
     terminal.print_notices(Path(RESULTS, "survey", "summary.json"))
+    if Path(RESULTS, "replies", ".ahead").exists():
+        from valuestrata.stages import ahead
+
+        ahead.tidy(STUDY)
 
 
 onerror:

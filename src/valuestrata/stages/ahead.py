@@ -3,9 +3,11 @@
 `answer` makes the tables of all nodes of a model after one load (stages/answer.py). They lie beside
 the stored replies, each with the record that its own job would give it, and the job moves them into
 place where that record is what the study, the code and the inputs ask for today. A table that is
-anything else is never taken. Deleting them costs time, never results.
+anything else is never taken. Deleting them costs time, never results; a run that ends well deletes
+those whose job is done.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -42,7 +44,10 @@ def are_made(files: Files, record: Record) -> bool:
 
 
 def take(study: Study, job: Job[Any]) -> bool:
-    """Move what was made ahead of a job into its place; False where it is not what it makes."""
+    """Move what was made ahead of a job into its place; False where it is not what it makes.
+
+    Nothing is taken away before all is in place, and the two may lie on different disks.
+    """
     stage, run = job.record.stage, job.record.run
     if stage not in ASKING:
         return False
@@ -51,9 +56,9 @@ def take(study: Study, job: Job[Any]) -> bool:
         return False
     places = paths_of({name: job.files[name] for name in ahead})
     for path, place in zip(paths_of(ahead), places, strict=True):
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, place)
-        os.utime(place)
+        _copy(path, place)
+    for path in paths_of(ahead):
+        Path(path).unlink(missing_ok=True)
     return True
 
 
@@ -65,6 +70,25 @@ def keep(study: Study, stage: str, run: Mapping[str, str]) -> bool:
         if record is None or is_stale(study, path) or changed_inputs(record, study.results):
             return False
     for path, ahead in zip(outputs, paths_of(outputs_ahead(study, stage, run)), strict=True):
-        with io.replacing(ahead) as copy:
-            shutil.copyfile(path, copy)
+        _copy(path, ahead)
     return True
+
+
+def tidy(study: Study) -> None:
+    """Delete what lies ahead of jobs that are done, what a killed job left, and empty folders.
+
+    What was made for jobs that have yet to run stays. No job may run meanwhile.
+    """
+    top = Path(study.results, paths.AHEAD)
+    for folder, _, names in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):  # results that may only be read; a folder that stays
+            for path in (Path(folder, name) for name in names):
+                is_half = path.name.startswith(".")
+                if is_half or Path(study.results, path.relative_to(top)).exists():
+                    path.unlink()
+            Path(folder).rmdir()
+
+
+def _copy(path: str, place: str) -> None:
+    with io.replacing(place) as copy:
+        shutil.copyfile(path, copy)

@@ -97,16 +97,18 @@ def run(job: Job[Settings]) -> None:
     lender, load = ModelLender(), job.record.run
     nodes = loads(job.study)[load["model"], load["variant"]]
     left = [f"{stage} {'/'.join(named.values())}" for stage, named in nodes]
-    n_answered = 0
+    n_answered, errors = 0, set()
     for shown, (stage, named) in zip([*left], nodes, strict=True):
         try:
-            n_answered += _answer(job, job.study, stage, named, lender)
+            is_new = _answer(job, job.study, stage, named, lender)
             left.remove(shown)
-            log.info("%s: done", shown)
+            log.info("%s: done%s", shown, "" if is_new else " before")
+            n_answered += is_new
         except InputError as error:
             log.warning("%s: left to its own job: %s", shown, error)
-            if not n_answered:  # it may be the weights: others need not try to load them here
-                break
+            if not n_answered and str(error) in errors:
+                break  # it is the weights: others need not try to load them here
+            errors.add(str(error))
     log.info("%d of %d tables were asked for here", n_answered, len(nodes))
     content = {"tables": tables_of(job.study, (load["model"], load["variant"])), "left": left}
     io.write_json(content, job.path("answered"), job.record)
@@ -126,6 +128,7 @@ def _answer(
     node = make_job(study, stage, run, job.options, made)
     if ahead.are_made(made, node.record):
         return False
+    log.info("%s %s: begins", stage, "/".join(run.values()))  # the next line may be a crash
     record_hardware(study.results, stage, run)
     stage_module(stage).run(replace(node, open_model=lender.open_model))
     return True
